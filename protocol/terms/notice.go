@@ -1,0 +1,55 @@
+package terms
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/harkmarket/hark/protocol"
+)
+
+// A gap is something that a vendor has to tell before it collects, and did not.
+type gap struct {
+	section string // of POPIA, as "18(1)(b)"
+	what    string // as "its name and how to reach it"
+}
+
+// MissingNotice lists, in order of letter, what a request and its vendor's passport
+// leave untold of POPIA s18(1), and so of GDPR art. 13(1) and (2), each as
+// "18(1)(b): its name and how to reach it". Empty means complete. A law (f) has to
+// be named only where the request stands on a legal obligation. Whether a transfer
+// abroad (g) was left out depends on her country, so that Decide sees to it.
+func MissingNotice(r *protocol.Request, p *protocol.Passport) []string {
+	var list []string
+	for _, g := range gaps(r, p) {
+		list = append(list, g.section+": "+g.what)
+	}
+	return list
+}
+
+func gaps(r *protocol.Request, p *protocol.Passport) []gap {
+	var list []gap
+	need := func(told bool, letter, what string) {
+		if !told {
+			list = append(list, gap{"18(1)(" + letter + ")", what})
+		}
+	}
+	n := r.Notice
+	need(len(r.Fields) > 0 && all(r.Fields, func(f protocol.FieldAsk) bool { return f.Name.WellFormed() }), "a", "which information it collects")
+	need(said(n.Source), "a", "where the information comes from")
+	need(said(p.Name) && said(p.Contact), "b", "its name and how to reach it")
+	need(all(r.Fields, func(f protocol.FieldAsk) bool { return f.Purpose.Known() }), "c", "for what purpose it collects each field")
+	need(r.Basis >= protocol.BasisConsent && r.Basis <= protocol.BasisLegitimate, "d", "whether she is free not to give it")
+	need(said(n.Consequence), "e", "what follows if she does not give it")
+	need(said(n.Law) || r.Basis != protocol.BasisObligation, "f", "which law demands it")
+	need(all(r.Countries, protocol.Region.Valid), "g", "in a known code to which countries it sends the information")
+	need(all(r.Recipients, said), "h", "who receives it")
+	need(said(n.Rights), "h", "her rights of access, correction and objection")
+	need(said(n.Complaints), "h", "where she can complain")
+	return list
+}
+
+func all[T any](list []T, ok func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(v T) bool { return !ok(v) })
+}
+
+func said(s string) bool { return strings.TrimSpace(s) != "" }

@@ -1,0 +1,178 @@
+// Package terms holds the rules about what may be asked and offered: which offers
+// miss a customer's constraints, whether a request tells her all that the law
+// wants told, and the one consent rule that decides by itself. It is pure.
+//
+// # The consent rule
+//
+// A request is granted when all of this holds, and refused otherwise, with the
+// reason and the law on which the refusal stands:
+//
+//  1. The announcement is open and the request accepts its terms.
+//  2. The notice is complete: POPIA s18(1)(a) to (h), GDPR art. 13.
+//  3. It stands on her consent, or on a contract that she asked for.
+//  4. It asks only for fields on offer, each once, as the value itself, in order to
+//     make an offer, and for no longer than MaxRetention.
+//  5. None of them is special or about a child (POPIA ss 26 and 34): these are never
+//     granted by rule.
+//  6. Nobody but the vendor gets them, and they go to no country but hers and the
+//     vendor's.
+//  7. It pays at least her floor price, on a rail that is built. The only one built
+//     is none, which moves no money; so the price is 0.
+//
+// What is granted is then exactly what was asked for: see GrantFields.
+package terms
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/harkmarket/hark/protocol"
+)
+
+// MaxRetention is the longest, in days, that the rule lets a vendor keep a field.
+const MaxRetention = 366
+
+// A Decision is what the rule says of a request. The zero Decision refuses.
+type Decision struct {
+	Grant bool
+	Why   string // of a refusal, one sentence without a full stop
+	Law   string // of a refusal: sections that it stands on, or her own terms
+}
+
+// The law that refusals stand on.
+const (
+	lawTerms      = "her terms"
+	lawConsent    = "POPIA s11(1)(a); GDPR art. 6(1)(a)"
+	lawMinimality = "POPIA s10; GDPR art. 5(1)(c)"
+	lawPurpose    = "POPIA s13; GDPR art. 5(1)(b)"
+	lawRetention  = "POPIA s14; GDPR art. 5(1)(e)"
+	lawSharing    = "POPIA s15; GDPR art. 5(1)(b)"
+	lawTransfer   = "POPIA s72; GDPR art. 44"
+	lawSpecial    = "POPIA s26; GDPR art. 9"
+	lawChild      = "POPIA s34; GDPR art. 8"
+)
+
+func refuse(law, why string, args ...any) Decision {
+	return Decision{Why: fmt.Sprintf(why, args...), Law: law}
+}
+
+// Decide applies the consent rule to a request r for access to what a offers, from
+// the vendor with passport p. All three must have been checked: well formed,
+// signed, and about each other.
+func Decide(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
+	if a == nil || r == nil || p == nil {
+		return refuse(lawConsent, "there is nothing to decide on")
+	}
+	if missing := gaps(r, p); len(missing) > 0 {
+		return untold(missing[0])
+	}
+	for _, rule := range []func(*protocol.Announcement, *protocol.Request, *protocol.Passport) Decision{
+		standing, asked, sharing, transfer,
+	} {
+		if d := rule(a, r, p); d.Why != "" {
+			return d
+		}
+	}
+	return Decision{Grant: true}
+}
+
+func untold(g gap) Decision {
+	return refuse("POPIA s"+g.section+"; GDPR art. 13", "the notice does not tell %s", g.what)
+}
+
+// standing: an open announcement, its terms, a ground in law, a rail and a time.
+func standing(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) Decision {
+	switch {
+	case a.Status != protocol.Open:
+		return refuse(lawConsent, "the announcement was withdrawn")
+	case r.Terms != a.Terms:
+		return refuse(lawTerms, "the request does not accept the terms of the announcement")
+	case r.Basis != protocol.BasisConsent && r.Basis != protocol.BasisContract:
+		return refuse(lawConsent, "the request stands on something other than consent or a contract")
+	case r.Rail != protocol.RailNone:
+		return refuse(lawTerms, "the request pays on a rail that is not built")
+	case r.Until == 0:
+		return refuse(lawRetention, "the request does not say until when it wants access")
+	}
+	return Decision{}
+}
+
+// asked: nothing beyond the fields on offer, and each at its price.
+func asked(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) Decision {
+	for i, f := range r.Fields {
+		j := slices.IndexFunc(a.Fields, func(o protocol.FieldOnOffer) bool { return o.Name == f.Name })
+		switch {
+		case j < 0:
+			return refuse(lawMinimality, "%s is not on offer", f.Name)
+		case slices.ContainsFunc(r.Fields[:i], func(g protocol.FieldAsk) bool { return g.Name == f.Name }):
+			return refuse(lawMinimality, "%s is asked for twice", f.Name)
+		}
+		if d := field(f, a.Fields[j].Floor); d.Why != "" {
+			return d
+		}
+	}
+	return Decision{}
+}
+
+// field judges one field that is on offer for at least floor.
+func field(f protocol.FieldAsk, floor protocol.Money) Decision {
+	info, known := f.Name.Info()
+	switch {
+	case !known:
+		return refuse(lawMinimality, "%s is not a field whose class in law is known", f.Name)
+	case info.Class == protocol.Special:
+		return refuse(lawSpecial, "%s is special personal information: only she herself grants it", f.Name)
+	case info.Class == protocol.Child:
+		return refuse(lawChild, "%s is about a child: only a person grants it", f.Name)
+	case info.Class != protocol.Ordinary:
+		return refuse(lawMinimality, "%s is of a class that the rule does not know", f.Name)
+	case f.Purpose != protocol.PurposeOffer:
+		return refuse(lawPurpose, "%s was put on offer for making offers, not to %s", f.Name, cmp.Or(f.Purpose, "an unnamed end"))
+	case f.Form != protocol.FormValue:
+		return refuse(lawMinimality, "%s is on offer as a value only", f.Name)
+	case f.Retention > MaxRetention:
+		return refuse(lawRetention, "%s would be kept for %d days, more than %d", f.Name, f.Retention, MaxRetention)
+	case floor.Minor > 0 && (f.Price.Currency != floor.Currency || f.Price.Minor < floor.Minor):
+		return refuse(lawTerms, "%s costs at least %s", f.Name, floor)
+	case f.Price.Minor != 0:
+		return refuse(lawTerms, "%s has a price, and no rail that is built can pay it", f.Name)
+	}
+	return Decision{}
+}
+
+// sharing: with nobody but the vendor.
+func sharing(_ *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
+	for _, who := range r.Recipients {
+		if who != p.Name {
+			return refuse(lawSharing, "the vendor would pass the fields on to %q", who)
+		}
+	}
+	return Decision{}
+}
+
+// transfer: to no country but hers and the vendor's own; and this one is named
+// where it is not hers.
+func transfer(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
+	home := p.Country.Country()
+	named := func(c protocol.Region) bool { return c.Country() == home }
+	if home != "" && home != a.Region.Country() && !slices.ContainsFunc(r.Countries, named) {
+		return untold(gap{"18(1)(g)", "that the information leaves her country, for " + home})
+	}
+	for _, c := range r.Countries {
+		if c.Country() != a.Region.Country() && c.Country() != home {
+			return refuse(lawTransfer, "the fields would go to %q", string(c))
+		}
+	}
+	return Decision{}
+}
+
+// GrantFields gives the fields of a request as they are granted when Decide grants
+// it: exactly as asked for.
+func GrantFields(r *protocol.Request) []protocol.FieldGrant {
+	fields := make([]protocol.FieldGrant, len(r.Fields))
+	for i, f := range r.Fields {
+		fields[i] = protocol.FieldGrant{Name: f.Name, Purpose: f.Purpose, Form: f.Form, Retention: f.Retention, Price: f.Price}
+	}
+	return fields
+}
