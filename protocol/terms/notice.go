@@ -34,7 +34,8 @@ func gaps(r *protocol.Request, p *protocol.Passport) []gap {
 		}
 	}
 	n := r.Notice
-	need(len(r.Fields) > 0 && all(r.Fields, func(f protocol.FieldAsk) bool { return f.Name.WellFormed() }), "a", "which information it collects")
+	// No fields at all is a request for the need alone, which she announced to be read.
+	need(all(r.Fields, func(f protocol.FieldAsk) bool { return f.Name.WellFormed() }), "a", "which information it collects")
 	need(said(n.Source), "a", "where the information comes from")
 	need(said(p.Name) && said(p.Contact), "b", "its name and how to reach it")
 	need(all(r.Fields, func(f protocol.FieldAsk) bool { return f.Purpose.Known() }), "c", "for what purpose it collects each field")

@@ -55,6 +55,12 @@ func TestTheRuleGrantsWhatIsOnOfferAndNoMore(t *testing.T) {
 	if d := Decide(a, r, p); !d.Grant {
 		t.Errorf("on a contract, to nobody else: %+v", d)
 	}
+	fields := r.Fields
+	r.Fields = nil
+	if d := Decide(a, r, p); !d.Grant {
+		t.Errorf("asking for nothing but the need itself: %+v", d)
+	}
+	r.Fields = fields
 	p.Country, r.Countries = "KE", []protocol.Region{"KE", "ZA-WC"}
 	if d := Decide(a, r, p); !d.Grant {
 		t.Errorf("to the vendor's own country, which it names: %+v", d)
@@ -100,7 +106,6 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"passed on", `"Broker"`, "s15", func(x all) { x.r.Recipients = []string{"Acme", "Broker"} }},
 		{"third country", `"US"`, "s72", func(x all) { x.r.Countries = []protocol.Region{"ZA", "US"} }},
 		{"vendor abroad, unsaid", "for KE", "s18(1)(g)", func(x all) { x.p.Country, x.r.Countries = "KE", nil }},
-		{"(a) no fields", "which information", "s18(1)(a)", func(x all) { x.r.Fields = nil }},
 		{"(a) no source", "comes from", "s18(1)(a)", func(x all) { x.r.Notice.Source = " " }},
 		{"(b) no name", "its name", "s18(1)(b)", func(x all) { x.p.Name = "" }},
 		{"(b) no contact", "its name", "s18(1)(b)", func(x all) { x.p.Contact = "" }},

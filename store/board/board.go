@@ -289,6 +289,16 @@ func (b *Board) Precedence(id protocol.ContextID) (seq uint64, status protocol.S
 	return e.Seq, e.Status, e.ID, true
 }
 
+// Created is when the announcement that Precedence tells of was made, zero for none.
+func (b *Board) Created(id protocol.ContextID) protocol.Second {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if e := b.entries[id]; e != nil {
+		return e.Created
+	}
+	return 0
+}
+
 // Stats shows each bound with its fill.
 func (b *Board) Stats() []kv.Fill {
 	b.mu.RLock()

@@ -30,6 +30,7 @@ type label struct {
 	Expires  protocol.Second   `cbor:"6,keyasint,omitempty"`
 	Until    protocol.Second   `cbor:"7,keyasint,omitempty"` // the latest expiry of any version: how long its precedence is kept
 	HeardMS  int64             `cbor:"8,keyasint,omitempty"`
+	Created  protocol.Second   `cbor:"10,keyasint,omitempty"`
 }
 
 func (l *label) shard(shards uint16) uint16 { return wire.Shard(l.Category, l.Region, shards) }
@@ -66,7 +67,7 @@ func labelOf(h wire.Heard) label {
 	a := h.A()
 	return label{
 		ID: h.ID(), Seq: a.Seq, Status: a.Status, Category: a.Category, Region: a.Region,
-		Expires: a.Expires, Until: a.Expires,
+		Expires: a.Expires, Until: a.Expires, Created: a.Created,
 	}
 }
 

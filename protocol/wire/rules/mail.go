@@ -1,0 +1,186 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
+	"github.com/harkmarket/hark/protocol"
+)
+
+// Noun applies the rules of the nouns that have no header. Others, as test
+// structs or parts of a noun, have none of their own.
+func Noun(v any) error {
+	r := &rules{of: fmt.Sprintf("%T", v)}
+	switch v := v.(type) {
+	case *protocol.Letter:
+		checkLetter(r, v)
+	case *protocol.Op:
+		checkOp(r, v)
+	case *protocol.Reply:
+		checkReply(r, v)
+	case *protocol.Hello:
+		r.known(v.V == protocol.Version, "version")
+		r.must(!v.Nonce.IsZero() && !v.Net.IsZero(), "no nonce or network")
+	case *protocol.Demand:
+		checkDemand(r, v)
+	case *protocol.Genesis:
+		checkGenesis(r, v)
+	case *protocol.Capability:
+		r.capability(*v)
+	case *protocol.DepositReceipt:
+		checkDepositReceipt(r, *v)
+	case *protocol.FirstContact:
+		checkFirst(r, v)
+	case *protocol.Vouch:
+		checkVouch(r, *v)
+	}
+	return r.err
+}
+
+// LetterVersion is the version of letters, apart from that of what is inside.
+const LetterVersion = 1
+
+// checkLetter: one known suite, one bucket.
+func checkLetter(r *rules, l *protocol.Letter) {
+	r.must(l.V != 0 && l.Suite != 0, "no version or suite")
+	r.known(l.V == LetterVersion && l.Suite == seal.Suite, "version or suite")
+	publicKey(r, l.Box, "mailbox")
+	r.must(!l.Slot.IsZero() && l.Expires != 0, "no slot or day of expiry")
+	r.must(len(l.Enc) == seal.EncSize, "encapsulated key")
+	plain := len(l.Sealed) - seal.Overhead
+	r.must(plain > 0 && seal.Bucket(plain-4) == plain, "sealed bytes are no bucket")
+}
+
+func (r *rules) capability(c protocol.Capability) {
+	publicKey(r, c.Box, "mailbox of a capability")
+	publicKey(r, c.Depositor, "depositor of a capability")
+	r.must(!c.ID.IsZero() && c.Letters != 0 && c.KiB != 0 && c.Expires != 0, "capability without id, quota or end")
+	r.must(len(c.Sig) == key.SignatureSize, "signature of a capability")
+}
+
+func checkDepositReceipt(r *rules, d protocol.DepositReceipt) {
+	publicKey(r, d.Keeper, "keeper")
+	publicKey(r, d.Box, "mailbox")
+	r.must(!d.Letter.IsZero() && d.At != 0 && d.Expires > d.At, "letter or dates of a deposit receipt")
+	r.must(len(d.Sig) == key.SignatureSize, "signature of a deposit receipt")
+}
+
+func checkVouch(r *rules, v protocol.Vouch) {
+	publicKey(r, v.Issuer, "issuer")
+	r.must(!v.Vendor.IsZero() && v.Expires != 0, "vouch without vendor or end")
+	r.must(len(v.Sig) == key.SignatureSize, "signature of a vouch")
+}
+
+// checkFirst: the vendor with passport, key, date and signature, or none of these.
+func checkFirst(r *rules, f *protocol.FirstContact) {
+	named := !f.Vendor.IsZero()
+	r.must(named == !f.Passport.IsZero() && named == !f.Key.IsZero() && named == (f.Expires != 0), "first contact names a vendor by halves")
+	if named {
+		publicKey(r, f.Key, "operational key")
+		r.must(len(f.Sig) == key.SignatureSize, "signature of a first contact")
+	} else {
+		r.must(len(f.Sig) == 0 && len(f.Chain) == 0 && f.Vouch.Issuer.IsZero(), "first contact without a vendor")
+	}
+	r.known(f.Stamp.Lane <= protocol.LaneWork, "lane")
+	r.admission(f.Stamp)
+	if !f.Vouch.Issuer.IsZero() {
+		checkVouch(r, f.Vouch)
+		r.must(f.Vouch.Vendor == f.Vendor, "vouch for another vendor")
+	}
+	size := 0
+	for _, raw := range f.Chain {
+		size += len(raw)
+	}
+	r.must(len(f.Chain) <= protocol.MaxPassports && size <= protocol.MaxChain, "size of the passport chain")
+}
+
+// MaxHold is the longest that a deposit may ask a keeper to keep a letter from view.
+const MaxHold = protocol.Hour
+
+// checkOp: each kind of operation carries what it needs, signed where somebody must sign.
+// The hashes of a fetch or a delete are bounded by the frame.
+func checkOp(r *rules, o *protocol.Op) {
+	r.must(o.N != 0 && o.Kind != 0, "no number or kind")
+	r.known(o.Kind <= protocol.OpPublish, "kind of operation")
+	if r.err != nil {
+		return
+	}
+	if o.Kind <= protocol.OpRevoke {
+		publicKey(r, o.Box, "mailbox")
+	}
+	_, bySomebody := Signer(o)
+	r.must(bySomebody == (len(o.Sig) == key.SignatureSize) && (bySomebody || len(o.Sig) == 0), "signature")
+	switch o.Kind {
+	case protocol.OpDeposit:
+		checkDeposit(r, o)
+	case protocol.OpDelete, protocol.OpFetch:
+		r.must(len(o.Hashes) > 0, "no hashes")
+	case protocol.OpRevoke:
+		r.must(!o.CapID.IsZero(), "no capability")
+	case protocol.OpPost:
+		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxAnnouncement, "size of the announcement")
+	case protocol.OpPublish:
+		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxEnvelope, "size of the passport")
+	case protocol.OpPassport:
+		r.must(!o.Vendor.IsZero(), "no vendor")
+	}
+	if !o.Next.Key.IsZero() || len(o.Next.Addrs) > 0 {
+		r.keepers([]protocol.Keeper{o.Next}, 1, 1)
+	}
+}
+
+// Signer tells which key signs an operation; ok is false for those that nobody signs.
+func Signer(o *protocol.Op) (signer [32]byte, ok bool) {
+	switch o.Kind {
+	case protocol.OpCollect, protocol.OpSubscribe, protocol.OpDelete, protocol.OpRevoke:
+		return o.Box, true
+	case protocol.OpDeposit:
+		return o.Cap.Depositor, !o.Cap.Depositor.IsZero()
+	}
+	return signer, false
+}
+
+func checkDeposit(r *rules, o *protocol.Op) {
+	r.must(len(o.Letter) > 0 && len(o.Letter) <= protocol.MaxLetter, "size of the letter")
+	r.must(o.Hold <= MaxHold, "held too long")
+	if o.Cap.Depositor.IsZero() {
+		checkFirst(r, &o.First)
+		return
+	}
+	r.capability(o.Cap)
+	r.must(o.Cap.Box == o.Box, "capability for another mailbox")
+}
+
+func checkReply(r *rules, p *protocol.Reply) {
+	r.text(p.Text, "text", protocol.MaxText)
+	if !p.Receipt.Keeper.IsZero() {
+		checkDepositReceipt(r, p.Receipt)
+	}
+	r.keepers(p.Keepers, 0, protocol.MaxList)
+	r.must(p.Box.Check() == nil || p.Box.IsZero(), "mailbox")
+}
+
+// maxDuty bounds the deadlines of a genesis document.
+const maxDuty = 3660 * protocol.Day
+
+// checkGenesis: shards a power of two up to 1,024, so that the top bits of a hash number
+// them; lanes 0 and 1, in order; every deadline set.
+func checkGenesis(r *rules, g *protocol.Genesis) {
+	r.must(g.V != 0, "no version")
+	r.known(g.V == protocol.Version, "version")
+	r.must(g.Name != "", "no name")
+	r.line(g.Name, "name", protocol.MaxName)
+	r.must(g.Shards >= 1 && g.Shards <= 1024 && g.Shards&(g.Shards-1) == 0, "number of shards")
+	r.must(!g.Categories.IsZero() && !g.Salt.IsZero(), "no category list or salt")
+	r.must(len(g.Lanes) > 0, "no lane")
+	for i, l := range g.Lanes {
+		r.known(l.Lane <= protocol.LaneWork, "lane")
+		r.admission(protocol.Admission{Lane: l.Lane, Effort: l.Effort})
+		r.must(i == 0 || g.Lanes[i-1].Lane < l.Lane, "order of lanes")
+	}
+	d := g.Duties
+	for _, s := range []protocol.Second{d.Deletion, d.Right, d.Letters, d.Boxes, d.Lease} {
+		r.must(s > 0 && s <= maxDuty, "duties")
+	}
+}
