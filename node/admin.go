@@ -1,0 +1,398 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/desks"
+	"github.com/harkmarket/hark/node/internal/gossip"
+	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+// office gives the rooms of an unlocked node, or those of a locked one, which answer
+// fault.Locked.
+func (n *Node) office() *desks.Office {
+	if in := n.insides(); in != nil {
+		return &in.office
+	}
+	o := desks.Locked(n.board, n.genesis, n.now)
+	return &o
+}
+
+// Customer implements desk.House.
+func (n *Node) Customer() desk.Customer { return desks.Customer{Office: n.office()} }
+
+// Vendor implements desk.House.
+func (n *Node) Vendor() desk.Vendor { return desks.Vendor{Office: n.office()} }
+
+// Ledger implements desk.House.
+func (n *Node) Ledger() desk.Ledger { return desks.Ledger{Office: n.office()} }
+
+// Network implements desk.House.
+func (n *Node) Network() desk.Network { return netDesk{n} }
+
+// Admin implements desk.House.
+func (n *Node) Admin() desk.Admin { return adminDesk{n} }
+
+// netDesk implements desk.Network.
+type netDesk struct{ n *Node }
+
+// Peers implements desk.Network.
+func (d netDesk) Peers(context.Context) ([]desk.Peer, error) {
+	out := []desk.Peer{}
+	if v, ok := d.n.port.(interface{ View() []peers.Known }); ok {
+		for _, k := range v.View() {
+			out = append(out, desk.Peer{Key: k.Keeper.Key.String(), Addrs: peers.AddrTexts(k.Keeper), Connected: k.Connected, From: k.From})
+		}
+		return out, nil
+	}
+	for _, k := range d.n.port.Keepers(256) {
+		out = append(out, desk.Peer{Key: k.Key.String(), Addrs: peers.AddrTexts(k)})
+	}
+	return out, nil
+}
+
+// Info implements desk.Network.
+func (d netDesk) Info(context.Context) (desk.NetworkInfo, error) {
+	g := d.n.genesis
+	v := desk.NetworkInfo{
+		ID: d.n.net.String(), Name: g.Name, Shards: int(g.Shards), Categories: g.Categories.CID().String(), Terms: g.Terms.CID().String(),
+		Lanes: []map[string]int{}, Duties: map[string]int64{
+			"deletion": int64(g.Duties.Deletion), "right": int64(g.Duties.Right), "letters": int64(g.Duties.Letters),
+			"boxes": int64(g.Duties.Boxes), "lease": int64(g.Duties.Lease),
+		},
+	}
+	for _, l := range g.Lanes {
+		v.Lanes = append(v.Lanes, map[string]int{"lane": int(l.Lane), "effort": int(l.Effort)})
+	}
+	return v, nil
+}
+
+// Self implements desk.Network.
+func (d netDesk) Self(ctx context.Context) (desk.Identity, error) {
+	self := d.n.port.Self()
+	v := desk.Identity{Profile: d.n.settings.Profile, Key: self.Key.String(), PeerID: peers.PeerID(self.Key), Addrs: peers.AddrTexts(self)}
+	if v.Addrs == nil {
+		v.Addrs = []string{}
+	}
+	if g, ok := d.n.port.(*gossip.Network); ok && g.Gossip != nil {
+		v.Joined = g.Gossip.Joined()
+	}
+	if in := d.n.insides(); in != nil {
+		v.Device = in.office.Stores.Ledger.Device().String()
+		if vendor, err := in.market.Vendor(ctx); err == nil {
+			v.Vendor = vendor.ID.String()
+		}
+	}
+	return v, nil
+}
+
+// adminDesk implements desk.Admin.
+type adminDesk struct{ n *Node }
+
+// Status implements desk.Admin.
+func (d adminDesk) Status(ctx context.Context) (desk.Status, error) {
+	n := d.n
+	v := desk.Status{
+		Problems: []desk.Problem{}, Profile: n.settings.Profile, Version: n.cfg.Version, PID: os.Getpid(), Started: n.started.UTC(),
+		ReadyMS: n.ready.Milliseconds(), Network: n.net.String(), Peers: len(n.port.Keepers(256)),
+		Counts: map[string]int{}, Delivery: map[string]int{}, DiskBytes: n.store.Size(), Bounds: []desk.Fill{n.events.fill()},
+	}
+	if f, err := readKeys(n.cfg.Paths); err == nil {
+		v.KeyStore = f.Store
+	}
+	n.bounds(&v)
+	in := n.insides()
+	if v.Locked = in == nil; v.Locked {
+		v.Problems = append(v.Problems, desk.Problem{Code: "locked", What: "the vault is locked: nothing of yours is answered", Fix: "hark unlock"})
+	} else if err := n.insideStatus(ctx, in, &v); err != nil {
+		return v, err
+	}
+	n.problems(&v)
+	return v, nil
+}
+
+// bounds adds what is bounded, with its fill, outside the vault.
+func (n *Node) bounds(v *desk.Status) {
+	add := func(list []kv.Fill) {
+		for _, f := range list {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
+		}
+	}
+	add(n.board.Stats())
+	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.fresh", Used: int64(len(n.fresh)), Cap: int64(cap(n.fresh))})
+	at, most := n.crew.Size()
+	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.crew", Used: int64(at), Cap: int64(most)})
+	if n.boxes != nil {
+		add(n.boxes.Stats())
+	}
+	if n.keeper != nil {
+		for name, f := range n.keeper.Fills() {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "keeper." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+		}
+	}
+	if g, ok := n.port.(*gossip.Network); ok {
+		known, connected, connections, streams := g.Host.Status()
+		for name, f := range map[string]peers.Fill{"known": known, "connected": connected, "connections": connections, "streams": streams} {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+		}
+		if g.Gossip != nil {
+			f := g.Gossip.Status()
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip.topics", Used: int64(f.At), Cap: int64(f.Limit)})
+		}
+	}
+	slices.SortFunc(v.Bounds, func(a, b desk.Fill) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+}
+
+// insideStatus adds what only an open vault tells.
+func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) error {
+	o := in.office
+	at, most := in.market.Queue()
+	v.Bounds = append(v.Bounds, desk.Fill{Name: "market.queue", Used: int64(at), Cap: int64(most)})
+	for _, f := range append(in.courier.Stats(), in.seller.Fill()) {
+		v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
+	}
+	return o.Stores.KV.View(ctx, func(r kv.Reader) error {
+		if err := desks.Count(r, v.Counts); err != nil {
+			return err
+		}
+		fills, err := o.Stores.Outbox.Stats(r)
+		if err != nil {
+			return err
+		}
+		held, err := o.Stores.Held.Fill(r)
+		if err != nil {
+			return err
+		}
+		fields, err := o.Stores.Vault.Fill(r)
+		if err != nil {
+			return err
+		}
+		for _, f := range append(fills, held, fields) {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
+		}
+		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {
+			return err
+		}
+		v.Keepers, err = keeperReports(r, o.Stores.Outbox)
+		return err
+	})
+}
+
+// eachItem calls fn with every item of the outbox.
+func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
+	var after protocol.Hash
+	for more := true; more; {
+		var items []outbox.Item
+		var err error
+		if items, more, err = o.List(r, outbox.Filter{}, after, 64); err != nil {
+			return err
+		}
+		for _, it := range items {
+			fn(it)
+			after = it.ID
+		}
+		more = more && len(items) > 0
+	}
+	return nil
+}
+
+// keeperReports gathers what this node has seen of each keeper, as a sender and as a
+// reader.
+func keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport, error) {
+	by := map[key.KeeperKey]*desk.KeeperReport{}
+	of := func(k key.KeeperKey) *desk.KeeperReport {
+		if by[k] == nil {
+			by[k] = &desk.KeeperReport{Key: k.String()}
+		}
+		return by[k]
+	}
+	if err := eachItem(r, o, func(it outbox.Item) {
+		for _, rec := range it.Receipts {
+			of(rec.Keeper).Receipts++
+		}
+	}); err != nil {
+		return nil, err
+	}
+	err := records.EachSighting(r, nil, func(s records.Sighting) (bool, error) {
+		for _, k := range s.Missing {
+			if rep := of(k); len(rep.Missing) < 20 {
+				rep.Missing = append(rep.Missing, s.Letter.String())
+			}
+		}
+		for _, k := range s.Altered {
+			if rep := of(k); len(rep.Altered) < 20 {
+				rep.Altered = append(rep.Altered, s.Letter.String())
+			}
+		}
+		return true, nil
+	})
+	out := []desk.KeeperReport{}
+	for _, rep := range by {
+		out = append(out, *rep)
+	}
+	slices.SortFunc(out, func(a, b desk.KeeperReport) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	return out, err
+}
+
+// problems puts what needs the owner first, each with the command that mends it.
+func (n *Node) problems(v *desk.Status) {
+	add := func(code, what, fix string) {
+		v.Problems = append(v.Problems, desk.Problem{Code: code, What: what, Fix: fix})
+	}
+	if v.Peers == 0 {
+		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", "hark peers; hark init --bootstrap with an address of the network")
+	}
+	if v.KeyStore == KeyFile {
+		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "make a home with --key-store passphrase or keyring")
+	}
+	for _, f := range v.Bounds {
+		if f.Cap > 0 && f.Used*10 >= f.Cap*9 && f.Name != "node.events" && f.Name != "courier.slots" {
+			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), "hark status --json shows every bound")
+		}
+	}
+	if k := v.Counts["lapses"]; k > 0 {
+		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed")
+	}
+	for _, k := range v.Keepers {
+		if len(k.Altered) > 0 {
+			add("keeper-altered", fmt.Sprintf("keeper %s handed out altered letters", k.Key), "hark status --json names them")
+		}
+	}
+}
+
+// Unlock implements desk.Admin.
+func (d adminDesk) Unlock(ctx context.Context, passphrase []byte) error {
+	if f, err := readKeys(d.n.cfg.Paths); err == nil && f.needsPassphrase() && len(passphrase) == 0 {
+		return fmt.Errorf("a passphrase is needed: %w", fault.Locked)
+	}
+	return d.n.Unlock(ctx, passphrase)
+}
+
+// Lock implements desk.Admin.
+func (d adminDesk) Lock(ctx context.Context) error {
+	err := d.n.lock(ctx)
+	debug.FreeOSMemory()
+	return err
+}
+
+// Letters implements desk.Admin: those sent, or those read that a keeper lacked or
+// had altered.
+func (d adminDesk) Letters(ctx context.Context, sent bool, q desk.Query) (page desk.Page[desk.LetterReport], err error) {
+	o := d.n.office()
+	var after protocol.Hash
+	if q.After != "" {
+		if err := after.UnmarshalText([]byte(q.After)); err != nil {
+			return page, fmt.Errorf("page cursor: %w", err)
+		}
+	}
+	limit := q.Limit
+	if limit <= 0 || limit > 500 {
+		limit = 100
+	}
+	page.Items = []desk.LetterReport{}
+	err = o.Stores.KV.View(ctx, func(r kv.Reader) error {
+		if sent {
+			return sentLetters(r, o.Stores.Outbox, q, after, limit, &page)
+		}
+		return readLetters(r, after, limit, &page)
+	})
+	return page, err
+}
+
+func sentLetters(r kv.Reader, o *outbox.Outbox, q desk.Query, after protocol.Hash, limit int, page *desk.Page[desk.LetterReport]) error {
+	for len(page.Items) < limit {
+		items, more, err := o.List(r, outbox.Filter{What: outbox.Letter}, after, min(64, limit-len(page.Items)))
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			after = it.ID
+			if q.State != "" && q.State != it.State.String() || q.Kind != "" && q.Kind != it.Kind.String() {
+				continue
+			}
+			v := desk.LetterReport{ID: it.ID.String(), Kind: it.Kind.String(), Box: it.Box.String(), State: it.State.String(), AtMS: it.CreatedMS}
+			for _, rec := range it.Receipts {
+				v.Receipts = append(v.Receipts, rec.Keeper.String())
+			}
+			page.Items = append(page.Items, v)
+		}
+		if !more || len(items) == 0 {
+			return nil
+		}
+	}
+	page.Next = after.String()
+	return nil
+}
+
+func readLetters(r kv.Reader, after protocol.Hash, limit int, page *desk.Page[desk.LetterReport]) error {
+	var from []byte
+	if !after.IsZero() {
+		from = after[:]
+	}
+	return records.EachSighting(r, from, func(s records.Sighting) (bool, error) {
+		if len(page.Items) == limit {
+			page.Next = page.Items[limit-1].ID
+			return false, nil
+		}
+		v := desk.LetterReport{ID: s.Letter.String(), Box: s.Box.String(), State: "read", AtMS: s.AtMS}
+		for _, k := range s.Missing {
+			v.Missing = append(v.Missing, k.String())
+		}
+		for _, k := range s.Altered {
+			v.Altered = append(v.Altered, k.String())
+		}
+		page.Items = append(page.Items, v)
+		return true, nil
+	})
+}
+
+// Events implements desk.Admin.
+func (d adminDesk) Events(ctx context.Context, after uint64, fn func(desk.Event) error) error {
+	return d.n.events.follow(ctx, after, fn)
+}
+
+// Stop implements desk.Admin: it asks whoever opened the node to close it.
+func (d adminDesk) Stop(context.Context) error {
+	d.n.stopping.Do(func() { close(d.n.done) })
+	return nil
+}
+
+// misbehaviours are the promises that a node can be made to break.
+var misbehaviours = map[string]bool{
+	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
+	"withhold-mail": true, "flip-bits": true,
+}
+
+// Misbehaviours lists them.
+func Misbehaviours() []string {
+	var out []string
+	for name := range misbehaviours {
+		if name != "" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,50 @@
+// Package node is the front door: it opens a node on a home folder and hands out its
+// desks. Everything that moves stands behind it.
+//
+//	n, err := node.Open(ctx, node.Config{Paths: paths})
+//	defer n.Close(ctx)
+//	need, err := n.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a desk"})
+//
+// The vocabulary of the desks is package desk; package client speaks the same
+// vocabulary to a node in another process. A Node implements desk.House.
+//
+// # What flows
+//
+//  1. Announce. Page, command or program → desks → market: the need is sealed under
+//     a key of its own → wire signs with the context's key → ledger → outbox → courier
+//     → keepers → gossip.
+//  2. Hear. Gossip or pull → check.Door → board → market → the vendor's rules.
+//  3. Ask, grant, receipt, disclose. Request → the context's mailbox → her market: the
+//     consent rule → ledger → Grant → the vendor countersigns and pays → checked →
+//     Disclosure.
+//  4. Offer and deal. Offer under the shared secret and to the grant's key → mailbox →
+//     her node opens it, holds it against her constraints → accept → … → closed, each
+//     step through package flow.
+//  5. Revoke. Ledger → offer keys destroyed → letter on duty keys → the vendor's node
+//     deletes → signed answer → ledger, or a lapse after the deadline.
+//
+// # Rooms
+//
+//   - desk: the vocabulary; client: the same over REST; nodetest: whole networks in
+//     memory, with fake time.
+//   - internal/market: the one loop that owns needs, grants and deals.
+//   - internal/desks: the counter in front of it: reads specs, makes views.
+//   - internal/courier: letters out and in. internal/keeper: what this node does for
+//     others, and how to ask others for it.
+//   - internal/peers, internal/gossip: the host and the topics.
+//   - internal/seller: finds products for needs (Go ignores folders named vendor).
+//   - internal/api: the REST API. internal/crew: every goroutine's boss.
+//
+// # Decisions that differ from the first design
+//
+//   - Each request of a vendor has a reply mailbox of its own, in place of the vendor's
+//     inbox: the mailbox alone tells which key opens what comes, so nothing is tried
+//     against many keys, and keepers cannot link a vendor's requests by mailbox.
+//   - A letter whose Re names an envelope acknowledges it; only what gets no such answer
+//     gets an Ack, and one Ack gathers many. That halves the letters of a flow.
+//   - A deposit may be held back for up to an hour. It blurs when letters were written,
+//     and lets a demonstration show that an offer which surfaces after the revocation
+//     stays shut.
+//   - The rooms desk, client and internal/desks are new: with them commands, examples
+//     and tests share one set of views, and the market stays free of presentation.
+package node

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+var tags = []*huma.Tag{
+	{Name: "node", Description: "The node itself, its peers, and what happens on it"},
+	{Name: "needs", Description: "What a customer wants: needs and standing interests"},
+	{Name: "requests", Description: "Vendors' requests for access"},
+	{Name: "grants", Description: "Who may see what, until when; seen from either side"},
+	{Name: "offers", Description: "Offers under grants"},
+	{Name: "deals", Description: "What became of accepted offers"},
+	{Name: "vault", Description: "The customer's own data"},
+	{Name: "ledger", Description: "The tamper-evident record"},
+	{Name: "vendor", Description: "Catalogue, rules, passport, board, and what is held of customers"},
+}
+
+// customer makes the operations on needs and the vault.
+func (r *routes) customer() {
+	n := func() desk.Needs { return r.s.house.Customer().Needs() }
+	pages(r, op{id: "list-needs", path: "/needs", tag: "needs", does: "List needs and interests",
+		more: "`kind` need, interest or relation; `state` as in the views; `text` looks in the names."}, n, desk.Needs.List)
+	create(r, op{id: "create-need", path: "/needs", tag: "needs", does: "Announce a need or interest", keyed: true, status: http.StatusCreated,
+		more: "Strangers will see the coarse label only; `preview-need` shows exactly what."}, n, desk.Needs.Create)
+	create(r, op{id: "preview-need", path: "/needs/preview", tag: "needs", does: "Show what strangers would see of a need",
+		more: "Makes the very bytes with keys that are thrown away; nothing is announced."}, n, desk.Needs.Preview)
+	one(r, op{id: "get-need", path: "/needs/{id}", tag: "needs", does: "Show one need"}, n, desk.Needs.Get)
+	one(r, op{id: "get-need-stranger", path: "/needs/{id}/stranger", tag: "needs", does: "Show what strangers see of a need, byte for byte"}, n, desk.Needs.Stranger)
+	add(r, op{id: "update-need", verb: http.MethodPut, path: "/needs/{id}", tag: "needs", does: "Announce a need with other words or constraints",
+		more: "Category and region stay as announced. Living grants get the new words."},
+		func(ctx context.Context, in *byIDWith[desk.NeedSpec]) (desk.Need, error) {
+			return n().Update(ctx, in.ID, in.Body)
+		})
+	for _, how := range []desk.NeedEnd{desk.Renew, desk.Withdraw} {
+		does := map[desk.NeedEnd]string{desk.Renew: "Announce a need for another life", desk.Withdraw: "Take a need back"}[how]
+		add(r, op{id: string(how) + "-need", verb: http.MethodPost, path: "/needs/{id}/" + string(how), tag: "needs", does: does, keyed: true},
+			func(ctx context.Context, in *byID) (desk.Need, error) { return n().End(ctx, in.ID, how) })
+	}
+	r.vault(func() desk.Vault { return r.s.house.Customer().Vault() })
+	r.ledger(r.s.house.Ledger)
+}
+
+// mask stands for a value that was not asked for by name.
+const mask = "••••••"
+
+func (r *routes) vault(v func() desk.Vault) {
+	type fields struct {
+		Items []desk.Field `json:"items"`
+	}
+	type value struct {
+		Value string `json:"value" maxLength:"65536" doc:"The new value"`
+	}
+	type byName struct {
+		Name string `path:"name" maxLength:"160" doc:"The field's name"`
+	}
+	type put struct {
+		Name string `path:"name" maxLength:"160" doc:"The field's name"`
+		Body value
+	}
+	add(r, op{id: "list-vault", verb: http.MethodGet, path: "/vault", tag: "vault", does: "List the vault's fields, values masked"},
+		func(ctx context.Context, _ *none) (fields, error) {
+			items, err := v().List(ctx)
+			for i := range items {
+				items[i].Value, items[i].Masked = mask, true // whatever the desk did
+			}
+			return fields{full(items)}, err
+		})
+	add(r, op{id: "get-vault-field", verb: http.MethodGet, path: "/vault/{name}", tag: "vault", does: "Reveal one field",
+		more: "Asking by name is what reveals a value."},
+		func(ctx context.Context, in *byName) (desk.Field, error) { return v().Get(ctx, in.Name) })
+	add(r, op{id: "set-vault-field", verb: http.MethodPut, path: "/vault/{name}", tag: "vault", does: "Set one field",
+		more: "Living grants that cover it get the new value. The answer is masked."},
+		func(ctx context.Context, in *put) (desk.Field, error) {
+			f, err := v().Set(ctx, in.Name, in.Body.Value)
+			f.Value, f.Masked = mask, true
+			return f, err
+		})
+	act(r, op{id: "remove-vault-field", verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Remove one field and shred its key"},
+		func(ctx context.Context, in *byName) error { return v().Remove(ctx, in.Name) })
+}
+
+func (r *routes) ledger(l func() desk.Ledger) {
+	pages(r, op{id: "list-ledger", path: "/ledger", tag: "ledger", does: "List ledger entries"}, l, desk.Ledger.List)
+	add(r, op{id: "verify-ledger", verb: http.MethodGet, path: "/ledger/verify", tag: "ledger", does: "Check the whole ledger",
+		more: "Recomputes the Merkle tree, the signed heads, and the heads that others countersigned."},
+		func(ctx context.Context, _ *none) (desk.LedgerReport, error) { return l().Verify(ctx) })
+	export := r.operation(op{id: "export-ledger", verb: http.MethodGet, path: "/ledger/export", tag: "ledger", does: "Export the ledger",
+		more: "A stream that `hark-audit` and any other reader of the format can check without this node."})
+	export.Responses = map[string]*huma.Response{"200": {Description: "The export", Content: map[string]*huma.MediaType{
+		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
+	huma.Register(r.api, export, func(context.Context, *none) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(h huma.Context) { r.export(h, l()) }}, nil
+	})
+}
+
+// grants makes the operations on requests and grants.
+func (r *routes) grants() {
+	q := func() desk.Requests { return r.s.house.Customer().Requests() }
+	g := func() desk.Grants { return r.s.house.Customer().Grants() }
+	pages(r, op{id: "list-requests", path: "/requests", tag: "requests", does: "List requests, got or sent"}, q, desk.Requests.List)
+	one(r, op{id: "get-request", path: "/requests/{id}", tag: "requests", does: "Show one request"}, q, desk.Requests.Get)
+	create(r, op{id: "ask", path: "/requests", tag: "requests", does: "Ask for access to one announced need", keyed: true, status: http.StatusCreated}, q, desk.Requests.Ask)
+
+	pages(r, op{id: "list-grants", path: "/grants", tag: "grants", does: "List grants, from either side"}, g, desk.Grants.List)
+	one(r, op{id: "get-grant", path: "/grants/{id}", tag: "grants", does: "Show one grant"}, g, desk.Grants.Get)
+	create(r, op{id: "give-grant", path: "/grants", tag: "grants", does: "Grant a vendor of one's choice access, with no need", keyed: true, status: http.StatusCreated}, g, desk.Grants.Give)
+	type revocation struct {
+		IDs     []string `json:"ids,omitempty" maxItems:"500" doc:"These grants; none: all that the other fields select"`
+		Context string   `json:"context,omitempty" maxLength:"128" doc:"All under this need, interest or relation"`
+		Vendor  string   `json:"vendor,omitempty" maxLength:"128" doc:"All of this vendor"`
+		All     bool     `json:"all,omitempty" doc:"All there are"`
+		Reason  string   `json:"reason,omitempty" maxLength:"400" doc:"Words to the vendor"`
+	}
+	type revoked struct {
+		Items []desk.Grant `json:"items"`
+	}
+	create(r, op{id: "revoke-grants", path: "/grants/revoke", tag: "grants", does: "Revoke grants", keyed: true,
+		more: "Offer keys die at once; the vendor owes a signed deletion by the deadline. What it has read, it has read."},
+		g, func(g desk.Grants, ctx context.Context, in revocation) (revoked, error) {
+			if len(in.IDs) == 0 && in.Context == "" && in.Vendor == "" && !in.All {
+				return revoked{}, fmt.Errorf("revoke which grants: name ids, a context, a vendor, or all: %w", fault.Malformed)
+			}
+			items, err := g.Revoke(ctx, in.IDs, desk.Query{Context: in.Context, Vendor: in.Vendor, All: in.All}, in.Reason)
+			return revoked{full(items)}, err
+		})
+	for name, resume := range map[string]bool{"suspend": false, "resume": true} {
+		does := map[bool]string{false: "Suspend a grant: nothing further is disclosed", true: "Resume a suspended grant"}[resume]
+		add(r, op{id: name + "-grant", verb: http.MethodPost, path: "/grants/{id}/" + name, tag: "grants", does: does, keyed: true},
+			func(ctx context.Context, in *noted) (desk.Grant, error) {
+				return g().Pause(ctx, in.ID, resume, in.text())
+			})
+	}
+	add(r, op{id: "exercise-right", verb: http.MethodPost, path: "/grants/{id}/rights", tag: "grants", does: "Exercise a right under a grant", keyed: true,
+		more: "access, correction, deletion or objection; the vendor owes an answer by the deadline, long after the need is closed."},
+		func(ctx context.Context, in *byIDWith[desk.RightSpec]) (desk.Grant, error) {
+			return g().Right(ctx, in.ID, in.Body)
+		})
+}
+
+// deals makes the operations on offers and deals.
+func (r *routes) deals() {
+	o := func() desk.Offers { return r.s.house.Customer().Offers() }
+	d := func() desk.Deals { return r.s.house.Customer().Deals() }
+	pages(r, op{id: "list-offers", path: "/offers", tag: "offers", does: "List offers, best first",
+		more: "Offers that miss the need's constraints are shown with `all` only."}, o, desk.Offers.List)
+	one(r, op{id: "get-offer", path: "/offers/{id}", tag: "offers", does: "Show one offer"}, o, desk.Offers.Get)
+	create(r, op{id: "make-offer", path: "/offers", tag: "offers", does: "Make an offer under a grant, by hand", keyed: true, status: http.StatusCreated}, o, desk.Offers.Make)
+	add(r, op{id: "accept-offer", verb: http.MethodPost, path: "/offers/{id}/accept", tag: "offers", does: "Accept an offer", keyed: true},
+		func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Accept(ctx, in.ID, in.text()) })
+	add(r, op{id: "decline-offer", verb: http.MethodPost, path: "/offers/{id}/decline", tag: "offers", does: "Decline an offer", keyed: true},
+		func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Decline(ctx, in.ID, in.text()) })
+	pages(r, op{id: "list-deals", path: "/deals", tag: "deals", does: "List deals, from either side"}, d, desk.Deals.List)
+	one(r, op{id: "get-deal", path: "/deals/{id}", tag: "deals", does: "Show one deal"}, d, desk.Deals.Get)
+	for _, step := range []string{"confirm", "fulfil", "close", "cancel"} {
+		does := map[string]string{"confirm": "Confirm an accepted offer (vendor)", "fulfil": "Report a deal fulfilled (vendor)",
+			"close": "Close a fulfilled deal (customer)", "cancel": "Cancel a deal"}[step]
+		add(r, op{id: step + "-deal", verb: http.MethodPost, path: "/deals/{id}/" + step, tag: "deals", does: does, keyed: true},
+			func(ctx context.Context, in *noted) (desk.Deal, error) { return d().Step(ctx, in.ID, step, in.text()) })
+	}
+}

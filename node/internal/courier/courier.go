@@ -1,0 +1,211 @@
+// Package courier carries letters: it posts what the outbox holds, collects what
+// keepers hold for this node, and hands it to the market.
+//
+// Out:
+//
+//  1. Kick, or the moment that the outbox names, wakes the sender.
+//  2. Each item that is due is delivered to all of its keepers at once, over one
+//     session per keeper that is kept open.
+//  3. What came of it is saved: receipts, the state, and when to try again. A letter
+//     that is deposited everywhere is deposited again from time to time until its
+//     reader acknowledges it, so that keepers may lose it.
+//
+// In:
+//
+//  1. For each keeper of each mailbox that is watched, one stream stays open on
+//     which the keeper pushes letters.
+//  2. The market takes a letter, and has it on disk, before anything else happens.
+//  3. Then the letter is deleted at all keepers of its mailbox. A keeper that did
+//     not have it, or had another one in its slot, is noted: with the receipt that
+//     the sender holds this convicts it.
+package courier
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+// Bounds.
+const (
+	maxDeliveries = 16   // items under way at once
+	maxWatches    = 128  // streams that are listened to
+	maxParked     = 64   // letters of one keeper that wait for another try
+	maxDoomed     = 4096 // letters that wait to be deleted, at one keeper
+	maxSlots      = 4096 // slots that are remembered, to notice altered letters
+)
+
+// An Outcome says what the market made of a letter.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Taken Outcome = 1 // opened and kept, now or before
+	Junk  Outcome = 2 // it opens under no key of its mailbox, or is refused
+)
+
+// Config is what a courier is handed.
+type Config struct {
+	Client keeper.Client
+	Crew   *crew.Crew
+	KV     kv.Store // the private one
+	Outbox *outbox.Outbox
+	// Letter hands a letter to the market. An error means: try again later.
+	Letter func(ctx context.Context, box key.MailboxKey, raw []byte) (Outcome, error)
+	// Collected is told that Collect has read a mailbox to its end at a moment.
+	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// A Courier carries letters for one node. Make it with New and let its crew call
+// Run.
+type Courier struct {
+	cfg      Config
+	kick     chan struct{}
+	mu       sync.Mutex
+	sessions map[key.KeeperKey]*line
+	busy     map[protocol.Hash]bool
+	boxes    map[key.MailboxKey]records.Box
+	watches  []*watch
+	slots    *slots
+	recent   *recent
+	pushed   *recent // letters, each at one keeper, that were shown
+	missed   *recent // and those that were noted as lacking
+	sent     counters
+}
+
+// counters are totals since start, for status.
+type counters struct{ deposits, failures, letters, junk int64 }
+
+// New makes a courier that does nothing until Run.
+func New(cfg Config) *Courier {
+	return &Courier{
+		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
+		boxes: map[key.MailboxKey]records.Box{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
+	}
+}
+
+// Kick says that the outbox has work. It never blocks.
+func (c *Courier) Kick() {
+	select {
+	case c.kick <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// maxSleep bounds how long the sender sleeps: a clock that was set is noticed.
+const maxSleep = 30 * time.Second
+
+// Run is the sender. It returns when ctx ends.
+func (c *Courier) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	swept := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.kick:
+		case <-timer.C:
+		}
+		if now := c.cfg.Now(); now.Sub(swept) > time.Minute {
+			c.sweep(ctx, now)
+			swept = now
+		}
+		timer.Reset(c.dispatch(ctx))
+	}
+}
+
+// sweep lets items whose date has passed end.
+func (c *Courier) sweep(ctx context.Context, now time.Time) {
+	for range 16 { // bounded; the rest a minute later
+		more := false
+		err := c.cfg.KV.Update(ctx, func(tx kv.Tx) (err error) {
+			_, more, err = c.cfg.Outbox.Sweep(tx, now.UnixMilli())
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("courier: sweep", "err", err)
+		}
+		if err != nil || !more {
+			return
+		}
+	}
+}
+
+// dispatch starts deliveries for what is due and returns how long to sleep.
+func (c *Courier) dispatch(ctx context.Context) time.Duration {
+	nowMS := c.cfg.Now().UnixMilli()
+	var items []outbox.Item
+	var next int64
+	err := c.cfg.KV.View(ctx, func(r kv.Reader) (err error) {
+		items, next, err = c.cfg.Outbox.Due(r, nowMS, 64)
+		return err
+	})
+	if err != nil {
+		return time.Second
+	}
+	for _, it := range items {
+		if !c.take(it.ID) {
+			continue
+		}
+		if err := c.cfg.Crew.Hire("delivery", func(ctx context.Context) {
+			defer c.Kick()
+			defer c.leave(it.ID)
+			c.deliver(ctx, it)
+		}); err != nil {
+			c.leave(it.ID)
+			return 50 * time.Millisecond
+		}
+	}
+	if next == 0 {
+		return maxSleep
+	}
+	wait := time.Duration(next-nowMS) * time.Millisecond
+	if len(items) > 0 { // what is under way is still listed as due; its end kicks
+		wait = max(wait, 50*time.Millisecond)
+	}
+	return min(max(wait, time.Millisecond), maxSleep)
+}
+
+// take marks an item as under way, if there is room.
+func (c *Courier) take(id protocol.Hash) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy[id] || len(c.busy) >= maxDeliveries {
+		return false
+	}
+	c.busy[id] = true
+	return true
+}
+
+func (c *Courier) leave(id protocol.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.busy, id)
+}
+
+// jitter spreads retries; it protects nothing.
+func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
+
+// Stats gives each bound with its fill.
+func (c *Courier) Stats() []kv.Fill {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return []kv.Fill{
+		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
+		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
+		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},
+	}
+}

@@ -1,0 +1,475 @@
+package courier
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+// A watch listens to one keeper.
+type watch struct {
+	keeper protocol.Keeper
+	live   *keeper.Watch               // nil while there is no stream
+	boxes  map[key.MailboxKey]bool     // to be read here
+	doomed map[key.MailboxKey][]doomed // to be deleted here
+	dooms  int                         // how many these are
+	wake   chan struct{}               // something to delete
+	parked []parked                    // letters that wait for another try
+}
+
+type parked struct {
+	box key.MailboxKey
+	raw []byte
+}
+
+// perStream is how many mailboxes one stream follows; keepers allow 256.
+const perStream = 200
+
+// Watch reads a mailbox from now on.
+func (c *Courier) Watch(b records.Box) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.boxes[b.Key]; ok {
+		return
+	}
+	c.boxes[b.Key] = b
+	for _, k := range b.Keepers {
+		w := c.streamFor(k)
+		if w == nil {
+			c.cfg.Log.Warn("courier: too many streams", "keeper", k.Key)
+			continue
+		}
+		w.boxes[b.Key] = true
+		if w.live != nil {
+			c.subscribe(w, b)
+		}
+	}
+}
+
+// streamFor finds or starts a stream to a keeper that has room for one more mailbox.
+func (c *Courier) streamFor(k protocol.Keeper) *watch {
+	for _, w := range c.watches {
+		if w.keeper.Key == k.Key && len(w.boxes) < perStream {
+			return w
+		}
+	}
+	if len(c.watches) >= maxWatches {
+		return nil
+	}
+	w := &watch{keeper: k, boxes: map[key.MailboxKey]bool{}, doomed: map[key.MailboxKey][]doomed{}, wake: make(chan struct{}, 1)}
+	if err := c.hire(w); err != nil {
+		return nil // closing
+	}
+	c.watches = append(c.watches, w)
+	return w
+}
+
+// hire starts the two goroutines of a watch: one listens, one deletes.
+func (c *Courier) hire(w *watch) error {
+	if err := c.cfg.Crew.Hire("listener", func(ctx context.Context) { c.listen(ctx, w) }); err != nil {
+		return err
+	}
+	return c.cfg.Crew.Hire("deleter", func(ctx context.Context) { c.deleteAll(ctx, w) })
+}
+
+// subscribe asks on an open stream; a stream that fails is opened again, and then
+// subscribes to everything.
+func (c *Courier) subscribe(w *watch, b records.Box) {
+	if err := w.live.Subscribe(key.FromSeed[key.Mailbox](b.Seed.Secret())); err != nil {
+		c.cfg.Log.Debug("courier: subscribe", "keeper", w.keeper.Key, "err", err)
+	}
+}
+
+// Unwatch reads a mailbox no longer.
+func (c *Courier) Unwatch(k key.MailboxKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.boxes, k)
+	for _, w := range c.watches {
+		delete(w.boxes, k)
+	}
+}
+
+// listen keeps one stream to a keeper open, with growing pauses where it fails.
+func (c *Courier) listen(ctx context.Context, w *watch) {
+	fails := 0
+	for ctx.Err() == nil {
+		began := c.cfg.Now()
+		err := c.stream(ctx, w)
+		if ctx.Err() != nil {
+			return
+		}
+		if c.cfg.Now().Sub(began) > time.Minute {
+			fails = 0
+		}
+		fails++
+		c.cfg.Log.Debug("courier: stream ended", "keeper", w.keeper.Key, "err", err)
+		wait := time.Duration(min(outbox.Backoff(fails, jitter()), 30_000)) * time.Millisecond
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// stream opens a stream, subscribes to all mailboxes and takes what is pushed.
+func (c *Courier) stream(ctx context.Context, w *watch) error {
+	live, err := c.cfg.Client.Watch(ctx, w.keeper)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		c.mu.Lock()
+		w.live, w.parked = nil, nil
+		c.mu.Unlock()
+		_ = live.Close() // it is of no use any more
+	}()
+	c.mu.Lock()
+	w.live = live
+	for k := range w.boxes {
+		c.subscribe(w, c.boxes[k])
+	}
+	c.mu.Unlock()
+	for {
+		p, err := live.Recv(ctx)
+		if err != nil {
+			return err
+		}
+		if p.Err != nil {
+			c.cfg.Log.Debug("courier: keeper refuses a mailbox", "keeper", w.keeper.Key, "err", p.Err)
+			continue
+		}
+		for _, raw := range p.Letters {
+			c.letter(ctx, w, p.Box, raw)
+		}
+	}
+}
+
+// letter hands one letter to the market and then deletes it everywhere.
+func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw []byte) {
+	id := wire.ID(raw)
+	c.shown(ctx, w, box, id)
+	if c.recent.has(id) {
+		c.again(w, box, id) // another keeper pushed it a moment ago
+		return
+	}
+	outcome, err := c.cfg.Letter(ctx, box, raw)
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(w.parked) < maxParked {
+			w.parked = append(w.parked, parked{box, raw})
+		}
+		return
+	}
+	c.compare(ctx, w, box, id, raw, outcome)
+	if !c.recent.add(id) {
+		c.again(w, box, id) // another keeper's copy was dealt with at the same time
+		return
+	}
+	c.doom(box, id)
+}
+
+// compare notices a keeper that had another letter in the slot of one that opened.
+func (c *Courier) compare(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash, raw []byte, outcome Outcome) {
+	slot := protocol.ID{}
+	if l, err := wire.ReadLetter(raw); err == nil {
+		slot = l.Slot
+	}
+	c.mu.Lock()
+	c.sent.letters++
+	if outcome == Junk {
+		c.sent.junk++
+	}
+	letter, by := c.slots.see(box, slot, id, w.keeper.Key, outcome)
+	c.mu.Unlock()
+	for _, k := range by {
+		c.note(ctx, letter, box, func(s *records.Sighting) { s.Altered = with(s.Altered, k) })
+	}
+}
+
+func with(list []key.KeeperKey, k key.KeeperKey) []key.KeeperKey {
+	if slices.Contains(list, k) {
+		return list
+	}
+	return append(list, k)
+}
+
+// note keeps what was found of a letter at a keeper.
+func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.MailboxKey, change func(*records.Sighting)) {
+	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
+		s, err := records.GetSighting(tx, letter)
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			return err
+		}
+		s.Letter, s.Box, s.AtMS = letter, box, c.cfg.Now().UnixMilli()
+		change(&s)
+		return records.PutSighting(tx, s)
+	})
+	if err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
+	}
+}
+
+// doom has a letter deleted at all keepers of its mailbox.
+func (c *Courier) doom(box key.MailboxKey, id protocol.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.watches {
+		if w.boxes[box] {
+			w.doom(box, doomed{id, firstTime})
+		}
+	}
+}
+
+// again has a letter deleted at the one keeper that pushed it once more: its first
+// deletion is under way, or failed. Whether the keeper still has it says nothing.
+func (c *Courier) again(w *watch, box key.MailboxKey, id protocol.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.doom(box, doomed{id, onceMore})
+}
+
+// A doomed letter is to be deleted at one keeper. Only the first deletion shows
+// whether the keeper had it.
+type doomed struct {
+	id    protocol.Hash
+	first bool
+}
+
+const (
+	firstTime = true
+	onceMore  = false
+)
+
+// doom is called with the courier's mutex held.
+func (w *watch) doom(box key.MailboxKey, d doomed) {
+	known := slices.ContainsFunc(w.doomed[box], func(x doomed) bool { return x.id == d.id })
+	if known || w.dooms >= maxDoomed {
+		return
+	}
+	w.doomed[box] = append(w.doomed[box], d)
+	w.dooms++
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deleteDelay gathers deletions, and leaves the sender time to reach all keepers.
+const deleteDelay = 100 * time.Millisecond
+
+// retryParked is how often letters are tried again that the market could not take.
+const retryParked = 2 * time.Second
+
+// deleteAll deletes at one keeper what is doomed, and tries parked letters again.
+func (c *Courier) deleteAll(ctx context.Context, w *watch) {
+	retry := time.NewTicker(retryParked)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-retry.C:
+			c.unpark(ctx, w)
+			continue
+		case <-w.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(deleteDelay):
+		}
+		for box, ids := range c.dooms(w) {
+			if err := c.delete(ctx, w, box, ids); err != nil {
+				c.cfg.Log.Debug("courier: delete", "keeper", w.keeper.Key, "err", err)
+			}
+		}
+	}
+}
+
+// dooms takes all that is doomed at a keeper.
+func (c *Courier) dooms(w *watch) map[key.MailboxKey][]doomed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := w.doomed
+	w.doomed, w.dooms = map[key.MailboxKey][]doomed{}, 0
+	return list
+}
+
+// perDelete is how many letters one operation deletes.
+const perDelete = 64
+
+// delete deletes letters of one mailbox at one keeper, and notes those that it did
+// not have.
+func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, letters []doomed) error {
+	c.mu.Lock()
+	b, ok := c.boxes[box]
+	c.mu.Unlock()
+	if !ok {
+		return nil // not read any more: the keeper's own dates end it
+	}
+	owner := key.FromSeed[key.Mailbox](b.Seed.Secret())
+	for part := range slices.Chunk(letters, perDelete) {
+		ids := make([]protocol.Hash, len(part))
+		for i, d := range part {
+			ids[i] = d.id
+		}
+		ctx, cancel := context.WithTimeout(ctx, attempt)
+		var had []protocol.Hash
+		tries := 0
+		err := c.with(ctx, w.keeper, "mail", func(s *keeper.Session) (err error) {
+			tries++
+			had, err = s.Delete(ctx, owner, ids)
+			return err
+		})
+		if err != nil {
+			cancel()
+			return err // pushed again on the next stream, taken as a repeat, deleted then
+		}
+		for _, d := range part {
+			// Where the first try was cut off, it may have deleted them all the same.
+			if d.first && tries == 1 && !slices.Contains(had, d.id) {
+				c.lacked(ctx, w, box, d.id)
+			}
+		}
+		cancel()
+	}
+	return nil
+}
+
+// at names one letter at one keeper.
+func at(id protocol.Hash, k key.KeeperKey) protocol.Hash { return wire.ID(append(id[:], k[:]...)) }
+
+// lacked notes that a keeper did not have a letter that its reader got elsewhere,
+// unless it has shown it all the same.
+func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	k := w.keeper.Key
+	if c.pushed.has(at(id, k)) {
+		return
+	}
+	c.missed.add(at(id, k))
+	c.note(ctx, id, box, func(s *records.Sighting) { s.Missing = with(s.Missing, k) })
+	if c.pushed.has(at(id, k)) { // while it was written
+		c.found(ctx, w, box, id)
+	}
+}
+
+// shown notes that a keeper has shown a letter. Where it had come to the keeper only
+// after its reader had asked to delete it, what lacked said is taken back.
+func (c *Courier) shown(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	c.pushed.add(at(id, w.keeper.Key))
+	if c.missed.has(at(id, w.keeper.Key)) {
+		c.found(ctx, w, box, id)
+	}
+}
+
+func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	c.note(ctx, id, box, func(s *records.Sighting) {
+		s.Missing = slices.DeleteFunc(s.Missing, func(k key.KeeperKey) bool { return k == w.keeper.Key })
+	})
+}
+
+// unpark tries letters again that the market could not take before.
+func (c *Courier) unpark(ctx context.Context, w *watch) {
+	c.mu.Lock()
+	list := w.parked
+	w.parked = nil
+	c.mu.Unlock()
+	for _, p := range list {
+		c.letter(ctx, w, p.box, p.raw)
+	}
+}
+
+// slots remembers which letter came in which slot of a mailbox, and which keepers
+// had something there that did not open.
+type slots struct {
+	max   int
+	at    map[slotKey]*slot
+	order []slotKey // oldest first
+}
+
+type slotKey struct {
+	box  key.MailboxKey
+	slot protocol.ID
+}
+
+type slot struct {
+	letter protocol.Hash // the one that opened
+	junk   []key.KeeperKey
+}
+
+func newSlots(most int) *slots { return &slots{max: most, at: map[slotKey]*slot{}} }
+
+func (s *slots) len() int { return len(s.at) }
+
+// see notes one letter, and returns the letter that opened in its slot with the
+// keepers that are now known to have had another one there.
+func (s *slots) see(box key.MailboxKey, id protocol.ID, letter protocol.Hash, from key.KeeperKey, o Outcome) (protocol.Hash, []key.KeeperKey) {
+	k := slotKey{box, id}
+	e := s.at[k]
+	if e == nil {
+		if len(s.order) >= s.max {
+			delete(s.at, s.order[0])
+			s.order = s.order[1:]
+		}
+		e = &slot{}
+		s.at[k] = e
+		s.order = append(s.order, k)
+	}
+	if o == Taken {
+		e.letter = letter
+	} else {
+		e.junk = with(e.junk, from)
+	}
+	if e.letter.IsZero() || len(e.junk) == 0 {
+		return e.letter, nil
+	}
+	by := e.junk
+	e.junk = nil
+	return e.letter, by
+}
+
+// recent remembers the latest letters that were dealt with, so that three keepers
+// that push the same one cost the market one turn.
+type recent struct {
+	mu    sync.Mutex
+	max   int
+	at    map[protocol.Hash]bool
+	order []protocol.Hash
+}
+
+func newRecent(most int) *recent { return &recent{max: most, at: map[protocol.Hash]bool{}} }
+
+func (r *recent) has(id protocol.Hash) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at[id]
+}
+
+// add remembers a letter, and reports whether it was new.
+func (r *recent) add(id protocol.Hash) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at[id] {
+		return false
+	}
+	if len(r.order) >= r.max {
+		delete(r.at, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.at[id] = true
+	r.order = append(r.order, id)
+	return true
+}

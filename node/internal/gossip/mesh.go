@@ -1,0 +1,153 @@
+package gossip
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// A mesh follows whom the router sends messages of each topic to. pubsub tells
+// nobody but a tracer.
+type mesh struct {
+	mu   sync.Mutex
+	of   map[string]map[peer.ID]bool
+	news chan struct{} // closed and replaced at every change
+}
+
+var _ pubsub.RawTracer = (*mesh)(nil)
+
+func newMesh() *mesh {
+	return &mesh{of: map[string]map[peer.ID]bool{}, news: make(chan struct{})}
+}
+
+func (m *mesh) change(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	do()
+	close(m.news)
+	m.news = make(chan struct{})
+}
+
+// peers lists who is in the mesh of a topic; more tells when that has changed.
+func (m *mesh) peers(topic string) (in []peer.ID, more <-chan struct{}) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p := range m.of[topic] {
+		in = append(in, p)
+	}
+	return in, m.news
+}
+
+// Join implements pubsub.RawTracer.
+func (m *mesh) Join(topic string) { m.change(func() { m.of[topic] = map[peer.ID]bool{} }) }
+
+// Leave implements pubsub.RawTracer.
+func (m *mesh) Leave(topic string) { m.change(func() { delete(m.of, topic) }) }
+
+// Graft implements pubsub.RawTracer.
+func (m *mesh) Graft(p peer.ID, topic string) {
+	m.change(func() {
+		if in := m.of[topic]; in != nil {
+			in[p] = true
+		}
+	})
+}
+
+// Prune implements pubsub.RawTracer.
+func (m *mesh) Prune(p peer.ID, topic string) { m.change(func() { delete(m.of[topic], p) }) }
+
+// OnClosedOutboundStream implements pubsub.RawTracer.
+func (m *mesh) OnClosedOutboundStream(p peer.ID) {
+	m.change(func() {
+		for _, in := range m.of {
+			delete(in, p)
+		}
+	})
+}
+
+// What else a tracer is told is of no interest here.
+
+// OnNewOutboundStream implements pubsub.RawTracer.
+func (*mesh) OnNewOutboundStream(peer.ID, protocol.ID) {}
+
+// ValidateMessage implements pubsub.RawTracer.
+func (*mesh) ValidateMessage(*pubsub.Message) {}
+
+// DeliverMessage implements pubsub.RawTracer.
+func (*mesh) DeliverMessage(*pubsub.Message) {}
+
+// RejectMessage implements pubsub.RawTracer.
+func (*mesh) RejectMessage(*pubsub.Message, string) {}
+
+// DuplicateMessage implements pubsub.RawTracer.
+func (*mesh) DuplicateMessage(*pubsub.Message) {}
+
+// ThrottlePeer implements pubsub.RawTracer.
+func (*mesh) ThrottlePeer(peer.ID) {}
+
+// RecvRPC implements pubsub.RawTracer.
+func (*mesh) RecvRPC(*pubsub.RPC) {}
+
+// SendRPC implements pubsub.RawTracer.
+func (*mesh) SendRPC(*pubsub.RPC, peer.ID) {}
+
+// SendRPCCompleted implements pubsub.RawTracer.
+func (*mesh) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
+
+// DropRPC implements pubsub.RawTracer.
+func (*mesh) DropRPC(*pubsub.RPC, peer.ID) {}
+
+// UndeliverableMessage implements pubsub.RawTracer.
+func (*mesh) UndeliverableMessage(*pubsub.Message) {}
+
+// settleFor is a little more than the heartbeat at which the router takes newcomers
+// into its mesh, and enough a mesh that is left to itself.
+const (
+	settleFor = 1300 * time.Millisecond
+	enough    = 5 // the router's own lower bound, D_lo
+)
+
+// settle waits for newcomers on a topic to be taken into a mesh that is still
+// small: what is published before that never reaches them by gossip, and pull
+// takes a minute. Each newcomer is waited for once; in a mesh that stands there is
+// no wait at all.
+func (g *Gossip) settle(ctx context.Context, t *topic) {
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
+	for {
+		in, more := g.mesh.peers(t.on.String())
+		if len(in) >= enough || !t.newcomers(in, time.Now()) {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// newcomers tells whether somebody is on the topic, not in the mesh, and was seen
+// first a moment ago.
+func (t *topic) newcomers(in []peer.ID, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	here := t.on.ListPeers()
+	found := false
+	seen := make(map[peer.ID]time.Time, len(here))
+	for _, p := range here {
+		first, ok := t.seen[p]
+		if !ok {
+			first = now
+		}
+		seen[p] = first
+		found = found || now.Sub(first) < settleFor && !slices.Contains(in, p)
+	}
+	t.seen = seen
+	return found
+}

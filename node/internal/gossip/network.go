@@ -1,0 +1,64 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// A Network is a node's whole way to others: the host, and for a public node the
+// topics. It is the peers.Port that stands on libp2p.
+type Network struct {
+	*peers.Host
+	Gossip *Gossip // nil on a personal node
+}
+
+var _ peers.Port = (*Network)(nil)
+
+// Open starts the host and, for a public node, gossip of the network net with its
+// number of shards.
+func Open(ctx context.Context, cfg peers.Config, net protocol.Hash, shards uint16) (*Network, error) {
+	h, err := peers.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{Host: h}
+	if cfg.Profile != peers.Public {
+		return n, nil
+	}
+	n.Gossip, err = New(ctx, h, Config{Net: net, Shards: shards, Log: cfg.Log})
+	if err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return n, nil
+}
+
+// Join subscribes to the topics of shards; fault.Unsupported on a personal node.
+func (n *Network) Join(shards []uint16, hear peers.Hear) error {
+	if n.Gossip == nil {
+		return fmt.Errorf("gossip: a personal node joins no topic: %w", fault.Unsupported)
+	}
+	return n.Gossip.Join(shards, hear)
+}
+
+// Publish gossips bytes that have already passed the door; fault.Unsupported on a
+// personal node, which posts them to keepers instead.
+func (n *Network) Publish(ctx context.Context, shard uint16, raw []byte) error {
+	if n.Gossip == nil {
+		return fmt.Errorf("gossip: a personal node publishes nothing: %w", fault.Unsupported)
+	}
+	return n.Gossip.Publish(ctx, shard, raw)
+}
+
+// Close leaves the topics, then the network.
+func (n *Network) Close(ctx context.Context) error {
+	var err error
+	if n.Gossip != nil {
+		err = n.Gossip.Close(ctx)
+	}
+	return errors.Join(err, n.Host.Close(ctx))
+}

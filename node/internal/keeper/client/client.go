@@ -1,0 +1,321 @@
+// Package client is how a node asks keepers for their services: sessions of
+// questions and answers, and streams on which letters are pushed.
+//
+//  1. A Client dials a keeper for one of the three protocols and reads its Hello.
+//  2. A Session sends one operation at a time, signed for this keeper and this
+//     stream where somebody must sign, and reads the answer. A no is a Refused; any
+//     other error ends the session, and the caller opens another.
+//  3. A Watch subscribes to mailboxes and hands over what the keeper pushes.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+)
+
+// What both sides of a stream hold to.
+const (
+	MaxOps      = 4096             // operations on one stream
+	PingEvery   = 60 * time.Second // a keeper's sign of life on a stream with subscriptions
+	VendorShard = 1<<16 - 1        // in an OpList: vendor ids in place of a shard's announcements
+)
+
+// How long a client waits.
+const (
+	helloWait = 5 * time.Second  // for a keeper's first word
+	replyWait = 20 * time.Second // for an answer, where ctx allows more
+)
+
+// A Client speaks to keepers over a port.
+type Client struct {
+	Port peers.Port
+	Net  protocol.Hash
+}
+
+// A Refused is a keeper's no. It unwraps to the fault.Kind that the keeper showed;
+// errors of the way there are fault.Offline instead, and no Refused.
+type Refused struct {
+	Kind fault.Kind
+	Text string
+}
+
+func (r *Refused) Error() string {
+	if r.Text == "" {
+		return "refused: " + r.Kind.Error()
+	}
+	return fmt.Sprintf("refused: %v: %.200q", r.Kind, r.Text)
+}
+
+// Unwrap gives the kind.
+func (r *Refused) Unwrap() error { return r.Kind }
+
+// NeedPassport is what a keeper answers, with fault.NotFound, to a first letter of
+// a vendor whose passports it lacks.
+const NeedPassport = "passport"
+
+// LacksPassport tells whether a deposit was refused because the keeper does not
+// know the vendor's passports: repeat it with FirstContact.Chain.
+func LacksPassport(err error) bool {
+	var r *Refused
+	return errors.As(err, &r) && r.Kind == fault.NotFound && r.Text == NeedPassport
+}
+
+// A Session is a stream of questions and answers, one at a time, in the order of
+// the calls. After an error that is no Refused it is closed: open another.
+type Session struct {
+	turn   chan struct{} // holds one token: whoever has it may speak
+	c      peers.Conn
+	keeper key.KeeperKey
+	nonce  protocol.ID
+	n      uint32
+	broken error
+}
+
+// Mail opens a session for deposit, collect, delete and revoke.
+func (cl Client) Mail(ctx context.Context, to protocol.Keeper) (*Session, error) {
+	return cl.session(ctx, to, peers.ProtoMail)
+}
+
+// Post opens a session for announcements.
+func (cl Client) Post(ctx context.Context, to protocol.Keeper) (*Session, error) {
+	return cl.session(ctx, to, peers.ProtoPost)
+}
+
+// Sync opens a session for lists, announcements and passports.
+func (cl Client) Sync(ctx context.Context, to protocol.Keeper) (*Session, error) {
+	return cl.session(ctx, to, peers.ProtoSync)
+}
+
+func (cl Client) session(ctx context.Context, to protocol.Keeper, proto string) (*Session, error) {
+	c, err := cl.Port.Dial(ctx, to, proto)
+	if err != nil {
+		return nil, err
+	}
+	return greet(ctx, c, cl.Net, to.Key)
+}
+
+// greet reads the keeper's Hello.
+func greet(ctx context.Context, c peers.Conn, net protocol.Hash, keeper key.KeeperKey) (*Session, error) {
+	s := &Session{turn: make(chan struct{}, 1), c: c, keeper: keeper}
+	s.turn <- struct{}{}
+	var hello protocol.Hello
+	err := s.waiting(ctx, helloWait, func() error { return wire.ReadFrame(c, &hello) })
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	if hello.V != protocol.Version || hello.Net != net {
+		return nil, s.fail(fmt.Errorf("client: it is of another network or version: %w", fault.Unsupported))
+	}
+	s.nonce = hello.Nonce
+	return s, nil
+}
+
+// waiting runs one exchange under a deadline; ctx ends it at once.
+func (s *Session) waiting(ctx context.Context, most time.Duration, do func() error) error {
+	by := time.Now().Add(most)
+	if d, ok := ctx.Deadline(); ok && d.Before(by) {
+		by = d
+	}
+	if err := s.c.SetDeadline(by); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.c.Reset() })
+	defer stop()
+	return do()
+}
+
+// fail closes the session for good. What went wrong on the way counts as Offline.
+func (s *Session) fail(err error) error {
+	_ = s.c.Reset() // it is of no use any more
+	if fault.Of(err) == fault.Internal {
+		err = fmt.Errorf("client: %v: %w", err, fault.Offline)
+	}
+	s.broken = err
+	return err
+}
+
+// Close ends the session; a call in progress fails.
+func (s *Session) Close() error { return s.c.Close() }
+
+// Keeper is whom the session is with.
+func (s *Session) Keeper() key.KeeperKey { return s.keeper }
+
+// ask sends one operation and reads its answer.
+func (s *Session) ask(ctx context.Context, op *protocol.Op, sign func(*protocol.Op) error) (*protocol.Reply, error) {
+	select {
+	case <-s.turn:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("client: %w", ctx.Err())
+	}
+	defer func() { s.turn <- struct{}{} }()
+	if s.broken != nil {
+		return nil, fmt.Errorf("client: session ended: %v: %w", s.broken, fault.Offline)
+	}
+	if s.n >= MaxOps {
+		return nil, s.fail(fmt.Errorf("client: session used up: %w", fault.Offline))
+	}
+	s.n++
+	op.N = s.n
+	if err := sign(op); err != nil {
+		s.n--
+		return nil, err
+	}
+	var reply protocol.Reply
+	err := s.waiting(ctx, replyWait, func() error {
+		if err := wire.WriteFrame(s.c, op); err != nil {
+			return err
+		}
+		return wire.ReadFrame(s.c, &reply)
+	})
+	switch {
+	case err != nil:
+		return nil, s.fail(err)
+	case reply.N != op.N:
+		return nil, s.fail(fmt.Errorf("client: answer %d to operation %d: %w", reply.N, op.N, fault.Malformed))
+	case reply.Fault != 0:
+		return nil, &Refused{fault.Kind(reply.Fault - 1), reply.Text}
+	}
+	return &reply, nil
+}
+
+// by signs with k.
+func by[P key.Purpose](s *Session, k key.Private[P]) func(*protocol.Op) error {
+	return func(op *protocol.Op) error { return wire.SignOp(k, op, s.keeper, s.nonce) }
+}
+
+// unsigned is for operations that nobody signs.
+func unsigned(*protocol.Op) error { return nil }
+
+// A Deposit is one letter for one mailbox, under a capability with its depositor
+// key, or with a first contact made for this very keeper.
+type Deposit struct {
+	Box    key.MailboxKey
+	Letter []byte
+	Cap    protocol.Capability
+	Key    key.Private[key.Depositor]
+	First  protocol.FirstContact
+	Hold   protocol.Second
+}
+
+// Deposit leaves a letter and returns the keeper's receipt, checked: signed by this
+// keeper for this box and letter. See LacksPassport.
+func (s *Session) Deposit(ctx context.Context, d Deposit) (protocol.DepositReceipt, error) {
+	op := &protocol.Op{Kind: protocol.OpDeposit, Box: d.Box, Letter: d.Letter, Cap: d.Cap, First: d.First, Hold: d.Hold}
+	reply, err := s.ask(ctx, op, by(s, d.Key))
+	if err != nil {
+		return protocol.DepositReceipt{}, err
+	}
+	r := reply.Receipt
+	if err := wire.CheckReceipt(r); err != nil {
+		return protocol.DepositReceipt{}, err
+	}
+	if r.Keeper != s.keeper || r.Box != d.Box || r.Letter != wire.ID(d.Letter) {
+		return protocol.DepositReceipt{}, fmt.Errorf("client: receipt for another deposit: %w", fault.Malformed)
+	}
+	return r, nil
+}
+
+// Collect reads a page of a mailbox, oldest first. after is the hash of the last
+// letter of the page before; more says that there is another page.
+func (s *Session) Collect(ctx context.Context, box key.Private[key.Mailbox], after protocol.Hash) (letters [][]byte, more bool, err error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpCollect, Box: box.Public(), After: after}, by(s, box))
+	if err != nil {
+		return nil, false, err
+	}
+	return reply.Letters, reply.More, nil
+}
+
+// Delete removes letters and returns those that were there. At most 256 at once.
+func (s *Session) Delete(ctx context.Context, box key.Private[key.Mailbox], hashes []protocol.Hash) ([]protocol.Hash, error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpDelete, Box: box.Public(), Hashes: hashes}, by(s, box))
+	if err != nil {
+		return nil, err
+	}
+	return reply.Hashes, nil
+}
+
+// Revoke refuses all further deposits under a capability.
+func (s *Session) Revoke(ctx context.Context, box key.Private[key.Mailbox], capability protocol.ID) error {
+	_, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpRevoke, Box: box.Public(), CapID: capability}, by(s, box))
+	return err
+}
+
+// Announce hands over an announcement to be published: by this keeper, or, where
+// next is named, by that one, to which this one hands it on. It returns when the
+// publishing node has it on disk. One that is known there already is no error.
+func (s *Session) Announce(ctx context.Context, raw []byte, next protocol.Keeper) error {
+	_, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPost, Data: raw, Next: next}, unsigned)
+	return err
+}
+
+// List gives a page of the ids of announcements that a shard holds, withdrawals
+// too, in ascending order after after.
+func (s *Session) List(ctx context.Context, shard uint16, after protocol.Hash) (ids []protocol.Hash, more bool, err error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpList, Shard: shard, After: after}, unsigned)
+	if err != nil {
+		return nil, false, err
+	}
+	return reply.Hashes, reply.More, nil
+}
+
+// Vendors gives a page of the vendors whose passports the keeper has.
+func (s *Session) Vendors(ctx context.Context, after protocol.VendorID) (ids []protocol.VendorID, more bool, err error) {
+	return s.List(ctx, VendorShard, after)
+}
+
+// Fetch reads announcements by id, at most 64. What the keeper no longer has is
+// missing from the answer, and so may be the rest where it does not fit.
+func (s *Session) Fetch(ctx context.Context, ids []protocol.Hash) ([][]byte, error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpFetch, Hashes: ids}, unsigned)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Letters, nil
+}
+
+// Passports reads a vendor's chain, first to latest.
+func (s *Session) Passports(ctx context.Context, vendor protocol.VendorID) ([][]byte, error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPassport, Vendor: vendor}, unsigned)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Letters, nil
+}
+
+// Publish hands over a vendor's chain, to be kept and passed on.
+func (s *Session) Publish(ctx context.Context, chain [][]byte) error {
+	for _, raw := range chain[:min(len(chain), protocol.MaxPassports)] {
+		if _, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPublish, Data: raw}, unsigned); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Peers asks for public nodes.
+func (s *Session) Peers(ctx context.Context) ([]protocol.Keeper, error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPeers}, unsigned)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Keepers, nil
+}
+
+// Exchange is the question of peers.Config for a network.
+func Exchange(net protocol.Hash) peers.Exchange {
+	return func(ctx context.Context, c peers.Conn, at key.KeeperKey) ([]protocol.Keeper, error) {
+		s, err := greet(ctx, c, net, at)
+		if err != nil {
+			return nil, err
+		}
+		return s.Peers(ctx)
+	}
+}

@@ -1,0 +1,188 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/board"
+)
+
+// maxIndex bounds the mailboxes named by announcements, and those named by passports.
+const maxIndex = 1 << 17
+
+// named is which announcement of which context names a mailbox.
+type named struct {
+	by protocol.ContextID
+	in protocol.Hash
+}
+
+// An index knows which announcement or passport on the board names a mailbox.
+type index struct {
+	board   *board.Board
+	net     protocol.Hash
+	log     *slog.Logger
+	mu      sync.Mutex
+	boxes   map[key.MailboxKey]named
+	inboxes map[key.MailboxKey]protocol.VendorID
+}
+
+func newIndex(b *board.Board, net protocol.Hash, log *slog.Logger) *index {
+	return &index{board: b, net: net, log: log, boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
+}
+
+func (x *index) size() (boxes, inboxes int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.boxes), len(x.inboxes)
+}
+
+// chainOfInbox finds the passports of the vendor whose inbox a mailbox is.
+func (x *index) chainOfInbox(ctx context.Context, box key.MailboxKey) (wire.Chain, error) {
+	x.mu.Lock()
+	vendor, ok := x.inboxes[box]
+	x.mu.Unlock()
+	if !ok {
+		return wire.Chain{}, &said{client.NeedPassport, fault.NotFound}
+	}
+	return x.board.Passports(ctx, vendor)
+}
+
+// announcementOf finds the announcement that stands and names a mailbox.
+func (x *index) announcementOf(ctx context.Context, box key.MailboxKey, now protocol.Second) (*protocol.Announcement, error) {
+	x.mu.Lock()
+	n, ok := x.boxes[box]
+	x.mu.Unlock()
+	if !ok {
+		return nil, &said{"announcement", fault.NotFound}
+	}
+	e, err := x.board.Get(ctx, n.by)
+	if err != nil {
+		return nil, err
+	}
+	a := e.Heard.A()
+	if a.Mailbox != box || a.Status != protocol.Open || now >= a.Expires {
+		return nil, &said{"announcement", fault.NotFound}
+	}
+	return a, nil
+}
+
+// chainOf finds a vendor's passports: those known, if they reach as far as the one
+// that is named, or those shown, which are kept then.
+func (x *index) chainOf(ctx context.Context, f *protocol.FirstContact) (wire.Chain, error) {
+	known, err := x.board.Passports(ctx, f.Vendor)
+	if err == nil && reaches(known, f.Passport) {
+		return known, nil
+	}
+	if len(f.Chain) == 0 {
+		return wire.Chain{}, &said{client.NeedPassport, fault.NotFound}
+	}
+	shown, err := wire.OpenChain(f.Chain, x.net)
+	if err != nil {
+		return wire.Chain{}, err
+	}
+	if shown.Vendor() != f.Vendor || !reaches(shown, f.Passport) {
+		return wire.Chain{}, fmt.Errorf("keeper: not the passports that were named: %w", fault.Denied)
+	}
+	if err := x.keepChain(ctx, shown); err != nil {
+		x.log.Debug("passports not kept", "vendor", f.Vendor.Short(), "why", err)
+	}
+	return shown, nil
+}
+
+// reaches tells whether a passport is in the chain.
+func reaches(c wire.Chain, passport protocol.Hash) bool {
+	return slices.ContainsFunc(c.Raws(), func(raw []byte) bool { return wire.ID(raw) == passport })
+}
+
+// read finds the mailboxes named on the board.
+func (x *index) read(ctx context.Context, shards uint16) error {
+	for shard := range shards {
+		var after protocol.Hash
+		for more := true; more; {
+			var ids []protocol.Hash
+			var err error
+			ids, more, err = x.board.IDs(ctx, shard, after, listPage)
+			if err != nil {
+				return err
+			}
+			for _, id := range ids {
+				after = id
+				if e, err := x.board.ByID(ctx, id); err == nil {
+					x.note(e.Heard)
+				}
+			}
+			more = more && len(ids) > 0
+		}
+	}
+	return x.readVendors(ctx)
+}
+
+// note remembers whose mailbox an announcement names.
+func (x *index) note(h wire.Heard) {
+	a := h.A()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, known := x.boxes[a.Mailbox]; !a.Mailbox.IsZero() && (known || len(x.boxes) < maxIndex) {
+		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID()}
+	}
+}
+
+// forget drops mailboxes whose announcement is gone, or was replaced by one that
+// names another. Memory answers; nothing is opened.
+func (x *index) forget() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for box, n := range x.boxes {
+		if _, _, id, ok := x.board.Precedence(n.by); !ok || id != n.in {
+			delete(x.boxes, box)
+		}
+	}
+}
+
+// keepChain puts a vendor's passports on the board and notes its inbox.
+func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
+	if _, err := x.board.PutPassports(ctx, c); err != nil {
+		return fmt.Errorf("keeper: passports: %w", err)
+	}
+	x.noteInbox(c)
+	return nil
+}
+
+// noteInbox remembers the inboxes of a vendor.
+func (x *index) noteInbox(c wire.Chain) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, box := range c.Inboxes() {
+		if !box.IsZero() && len(x.inboxes) < maxIndex {
+			x.inboxes[box] = c.Vendor()
+		}
+	}
+}
+
+// readVendors finds the inboxes of the passports on the board.
+func (x *index) readVendors(ctx context.Context) error {
+	var after protocol.VendorID
+	for {
+		ids, more, err := x.board.PassportIDs(ctx, after, listPage)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if c, err := x.board.Passports(ctx, id); err == nil {
+				x.noteInbox(c)
+			}
+		}
+		if !more || len(ids) == 0 {
+			return nil
+		}
+		after = ids[len(ids)-1]
+	}
+}

@@ -1,0 +1,307 @@
+// Package keeper is what a public node does for others, and how others ask for it:
+// mail, publishing, and passing on what is known.
+//
+// The server's flow, for each stream of /hark/mail/1, /hark/post/1, /hark/sync/1:
+//
+//  1. It says Hello with a fresh nonce and its network.
+//  2. It reads operations, numbered from 1; what is malformed or out of order is
+//     answered with a fault, and the stream is closed.
+//  3. Each operation is charged to the caller's address prefix and to everybody's
+//     budget before any signature is looked at, and after that to the capability,
+//     owner or box that it is about. No budget left is an answer (fault.Full).
+//  4. Mail goes to the mailboxes, which write before they sign a receipt. An
+//     announcement passes the door, is put on the board, and is gossiped then.
+//  5. On a stream with subscriptions a second goroutine pushes letters.
+//
+// Beside the streams, Hear judges what gossip brings, and loops pull from other
+// nodes what gossip missed, end holds, and sweep what has expired.
+//
+// The client's side is package client.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/keeper/budget"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/check"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/board"
+	"github.com/harkmarket/hark/store/mailbox"
+)
+
+// Bounds of the streams.
+const (
+	idleWait  = 60 * time.Second // for the next operation, where there is no subscription
+	writeWait = 20 * time.Second // for a slow reader
+	maxFeeds  = 1024             // streams with subscriptions
+)
+
+// Config is what a Keeper needs. Key, Door (with its Memory), Board, Mail, Port, Log
+// and Now are required.
+type Config struct {
+	Key    key.Private[key.Keeper]
+	Duties protocol.Duties // of the network
+	Door   *check.Door     // where its Budget is nil, Limits.Relay holds
+	Board  *board.Board
+	Mail   *mailbox.Mailboxes
+	Port   peers.Port
+	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
+	Tell func(from string, n int) []protocol.Keeper
+	// Fresh is told of each announcement that came in new, whichever way, after it
+	// is on the board. It must not block.
+	Fresh  func(wire.Heard)
+	Limits Limits // zero: DefaultLimits
+	// Misbehave breaks a promise on purpose; none where empty.
+	Misbehave Misbehaviour
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// A Keeper serves others. Make it with New.
+type Keeper struct {
+	cfg     Config
+	door    check.Door
+	self    key.KeeperKey
+	work    *crew.Crew
+	budgets *budget.Budgets
+	index   *index
+	mail    *mail
+	library *library
+	puller  *puller
+}
+
+// New reads from the board which mailboxes are named there. Loops start with Serve
+// and end with ctx or with Close.
+func New(ctx context.Context, cfg Config) (*Keeper, error) {
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits = DefaultLimits
+	}
+	k := &Keeper{cfg: cfg, door: *cfg.Door, self: cfg.Key.Public(), work: crew.New(ctx, maxFeeds+8, nil)}
+	k.budgets = budget.New(cfg.Limits, cfg.Now)
+	if k.door.Budget == nil {
+		k.door.Budget = k.budgets.Relayed
+	}
+	k.index = newIndex(cfg.Board, k.door.Net, cfg.Log)
+	if err := k.index.read(ctx, k.door.Shards); err != nil {
+		return nil, fmt.Errorf("keeper: %w", err)
+	}
+	feeds := &feeds{mail: cfg.Mail, misbehave: cfg.Misbehave, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
+	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, now: k.now, hold: make(chan struct{}, 1)}
+	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
+	k.puller = newPuller(k)
+	return k, nil
+}
+
+// Serve registers the handlers at the port and starts the loops.
+func (k *Keeper) Serve() error {
+	k.cfg.Port.Serve(peers.ProtoMail, k.handler(map[protocol.OpKind]operation{
+		protocol.OpDeposit:   {4, k.mail.deposit},
+		protocol.OpCollect:   {4, k.mail.collect},
+		protocol.OpSubscribe: {4, k.mail.subscribe},
+		protocol.OpDelete:    {2, k.mail.remove},
+		protocol.OpRevoke:    {4, k.mail.revoke},
+	}))
+	k.cfg.Port.Serve(peers.ProtoPost, k.handler(map[protocol.OpKind]operation{
+		protocol.OpPost: {8, k.post},
+	}))
+	k.cfg.Port.Serve(peers.ProtoSync, k.handler(map[protocol.OpKind]operation{
+		protocol.OpList:     {4, k.library.list},
+		protocol.OpFetch:    {8, k.library.fetch},
+		protocol.OpPassport: {2, k.library.passport},
+		protocol.OpPeers:    {1, k.library.tell},
+		protocol.OpPublish:  {8, k.library.publish},
+	}))
+	return errors.Join(
+		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.run))
+}
+
+// Join follows these shards from now on: by gossip and by pull.
+func (k *Keeper) Join(shards []uint16) error {
+	if err := k.cfg.Port.Join(shards, k.Hear); err != nil {
+		return err
+	}
+	k.puller.follow(shards)
+	return nil
+}
+
+// Pull fetches from one node what it has of these shards and this node lacks, and
+// passports. got counts announcements that came in fresh.
+func (k *Keeper) Pull(ctx context.Context, from protocol.Keeper, shards []uint16) (got int, err error) {
+	return k.puller.pull(ctx, from, shards)
+}
+
+// Close ends loops and pushes; the port ends the streams.
+func (k *Keeper) Close(ctx context.Context) error { return k.work.Dismiss(ctx) }
+
+func (k *Keeper) now() protocol.Second { return protocol.Second(k.cfg.Now().Unix()) }
+
+func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.Net} }
+
+// Fills are the bounded tables and their fill: streams with subscriptions and
+// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, ids
+// that were pulled in vain.
+func (k *Keeper) Fills() map[string]peers.Fill {
+	at, limit := k.work.Size()
+	boxes, inboxes := k.index.size()
+	prefixes, names := k.budgets.Sizes()
+	return map[string]peers.Fill{
+		"pushes":   {At: at, Limit: limit},
+		"prefixes": {At: prefixes, Limit: budget.Max},
+		"budgets":  {At: names, Limit: budget.Max},
+		"boxes":    {At: boxes, Limit: maxIndex},
+		"inboxes":  {At: inboxes, Limit: maxIndex},
+		"refused":  {At: k.puller.size(), Limit: maxRefused},
+	}
+}
+
+// sweepPause is the pause of the loops that remove and show what is due.
+const sweepPause = time.Minute
+
+// sweep removes what has expired.
+func (k *Keeper) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := k.cfg.Mail.Expire(ctx, k.now()); err != nil {
+			k.cfg.Log.Warn("expired letters were not removed", "why", err)
+		}
+		if _, err := k.cfg.Board.Expire(ctx, k.now()); err != nil {
+			k.cfg.Log.Warn("expired announcements were not removed", "why", err)
+		}
+		k.index.forget()
+	}
+}
+
+// wake ends the pause of a loop, unless it is awake already.
+func wake(loop chan<- struct{}) {
+	select {
+	case loop <- struct{}{}:
+	default:
+	}
+}
+
+// An operation is what one kind of Op costs and does.
+type operation struct {
+	cost float64
+	do   func(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error)
+}
+
+// A stream is one incoming stream.
+type stream struct {
+	c     peers.Conn
+	from  string
+	nonce protocol.ID
+	feed  *feed // nil until the first subscription
+	mu    sync.Mutex
+}
+
+// write sends one frame; the stream's two writers take turns.
+func (s *stream) write(v any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return err
+	}
+	return wire.WriteFrame(s.c, v)
+}
+
+// handler serves one protocol.
+func (k *Keeper) handler(ops map[protocol.OpKind]operation) peers.Handler {
+	return func(ctx context.Context, c peers.Conn, from string) {
+		s := &stream{c: c, from: from, nonce: wire.NewID()}
+		if err := s.write(&protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}); err != nil {
+			return
+		}
+		defer func() { k.mail.feeds.end(s.feed) }()
+		for n := uint32(1); n <= client.MaxOps; n++ {
+			if err := k.serveOne(ctx, s, ops, n); err != nil {
+				return // the port closes the stream, and what was answered still arrives
+			}
+		}
+	}
+}
+
+// serveOne reads and answers operation n. An error ends the stream.
+func (k *Keeper) serveOne(ctx context.Context, s *stream, ops map[protocol.OpKind]operation, n uint32) error {
+	by := time.Now().Add(idleWait)
+	if s.feed != nil {
+		by = time.Time{} // it lives as long as its connection
+	}
+	if err := s.c.SetReadDeadline(by); err != nil {
+		return err
+	}
+	var op protocol.Op
+	err := wire.ReadFrame(s.c, &op)
+	if kind := fault.Of(err); err != nil && kind != fault.Malformed && kind != fault.Unsupported {
+		return err // gone
+	}
+	reply := protocol.Reply{}
+	if err == nil && op.N != n {
+		err = fmt.Errorf("keeper: operation %d in place of %d: %w", op.N, n, fault.Malformed)
+	}
+	if err == nil {
+		reply, err = k.answer(ctx, s, ops, &op)
+	}
+	reply.N = n
+	if err != nil {
+		reply = refusal(n, err)
+	}
+	if werr := s.write(&reply); werr != nil {
+		return werr
+	}
+	if fault.Of(err) == fault.Malformed && err != nil {
+		return err
+	}
+	return nil
+}
+
+// answer charges and does one operation.
+func (k *Keeper) answer(ctx context.Context, s *stream, ops map[protocol.OpKind]operation, op *protocol.Op) (protocol.Reply, error) {
+	do, ok := ops[op.Kind]
+	if !ok {
+		return protocol.Reply{}, fmt.Errorf("keeper: operation %d on this stream: %w", op.Kind, fault.Unsupported)
+	}
+	if err := k.budgets.Caller(s.from, do.cost); err != nil {
+		return protocol.Reply{}, err
+	}
+	if err := wire.CheckOp(op, k.self, s.nonce); err != nil {
+		return protocol.Reply{}, err
+	}
+	return do.do(ctx, s, op)
+}
+
+// A said is an error whose text is meant for the other side.
+type said struct {
+	text string
+	kind fault.Kind
+}
+
+func (s *said) Error() string { return s.text + ": " + s.kind.Error() }
+func (s *said) Unwrap() error { return s.kind }
+
+// refusal is what a stranger sees of an error: its kind, and a text where one was
+// meant for him.
+func refusal(n uint32, err error) protocol.Reply {
+	r := protocol.Reply{N: n, Fault: uint8(fault.Of(err).Outside()) + 1}
+	var s *said
+	if errors.As(err, &s) {
+		r.Text = s.text
+	}
+	return r
+}

@@ -1,0 +1,33 @@
+package keeper
+
+import (
+	"github.com/harkmarket/hark/node/internal/keeper/budget"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+)
+
+// The client's side under this room's name, so that a caller needs one import.
+type (
+	Client  = client.Client
+	Session = client.Session
+	Watch   = client.Watch
+	Push    = client.Push
+	Deposit = client.Deposit
+	Refused = client.Refused
+)
+
+// The budgets, likewise.
+type (
+	Limits = budget.Limits
+	Rate   = budget.Rate
+)
+
+// DefaultLimits is budget.Default.
+var DefaultLimits = budget.Default
+
+// LacksPassport is client.LacksPassport.
+func LacksPassport(err error) bool { return client.LacksPassport(err) }
+
+// Exchange is client.Exchange.
+func Exchange(net protocol.Hash) peers.Exchange { return client.Exchange(net) }

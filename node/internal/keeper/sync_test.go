@@ -1,0 +1,186 @@
+package keeper_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+)
+
+func TestAPostIsKeptAndHeardByAll(t *testing.T) {
+	in(t, func(w *world) {
+		a, b, c := w.keeper(), w.keeper(), w.keeper()
+		n := w.need(a, effort)
+		w.announce(a, n.raw)
+		if _, err := a.board.ByID(w.Context(), wire.ID(n.raw)); err != nil {
+			t.Errorf("answered before it was kept: %v", err)
+		}
+		synctest.Wait()
+		for _, k := range []*node{a, b, c} {
+			if !k.heard(wire.ID(n.raw)) {
+				t.Error("a node did not hear it")
+			}
+		}
+		w.announce(b, n.raw) // known already: no error
+	})
+}
+
+func TestPostsAreTurnedAway(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.keeper()
+		s := must(w.client().Post(w.Context(), a.port.Self()))
+		good := w.need(a, effort)
+		flipped := append([]byte(nil), good.raw...)
+		flipped[len(flipped)-1] ^= 1
+		for name, p := range map[string]struct {
+			raw  []byte
+			want fault.Kind
+		}{
+			"junk":            {[]byte("junk"), fault.Malformed},
+			"flipped bit":     {flipped, fault.Malformed},
+			"too little work": {w.need(a, effort-1).raw, fault.NotFound},
+		} {
+			if err := s.Announce(w.Context(), p.raw, protocol.Keeper{}); !errors.Is(err, p.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			if errors.Is(s.Announce(w.Context(), good.raw, protocol.Keeper{}), fault.Offline) {
+				s = must(w.client().Post(w.Context(), a.port.Self()))
+			}
+		}
+		time.Sleep(7 * time.Hour)
+		s = must(w.client().Post(w.Context(), a.port.Self()))
+		if err := s.Announce(w.Context(), good.raw, protocol.Keeper{}); !errors.Is(err, fault.Expired) {
+			t.Errorf("past its date: %v", err)
+		}
+	})
+}
+
+// The first hop hands on and keeps nothing; the second publishes.
+func TestTwoHops(t *testing.T) {
+	in(t, func(w *world) {
+		hop, exit := w.keeper(), w.keeper()
+		w.net.SetLink(hop.port, exit.port, true)
+		n := w.need(exit, effort)
+		if err := hop.port.Join(nil, hop.Hear); err != nil { // so that gossip does not bring it back
+			t.Fatal(err)
+		}
+		s := must(w.client().Post(w.Context(), hop.port.Self()))
+		if err := s.Announce(w.Context(), n.raw, exit.port.Self()); err != nil {
+			t.Fatal(err)
+		}
+		if !exit.heard(wire.ID(n.raw)) {
+			t.Error("the exit did not publish it")
+		}
+		if hop.heard(wire.ID(n.raw)) {
+			t.Error("the first hop kept it")
+		}
+		unknown := w.net.Port(false).Self()
+		if err := s.Announce(w.Context(), n.raw, unknown); !errors.Is(err, fault.NotFound) {
+			t.Errorf("an exit that nobody knows: %v", err)
+		}
+	})
+}
+
+// A node that was away finds by pull what gossip brought to the others: announcements
+// and passports, at once when it is back.
+func TestPullHealsWhatGossipMissed(t *testing.T) {
+	in(t, func(w *world) {
+		a, b := w.keeper(), w.keeper()
+		w.net.SetOnline(b.port, false)
+		var needs []need
+		for range 5 {
+			n := w.need(a, effort)
+			w.announce(a, n.raw)
+			needs = append(needs, n)
+		}
+		v := w.seller(a, protocol.RoleRequests)
+		if err := must(w.client().Sync(w.Context(), a.port.Self())).Publish(w.Context(), v.chain); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if b.heard(wire.ID(needs[0].raw)) {
+			t.Fatal("heard while it was away")
+		}
+		w.net.SetOnline(b.port, true)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		for i, n := range needs {
+			if !b.heard(wire.ID(n.raw)) {
+				t.Errorf("need %d was not pulled", i)
+			}
+		}
+		if c, err := b.board.Passports(w.Context(), v.id()); err != nil || c.Vendor() != v.id() {
+			t.Errorf("the passport was not pulled: %v", err)
+		}
+		// Its index follows: a first letter to a pulled need is kept.
+		raw := letter(needs[0].box.Public())
+		if _, err := w.mail(b).Deposit(w.Context(), keeper.Deposit{Box: needs[0].box.Public(), Letter: raw, First: v.first(needs[0], raw, b, effort)}); err != nil {
+			t.Errorf("first letter: %v", err)
+		}
+	})
+}
+
+func TestPullPages(t *testing.T) {
+	in(t, func(w *world) {
+		big := keeper.Rate{PerSecond: 1e6, Burst: 1e6}
+		generous := func(c *keeper.Config) { c.Limits = keeper.Limits{Prefix: big, Name: big, All: big, Relay: big} }
+		a := w.keeper(generous)
+		b := w.keeper(generous)
+		w.net.SetLink(a.port, b.port, false)
+		for range 150 {
+			w.announce(a, w.need(a, effort).raw)
+		}
+		w.net.SetLink(a.port, b.port, true)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.fresh) != 150 {
+			t.Errorf("%d of 150 pulled", len(b.fresh))
+		}
+	})
+}
+
+func TestExchangeOfNodes(t *testing.T) {
+	in(t, func(w *world) {
+		a, b := w.keeper(), w.keeper()
+		c, err := w.net.Port(false).Dial(w.Context(), a.port.Self(), "/hark/sync/1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ks, err := keeper.Exchange(netID)(w.Context(), c, a.port.Key().Public())
+		if err != nil || len(ks) != 1 || ks[0].Key != b.port.Key().Public() {
+			t.Errorf("%v, %v", ks, err)
+		}
+	})
+}
+
+// What is on the board at start is known: the index is read again.
+func TestTheIndexOutlivesARestart(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.keeper()
+		n, v := w.need(a, effort), w.seller(a, protocol.RoleRequests)
+		w.announce(a, n.raw)
+		if err := must(w.client().Sync(w.Context(), a.port.Self())).Publish(w.Context(), v.chain); err != nil {
+			t.Fatal(err)
+		}
+		again := w.keeper(func(c *keeper.Config) { c.Board, c.Door.Memory = a.board, a.board })
+		raw := letter(n.box.Public())
+		if _, err := w.mail(again).Deposit(w.Context(), keeper.Deposit{Box: n.box.Public(), Letter: raw, First: v.first(n, raw, again, effort)}); err != nil {
+			t.Error(err)
+		}
+		if f := again.Fills(); f["boxes"].At != 1 || f["inboxes"].At != 1 {
+			t.Errorf("%+v", f)
+		}
+		time.Sleep(7 * time.Hour)
+		synctest.Wait()
+		if f := again.Fills(); f["boxes"].At != 0 {
+			t.Errorf("an expired need is remembered: %+v", f)
+		}
+	})
+}

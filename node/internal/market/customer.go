@@ -1,0 +1,397 @@
+package market
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/flow"
+	"github.com/harkmarket/hark/protocol/terms"
+	"github.com/harkmarket/hark/protocol/wire"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+func short[T ~[32]byte](id T) string { return hex.EncodeToString(id[:4]) }
+
+// request takes a vendor's request for access to one of this node's contexts, and
+// lets the consent rule decide.
+func (t *turn) request(c records.Context, s wire.Signed) error {
+	r, err := wire.As[*protocol.Request](s)
+	if err != nil {
+		return err
+	}
+	chain, err := t.vouchedBy(r)
+	if err != nil {
+		return err
+	}
+	if err := answersUs(c, r.Re); err != nil {
+		return err
+	}
+	var a protocol.Announcement
+	heard, err := wire.OpenAnnouncement(c.Raw)
+	if err != nil {
+		return fmt.Errorf("own announcement: %w", err)
+	}
+	a = *heard.A()
+	id := wire.GrantID(c.ID, r.Vendor, s.ID())
+	if err := t.onlyOnce(c.ID, r.Vendor, id); err != nil {
+		return err
+	}
+	ag := records.Agreement{
+		ID: id, Context: c.ID, Reason: c.Flow.Kind, Vendor: r.Vendor, VendorName: chain.Latest().Name,
+		Flow:    flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
+		Letters: records.Letters{Request: s.ID(), Announcement: r.Re},
+		Terms:   records.Terms{Asked: r.Fields, Start: t.now, End: min(r.Until, a.Expires), Lease: t.m.cfg.Genesis.Duties.Lease},
+		Times:   records.Times{Requested: t.nowMS},
+	}
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.advance(&ag, said(s, protocol.Vendor, r.Until), "request.received", "fields", asked(r.Fields)); err != nil {
+		return err
+	}
+	decision := terms.Decide(&a, r, chain.Latest())
+	if !decision.Grant {
+		return t.refuse(&ag, c, r, s.ID(), decision)
+	}
+	ag.Terms.Fields = terms.GrantFields(r)
+	return t.grant(&ag, c, grantTo{re: s.ID(), seal: r.Seal, reply: r.Reply})
+}
+
+// vouchedBy opens the passport chain of a request and holds its signer to it.
+func (t *turn) vouchedBy(r *protocol.Request) (wire.Chain, error) {
+	chain, err := wire.OpenChain(r.Chain, t.m.cfg.Net)
+	if err != nil {
+		return chain, fmt.Errorf("passport: %w", err)
+	}
+	if chain.Vendor() != r.Vendor || chain.LatestHash() != r.Passport {
+		return chain, fmt.Errorf("passport is not the one named: %w", fault.Denied)
+	}
+	// A later passport that was heard elsewhere wins: the sender may use a key that
+	// was rotated out.
+	known, err := t.m.cfg.Registry.Passport(context.Background(), r.Vendor)
+	if err == nil && known.Latest().Seq > chain.Latest().Seq {
+		chain = known
+	}
+	if !chain.Operational(key.OperationalKey(r.From), protocol.RoleRequests, t.now) {
+		return chain, fmt.Errorf("signed by a key that the passport does not list for now: %w", fault.Denied)
+	}
+	return chain, nil
+}
+
+// answersUs accepts a request for the latest announcement or the one before it.
+func answersUs(c records.Context, re protocol.Hash) error {
+	if c.Flow.State != flow.Announced {
+		return fmt.Errorf("need %s is %s: %w", short(c.ID), c.Flow.State, fault.Expired)
+	}
+	for _, a := range c.Announced[max(0, len(c.Announced)-2):] {
+		if a.Hash == re {
+			return nil
+		}
+	}
+	return fmt.Errorf("request for an announcement that was not ours: %w", fault.Denied)
+}
+
+// onlyOnce refuses a second request of one vendor within a context (POPIA s69(2):
+// once), save after a counter.
+func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.GrantID) error {
+	return records.EachUnder(t, c, func(a records.Agreement) (bool, error) {
+		if a.ID == id || (a.Vendor == v && a.Flow.State != flow.Countered) {
+			return false, fmt.Errorf("vendor %s asked before: %w", v.Short(), fault.Conflict)
+		}
+		return true, nil
+	})
+}
+
+// refuse answers a request with no, and says why.
+func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Request, re protocol.Hash, d terms.Decision) error {
+	a.Terms.Why, a.Terms.Law = d.Why, d.Law
+	m := &protocol.Refusal{
+		Header: t.header(protocol.KindRefusal, r.Vendor, protocol.Hash(c.ID), t.letters()),
+		Rule:   d.Why, Law: d.Law,
+	}
+	m.Re = re
+	signed, err := wire.Sign(key.FromSeed[key.Context](c.Keys.Sign.Secret()), m)
+	if err != nil {
+		return fmt.Errorf("refusal: %w", err)
+	}
+	e := flow.Event{Kind: protocol.KindRefusal, ID: wire.ID(signed), Re: re, By: protocol.Customer}
+	if err := t.advance(a, e, "refusal.sent", "why", d.Why, "law", d.Law); err != nil {
+		return err
+	}
+	raw, _, err := wire.SealLetter(r.Seal, seal.Vendor, t.m.cfg.Net, r.Reply.Capability.Box, m.Expires, signed)
+	if err != nil {
+		return fmt.Errorf("refusal: %w", err)
+	}
+	return t.put(outbox.Item{Data: raw, Kind: protocol.KindRefusal, Grant: a.ID, Expires: m.Expires}, r.Reply)
+}
+
+// grantTo says where a grant goes: to the answer address of a request, or, where
+// the customer starts, to a vendor's inbox.
+type grantTo struct {
+	re    protocol.Hash
+	seal  key.Encapsulation[key.RequestSeal]
+	reply protocol.Address
+	inbox *protocol.Inbox
+	nonce protocol.Hash
+}
+
+// grant makes the keys of a grant, signs it and puts it into the outbox. No value
+// and no data key leaves with it.
+func (t *turn) grant(a *records.Agreement, c records.Context, to grantTo) error {
+	g, err := t.draftGrant(a, c, to)
+	if err != nil {
+		return err
+	}
+	signed, err := wire.Sign(key.FromSeed[key.Context](c.Keys.Sign.Secret()), g)
+	if err != nil {
+		return fmt.Errorf("grant: %w", err)
+	}
+	id := wire.ID(signed)
+	a.Letters.Grant, a.Times.Granted = id, t.nowMS
+	if err := records.PutEnvelope(t, id, signed); err != nil {
+		return err
+	}
+	it := outbox.Item{Kind: protocol.KindGrant, Grant: a.ID, Envelope: id, Expires: g.Expires}
+	var export func(seal.Label) key.Secret
+	if to.inbox == nil {
+		it.Data, export, err = wire.SealLetter(to.seal, seal.Vendor, t.m.cfg.Net, to.reply.Capability.Box, g.Expires, signed)
+	} else {
+		it.Data, export, err = wire.SealLetter(to.inbox.Seal, seal.Vendor, t.m.cfg.Net, to.inbox.Box, g.Expires, signed)
+	}
+	if err != nil {
+		return fmt.Errorf("grant: %w", err)
+	}
+	a.MAC = protocol.Share(export(seal.LabelDisclose))
+	e := flow.Event{Kind: protocol.KindGrant, ID: id, Re: to.re, By: protocol.Customer, Until: g.End}
+	if err := t.advance(a, e, "grant.given", "fields", granted(a.Terms.Fields)); err != nil {
+		return err
+	}
+	if to.inbox == nil {
+		return t.put(it, to.reply)
+	}
+	it.What, it.Box, it.Keepers = outbox.Letter, to.inbox.Box, to.inbox.Keepers
+	it.First = protocol.FirstContact{Stamp: protocol.Admission{Lane: protocol.LaneWork, Effort: to.inbox.Effort}}
+	return t.post(it)
+}
+
+// draftGrant makes fresh offer and duty keys and mailboxes for a grant.
+func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (*protocol.Grant, error) {
+	offer, duty := key.GenerateSeal[key.OfferSeal](), key.GenerateSeal[key.DutySeal]()
+	sign := key.Generate[key.Duty]()
+	end := a.Terms.End
+	offerBox, offerAddr, err := t.newBox(records.BoxOffer, a.ID, c.Keepers, end+t.letters(), offerLetters, offerKiB)
+	if err != nil {
+		return nil, err
+	}
+	dutyBox, dutyAddr, err := t.newBox(records.BoxDuty, a.ID, c.Keepers, end+t.m.cfg.Genesis.Duties.Boxes, dutyLetters, dutyKiB)
+	if err != nil {
+		return nil, err
+	}
+	a.Mine = records.DutyKeys{Sign: protocol.Share(sign.Seed()), Seal: protocol.Share(duty.Seed()), Box: protocol.Share(dutyBox.Seed())}
+	if err := records.PutOfferKeys(t, a.ID, records.OfferKeys{
+		Seal: protocol.Share(offer.Seed()), Secret: protocol.Share(key.NewSecret()), Box: protocol.Share(offerBox.Seed()),
+	}); err != nil {
+		return nil, err
+	}
+	blind, err := t.blind(a, protocol.KindGrant)
+	if err != nil {
+		return nil, err
+	}
+	g := &protocol.Grant{
+		Header: t.header(protocol.KindGrant, a.Vendor, protocol.Hash(c.ID), t.letters()),
+		Grant:  a.ID, Nonce: to.nonce, Reason: c.Flow.Kind, Fields: a.Terms.Fields,
+		Start: a.Terms.Start, End: end, Lease: a.Terms.Lease, Rail: protocol.RailNone, Terms: t.m.cfg.Genesis.Terms,
+		OfferSeal: offer.Public(), DutyKey: sign.Public(), DutySeal: duty.Public(),
+		OfferBox: offerAddr, DutyBox: dutyAddr, Ledger: blind,
+	}
+	g.Re = to.re
+	return g, nil
+}
+
+// Give starts a relation with a vendor of the customer's choice: a grant without a
+// need or a request.
+func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fields []protocol.FieldGrant, life protocol.Second) (id protocol.GrantID, err error) {
+	chain, err := m.cfg.Registry.Passport(ctx, v)
+	if err != nil {
+		return id, fmt.Errorf("passport of vendor %s: %w", v.Short(), err)
+	}
+	keepers := m.cfg.Places.Keepers(protocol.MaxKeepers)
+	if len(keepers) == 0 {
+		return id, fmt.Errorf("no keeper is known that could hold the answer: %w", fault.Offline)
+	}
+	inbox := chain.Latest().Inbox
+	err = m.Do(ctx, "give", func(t *turn) error {
+		sign := key.Generate[key.Context]()
+		nonce := protocol.Hash(key.NewSecret().Reveal())
+		c := records.Context{
+			ID: sign.Public(), Flow: flow.Context{Kind: protocol.ContextRelation}, Name: name, Keepers: keepers,
+			CreatedMS: t.nowMS, Keys: records.ContextKeys{Sign: protocol.Share(sign.Seed())},
+		}
+		id = wire.GrantID(c.ID, v, nonce)
+		a := records.Agreement{
+			ID: id, Context: c.ID, Reason: protocol.ContextRelation, Vendor: v, VendorName: chain.Latest().Name,
+			Flow:  flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
+			Terms: records.Terms{Fields: fields, Start: t.now, End: t.now + life, Lease: m.cfg.Genesis.Duties.Lease},
+		}
+		if err := records.PutContext(t, c); err != nil {
+			return err
+		}
+		return t.grant(&a, c, grantTo{inbox: &inbox, nonce: nonce})
+	})
+	return id, err
+}
+
+// receipt takes a vendor's countersignature of a grant. Only when it is right, and
+// in the ledger, does anything leave the vault.
+func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
+	r, err := wire.As[*protocol.Receipt](s)
+	if err != nil {
+		return err
+	}
+	if r.Grant != a.ID || r.Re != a.Letters.Grant {
+		return fmt.Errorf("receipt for another grant: %w", fault.Denied)
+	}
+	if r.Payment.Rail != protocol.RailNone || r.Payment.Amount != (protocol.Money{}) {
+		return fmt.Errorf("receipt pays on a rail that was not agreed: %w", fault.Unsupported)
+	}
+	chain, err := t.passportOf(&a)
+	if err != nil {
+		return err
+	}
+	if !chain.Operational(key.OperationalKey(r.From), protocol.RoleRequests, t.now) {
+		return fmt.Errorf("receipt signed by a key that the passport does not list: %w", fault.Denied)
+	}
+	if !countersigned(&a, r.Ledger, s.ID()) {
+		return fmt.Errorf("receipt countersigns another ledger: %w", fault.Denied)
+	}
+	a.Theirs = records.Counterparty{Sign: r.DutyKey, Seal: r.DutySeal, Box: r.DutyBox}
+	a.Letters.Receipt, a.Times.Receipted = s.ID(), t.nowMS
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.acked(a.Letters.Grant); err != nil {
+		return err
+	}
+	if err := t.advance(&a, said(s, protocol.Vendor, 0), "receipt.kept"); err != nil {
+		return err
+	}
+	if a.Flow.State == flow.Revoked && a.Letters.Revocation.IsZero() {
+		return t.tellRevoked(&a, "revoked before it was countersigned")
+	}
+	return nil
+}
+
+// passportOf finds the passports of an agreement's vendor: those in its request, or
+// those that the customer started from.
+func (t *turn) passportOf(a *records.Agreement) (wire.Chain, error) {
+	raw, err := records.GetEnvelope(t, a.Letters.Request)
+	if err == nil {
+		s, err := wire.Open(raw)
+		if err != nil {
+			return wire.Chain{}, err
+		}
+		r, err := wire.As[*protocol.Request](s)
+		if err != nil {
+			return wire.Chain{}, err
+		}
+		return t.vouchedBy(r)
+	}
+	if !errors.Is(err, fault.NotFound) {
+		return wire.Chain{}, err
+	}
+	return t.m.cfg.Registry.Passport(context.Background(), a.Vendor)
+}
+
+// disclose sends what was granted, under the next lease. Each one answers the Receipt
+// that allows it.
+func (t *turn) disclose(a *records.Agreement, c *records.Context) error {
+	re := a.Letters.Receipt
+	g, err := t.signedGrant(a)
+	if err != nil {
+		return err
+	}
+	values, err := t.m.cfg.Stores.Vault.View(t, g)
+	if err != nil {
+		return fmt.Errorf("vault: %w", err)
+	}
+	keys, err := records.GetOfferKeys(t, a.ID)
+	if err != nil {
+		return fmt.Errorf("offer keys: %w", err)
+	}
+	a.Leases++
+	a.Counter++
+	d := &protocol.Disclosure{
+		Header: t.header(protocol.KindDisclosure, protocol.Hash(a.Theirs.Sign), protocol.Hash(a.Context), t.letters()),
+		Grant:  a.ID, Values: values, Lease: a.Leases, Until: min(t.now+a.Terms.Lease, a.Terms.End),
+		OfferSecret: keys.Secret,
+	}
+	d.From = protocol.Hash(key.FromSeed[key.Duty](a.Mine.Sign.Secret()).Public())
+	d.Seq, d.Re = a.Counter, re
+	if n := len(c.Announced); n > 0 && c.Flow.State == flow.Announced {
+		d.Announcement, d.BodyKey = c.Announced[n-1].Hash, c.Keys.Body
+	}
+	plain, err := wire.SealDisclosure(d, a.MAC.Secret())
+	if err != nil {
+		return fmt.Errorf("disclosure: %w", err)
+	}
+	id := wire.ID(plain)
+	a.Letters.Disclosure, a.Times.Disclosed = id, t.nowMS
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = string(v.Name)
+	}
+	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: re, By: protocol.Customer, Until: d.Until}
+	if err := t.advance(a, e, "disclosure.sent", "fields", strings.Join(names, " "), "lease", fmt.Sprint(a.Leases)); err != nil {
+		return err
+	}
+	return t.sealDuty(a, plain, id, protocol.KindDisclosure, d.Expires)
+}
+
+// signedGrant reads the grant back from the envelope that was signed.
+func (t *turn) signedGrant(a *records.Agreement) (*protocol.Grant, error) {
+	raw, err := records.GetEnvelope(t, a.Letters.Grant)
+	if err != nil {
+		return nil, fmt.Errorf("grant %s: %w", a.ID.Short(), err)
+	}
+	s, err := wire.Open(raw)
+	if err != nil {
+		return nil, err
+	}
+	return wire.As[*protocol.Grant](s)
+}
+
+func asked(fields []protocol.FieldAsk) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = string(f.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func granted(fields []protocol.FieldGrant) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = string(f.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// agreementNote is the body of a ledger entry about an agreement: names and ids,
+// never values.
+func agreementNote(a *records.Agreement, more ...string) map[string]string {
+	n := map[string]string{"grant": a.ID.String(), "context": hexOf(a.Context[:]), "vendor": a.Vendor.String()}
+	for i := 0; i+1 < len(more); i += 2 {
+		n[more[i]] = more[i+1]
+	}
+	return n
+}

@@ -1,0 +1,447 @@
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/flow"
+	"github.com/harkmarket/hark/protocol/wire"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+// act performs what a state machine asks of this side. Acts that are not named here
+// are performed by the handler that caused them, or need nothing.
+func (t *turn) act(a *records.Agreement, act flow.Act) error {
+	switch act {
+	case flow.SendDisclosure:
+		c, err := records.GetContext(t, a.Context)
+		if err != nil {
+			return err
+		}
+		return t.disclose(a, &c)
+	case flow.DestroyRequestKey:
+		return t.destroyRequestKey(a)
+	case flow.DestroyOfferKeys:
+		return t.destroyOfferKeys(a)
+	case flow.DeleteHeld:
+		return t.deleteHeld(a)
+	case flow.SendDeletion:
+		return t.sendDeletion(a)
+	case flow.RecordLapse:
+		return t.lapse(a)
+	}
+	return nil
+}
+
+// destroyRequestKey ends the wait for the answer to a request.
+func (t *turn) destroyRequestKey(a *records.Agreement) error {
+	if a.Mine.Reply.IsZero() {
+		return nil
+	}
+	if err := t.unread(key.FromSeed[key.Mailbox](a.Mine.Reply.Secret()).Public()); err != nil {
+		return err
+	}
+	a.Mine.Request, a.Mine.Reply = protocol.Shared{}, protocol.Shared{}
+	return nil
+}
+
+// destroyOfferKeys makes every further offer of a grant unreadable, for everyone.
+func (t *turn) destroyOfferKeys(a *records.Agreement) error {
+	if t.m.cfg.Misbehave == ReopenRevoked {
+		return nil
+	}
+	keys, err := records.GetOfferKeys(t, a.ID)
+	if errors.Is(err, fault.NotFound) {
+		return nil // never made, or destroyed before
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.clearBox(a, keys); err != nil {
+		return err
+	}
+	return records.DestroyOfferKeys(t, a.ID)
+}
+
+// clearBox has the keepers of the offer mailbox delete what lies there undelivered,
+// and refuse the vendor's capability from now on.
+func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
+	g, err := t.signedGrant(a)
+	if err != nil {
+		return err
+	}
+	id := wire.NewID() // the order is no letter; its bytes only name it
+	return t.post(outbox.Item{
+		What: outbox.DeleteLetters, Data: id[:], Box: g.OfferBox.Capability.Box, Keepers: g.OfferBox.Keepers,
+		Cap: g.OfferBox.Capability, Seed: keys.Box, Grant: a.ID, Expires: g.OfferBox.Capability.Expires,
+	})
+}
+
+// Revoke ends grants: their offer keys are destroyed, what lies undelivered is
+// deleted, the vendors are told under duty keys and owe a signed deletion. The
+// needs that still have living grants go to a new body key.
+func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
+	touched := map[protocol.ContextID]bool{}
+	for _, id := range ids {
+		if err := m.Do(ctx, "revoke", func(t *turn) error {
+			a, err := records.GetAgreement(t, id)
+			if err != nil {
+				return err
+			}
+			touched[a.Context] = true
+			return t.revoke(&a, reason)
+		}); err != nil {
+			return err
+		}
+	}
+	for c := range touched {
+		if err := m.Do(ctx, "new body key", func(t *turn) error { return t.rotate(c) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// revoke ends one grant.
+func (t *turn) revoke(a *records.Agreement, reason string) error {
+	if a.Flow.Me != protocol.Customer {
+		return fmt.Errorf("grant %s is a customer's to revoke: %w", a.ID.Short(), fault.Denied)
+	}
+	if err := a.Flow.May(protocol.Customer, protocol.KindRevocation); err != nil {
+		return fmt.Errorf("grant %s is %s: %w", a.ID.Short(), a.Flow.State, err)
+	}
+	a.Times.Revoked = t.nowMS
+	if a.Theirs.Sign.IsZero() {
+		return t.revokeEarly(a, reason)
+	}
+	return t.tellRevoked(a, reason)
+}
+
+// tellRevoked sends the Revocation under duty keys, after the offer keys are gone.
+func (t *turn) tellRevoked(a *records.Agreement, reason string) error {
+	if err := t.destroyOfferKeys(a); err != nil {
+		return err
+	}
+	blind, err := t.blind(a, protocol.KindRevocation)
+	if err != nil {
+		return err
+	}
+	deadline := t.now + t.m.cfg.Genesis.Duties.Deletion
+	m := &protocol.Revocation{Grant: a.ID, Deadline: deadline, Ledger: blind, Reason: reason}
+	id, err := t.sendDuty(a, m, protocol.KindRevocation, a.Letters.Receipt)
+	if err != nil {
+		return err
+	}
+	a.Letters.Revocation = id
+	e := flow.Event{Kind: protocol.KindRevocation, ID: id, Re: m.Re, By: protocol.Customer, Until: deadline}
+	return t.advance(a, e, "grant.revoked", "reason", reason)
+}
+
+// revokeEarly ends a grant that no vendor has countersigned: nothing was disclosed,
+// nobody owes anything. A Receipt that crossed it is answered with the Revocation.
+func (t *turn) revokeEarly(a *records.Agreement, reason string) error {
+	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindGrant); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	e := flow.Event{
+		Kind: protocol.KindRevocation, ID: protocol.Hash(key.NewSecret().Reveal()), // an event of this side alone
+		Re: a.Letters.Grant, By: protocol.Customer, Until: t.now + t.m.cfg.Genesis.Duties.Deletion,
+	}
+	return t.advance(a, e, "grant.revoked", "reason", reason)
+}
+
+// rotate moves a need's living grants to a new body key, where there are any.
+func (t *turn) rotate(id protocol.ContextID) error {
+	c, err := records.GetContext(t, id)
+	if err != nil || c.Flow.State != flow.Announced {
+		return err
+	}
+	living := false
+	err = records.EachUnder(t, id, func(a records.Agreement) (bool, error) {
+		living = a.Flow.State == flow.Disclosed
+		return !living, nil
+	})
+	if err != nil || !living {
+		return err
+	}
+	return t.reannounce(&c)
+}
+
+// revoked takes a customer's revocation: the vendor's node deletes by itself and
+// signs what it did.
+func (t *turn) revoked(a records.Agreement, s wire.Signed) error {
+	r, err := wire.As[*protocol.Revocation](s)
+	if err != nil {
+		return err
+	}
+	if r.Grant != a.ID {
+		return fmt.Errorf("revokes another grant: %w", fault.Denied)
+	}
+	a.Letters.Revocation, a.Times.Revoked = s.ID(), t.nowMS
+	a.Heads = append(a.Heads, records.Head{Blind: r.Ledger, By: protocol.KindRevocation.String()})
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	return t.advance(&a, said(s, protocol.Customer, r.Deadline), "revocation.kept")
+}
+
+// deleteHeld deletes all that a vendor holds under a grant, and what it had still to
+// send under it.
+func (t *turn) deleteHeld(a *records.Agreement) error {
+	names, err := t.m.cfg.Stores.Held.Names(t, a.ID)
+	if err == nil && t.m.cfg.Misbehave != KeepDeleted {
+		names, err = t.m.cfg.Stores.Held.Delete(t, a.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("held: %w", err)
+	}
+	a.Terms.Deleted, a.MAC = names, protocol.Shared{}
+	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindOffer); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	return nil
+}
+
+// sendDeletion signs that it was done.
+func (t *turn) sendDeletion(a *records.Agreement) error {
+	m := &protocol.Deletion{Grant: a.ID, Deleted: a.Terms.Deleted, Where: []string{"node store", "outbox"}}
+	if n := len(a.Heads); n > 0 {
+		m.Ledger = a.Heads[n-1].Blind
+	}
+	re := a.Letters.Revocation
+	if re.IsZero() {
+		re = a.Letters.Grant // it ended by its own date
+	}
+	id, err := t.sendDuty(a, m, protocol.KindDeletion, re)
+	if err != nil {
+		return err
+	}
+	a.Letters.Deletion, a.Times.Deleted = id, t.nowMS
+	e := flow.Event{Kind: protocol.KindDeletion, ID: id, Re: re, By: protocol.Vendor}
+	return t.advance(a, e, "deletion.sent", "deleted", strings.Join(a.Terms.Deleted, ", "))
+}
+
+// deleted takes a vendor's signed deletion.
+func (t *turn) deleted(a records.Agreement, s wire.Signed) error {
+	d, err := wire.As[*protocol.Deletion](s)
+	if err != nil {
+		return err
+	}
+	if d.Grant != a.ID {
+		return fmt.Errorf("deletion under another grant: %w", fault.Denied)
+	}
+	if !d.Ledger.IsZero() && !countersigned(&a, d.Ledger, s.ID()) {
+		return fmt.Errorf("deletion countersigns another ledger: %w", fault.Denied)
+	}
+	a.Letters.Deletion, a.Times.Deleted, a.Terms.Deleted = s.ID(), t.nowMS, d.Deleted
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.owe(&a, s.ID()); err != nil {
+		return err
+	}
+	return t.advance(&a, said(s, protocol.Vendor, 0), "deletion.kept", "deleted", strings.Join(d.Deleted, ", "))
+}
+
+// lapse records promises that the other side broke, with the envelopes that prove
+// them.
+func (t *turn) lapse(a *records.Agreement) error {
+	for _, l := range a.Flow.Lapses {
+		what := fmt.Sprintf("no %s by %s, owed under %s", l.Owed, time.Unix(int64(l.Due), 0).UTC().Format(time.RFC3339), l.Re)
+		if slices.Contains(a.Lapses, what) || len(a.Lapses) >= records.MaxLapses {
+			continue
+		}
+		a.Lapses = append(a.Lapses, what)
+		for i := range a.Rights {
+			if a.Rights[i].ID == l.Re {
+				a.Rights[i].Status = "lapsed"
+			}
+		}
+		if err := t.note("lapse", agreementNote(a, "what", what, "receipt", a.Letters.Receipt.String())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Exercise sends one of the customer's rights under a grant, also long after its
+// need was closed.
+func (m *Market) Exercise(ctx context.Context, id protocol.GrantID, e protocol.Exercise, fields []protocol.FieldName, values []protocol.FieldValue) error {
+	return m.Do(ctx, "right", func(t *turn) error {
+		a, err := records.GetAgreement(t, id)
+		if err != nil {
+			return err
+		}
+		if a.Flow.Me != protocol.Customer || a.Theirs.Sign.IsZero() {
+			return fmt.Errorf("grant %s was never countersigned: there is nobody to ask: %w", id.Short(), fault.Conflict)
+		}
+		if len(a.Rights) >= records.MaxRights {
+			return fmt.Errorf("rights under grant %s: %w", id.Short(), fault.Full)
+		}
+		deadline := t.now + m.cfg.Genesis.Duties.Right
+		r := &protocol.Right{Grant: id, Exercise: e, Fields: fields, Values: values, Deadline: deadline}
+		rid, err := t.sendDuty(&a, r, protocol.KindRight, a.Letters.Receipt)
+		if err != nil {
+			return err
+		}
+		a.Rights = append(a.Rights, records.Right{ID: rid, Exercise: e, At: t.now, Deadline: deadline, Status: "open"})
+		ev := flow.Event{Kind: protocol.KindRight, ID: rid, Re: r.Re, By: protocol.Customer, Until: deadline}
+		return t.advance(&a, ev, "right.sent")
+	})
+}
+
+// right answers a customer's right by what this vendor holds.
+func (t *turn) right(a records.Agreement, s wire.Signed) error {
+	r, err := wire.As[*protocol.Right](s)
+	if err != nil {
+		return err
+	}
+	if r.Grant != a.ID {
+		return fmt.Errorf("right under another grant: %w", fault.Denied)
+	}
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.advance(&a, said(s, protocol.Customer, r.Deadline), "right.kept"); err != nil {
+		return err
+	}
+	answer := &protocol.Answer{Grant: a.ID, Status: protocol.RequestFulfilled}
+	if err := t.fulfilRight(&a, r, answer); err != nil {
+		return err
+	}
+	id, err := t.sendDuty(&a, answer, protocol.KindAnswer, s.ID())
+	if err != nil {
+		return err
+	}
+	e := flow.Event{Kind: protocol.KindAnswer, ID: id, Re: s.ID(), By: protocol.Vendor}
+	return t.advance(&a, e, "right.answered", "right", s.ID().String())
+}
+
+// fulfilRight does what a right asks and says so in the answer.
+func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *protocol.Answer) error {
+	rec, err := t.m.cfg.Stores.Held.Get(t, a.ID)
+	if err != nil {
+		answer.Text = "nothing is held under this grant"
+		return nil
+	}
+	switch r.Exercise {
+	case protocol.RightAccess:
+		answer.Values = rec.Fields
+	case protocol.RightCorrection:
+		for i := range rec.Fields {
+			for _, v := range r.Values {
+				if rec.Fields[i].Name == v.Name {
+					rec.Fields[i] = v
+				}
+			}
+		}
+		answer.Text = "corrected"
+		return t.m.cfg.Stores.Held.Put(t, rec)
+	case protocol.RightDeletion, protocol.RightObjection:
+		if _, err := t.m.cfg.Stores.Held.Delete(t, a.ID); err != nil {
+			return err
+		}
+		answer.Text = "deleted; no further use is made of it"
+	}
+	return nil
+}
+
+// answered takes a vendor's answer to a right.
+func (t *turn) answered(a records.Agreement, s wire.Signed) error {
+	m, err := wire.As[*protocol.Answer](s)
+	if err != nil {
+		return err
+	}
+	if m.Grant != a.ID {
+		return fmt.Errorf("answer under another grant: %w", fault.Denied)
+	}
+	for i := range a.Rights {
+		if r := &a.Rights[i]; r.ID == m.Re {
+			r.Status, r.Text = "fulfilled", m.Text
+			if m.Status == protocol.RequestRejected {
+				r.Status = "rejected"
+			}
+		}
+	}
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.owe(&a, s.ID()); err != nil {
+		return err
+	}
+	return t.advance(&a, said(s, protocol.Vendor, 0), "right.fulfilled", "right", m.Re.String())
+}
+
+// breached keeps a vendor's notice that data may have been exposed.
+func (t *turn) breached(a records.Agreement, s wire.Signed) error {
+	b, err := wire.As[*protocol.Breach](s)
+	if err != nil {
+		return err
+	}
+	if b.Grant != a.ID {
+		return fmt.Errorf("breach under another grant: %w", fault.Denied)
+	}
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	if err := t.note("breach", agreementNote(&a, "what", b.What, "advice", b.Advice, "envelope", s.ID().String())); err != nil {
+		return err
+	}
+	if err := t.owe(&a, s.ID()); err != nil {
+		return err
+	}
+	return t.keep(&a)
+}
+
+// Pause suspends a grant, or resumes it.
+func (m *Market) Pause(ctx context.Context, id protocol.GrantID, resume bool, reason string) error {
+	kind := protocol.KindSuspend
+	if resume {
+		kind = protocol.KindResume
+	}
+	return m.Do(ctx, kind.String(), func(t *turn) error {
+		a, err := records.GetAgreement(t, id)
+		if err != nil {
+			return err
+		}
+		if a.Flow.Me != protocol.Customer || a.Theirs.Sign.IsZero() {
+			return fmt.Errorf("grant %s cannot be paused: %w", id.Short(), fault.Conflict)
+		}
+		if err := a.Flow.May(protocol.Customer, kind); err != nil {
+			return fmt.Errorf("grant %s is %s: %w", id.Short(), a.Flow.State, err)
+		}
+		re := a.Letters.Receipt
+		if resume {
+			re = a.Letters.Pause
+		}
+		eid, err := t.sendDuty(&a, &protocol.Pause{Grant: id, Reason: reason}, kind, re)
+		if err != nil {
+			return err
+		}
+		a.Letters.Pause = eid
+		return t.advance(&a, flow.Event{Kind: kind, ID: eid, Re: re, By: protocol.Customer}, "", "reason", reason)
+	})
+}
+
+// paused takes a customer's Suspend or Resume.
+func (t *turn) paused(a records.Agreement, s wire.Signed) error {
+	p, err := wire.As[*protocol.Pause](s)
+	if err != nil {
+		return err
+	}
+	if p.Grant != a.ID {
+		return fmt.Errorf("pauses another grant: %w", fault.Denied)
+	}
+	if err := t.owe(&a, s.ID()); err != nil {
+		return err
+	}
+	return t.advance(&a, said(s, protocol.Customer, 0), "")
+}

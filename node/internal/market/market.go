@@ -1,0 +1,359 @@
+// Package market is the one loop that owns this node's needs, grants and deals,
+// for both sides. It imports none of its neighbours: the small interfaces that it
+// needs stand below, and node.Open hands them in, so that the whole market runs in
+// tests without a network.
+//
+// Every step is a turn:
+//
+//  1. something comes in: a command from a desk, a letter, an announcement heard,
+//     a deadline;
+//  2. the loop opens one transaction over market, ledger, outbox, vault and held;
+//  3. protocol/flow says what becomes of the state; the turn performs the acts
+//     that it returns inside the transaction: keys made or destroyed, entries
+//     appended, letters put into the outbox;
+//  4. the transaction is kept and synced;
+//  5. only then the world hears of it: the courier is told that there is mail, the
+//     mailboxes are read, events are emitted.
+//
+// A crash before 4 leaves nothing behind, a crash after it leaves the letters in
+// the outbox, so that nothing is lost and nothing happens twice.
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/held"
+	"github.com/harkmarket/hark/store/kv"
+	"github.com/harkmarket/hark/store/ledger"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+	"github.com/harkmarket/hark/store/vault"
+)
+
+// Mail is told what changed; it reads the outbox and the mailboxes itself.
+type Mail interface {
+	Kick()                    // the outbox has work
+	Watch(b records.Box)      // read this mailbox from now on
+	Unwatch(k key.MailboxKey) // and no longer
+	// Collect reads a mailbox to its end now, and then calls Market.Collected.
+	Collect(k key.MailboxKey)
+}
+
+// Places names public nodes that can hold mail.
+type Places interface {
+	Keepers(n int) []protocol.Keeper
+}
+
+// Registry knows announcements and passports that were heard.
+type Registry interface {
+	Announcement(ctx context.Context, c protocol.ContextID) (wire.Heard, error)
+	Passport(ctx context.Context, v protocol.VendorID) (wire.Chain, error)
+	// EachOpen calls fn with every open announcement.
+	EachOpen(ctx context.Context, fn func(wire.Heard) error) error
+}
+
+// Answers makes offers for a granted need; it calls Market.Offer when it has some.
+type Answers interface {
+	Match(id protocol.GrantID, d protocol.Demand, c protocol.Category, limit int)
+}
+
+// Events hears what happened, after it was kept.
+type Events interface {
+	Emit(kind, ref string, data map[string]string)
+}
+
+// Stores are what the market keeps, all in one private, sealed kv.Store.
+type Stores struct {
+	KV     kv.Store
+	Ledger *ledger.Ledger
+	Outbox *outbox.Outbox
+	Vault  *vault.Vault
+	Held   *held.Held
+}
+
+// Config is all that the market is handed.
+type Config struct {
+	Stores   Stores
+	Net      protocol.Hash
+	Genesis  *protocol.Genesis
+	Mail     Mail
+	Places   Places
+	Registry Registry
+	Answers  Answers
+	Events   Events
+	Log      *slog.Logger
+	Now      func() time.Time
+	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
+	Misbehave Misbehaviour
+}
+
+// A Misbehaviour is a promise that a node breaks on purpose, so that a
+// demonstration can show that the others notice.
+type Misbehaviour string
+
+// The misbehaviours of the market.
+const (
+	KeepDeleted   Misbehaviour = "keep-deleted"   // a vendor signs a Deletion and keeps the data
+	ForkLedger    Misbehaviour = "fork-ledger"    // a customer shows vendors another ledger than she keeps
+	ReopenRevoked Misbehaviour = "reopen-revoked" // a customer keeps offer keys that she said she destroyed
+)
+
+// queue is how many jobs may wait for the loop; a desk beyond it waits too, with
+// its own context.
+const queue = 256
+
+// A Market is the loop. Make it with New and let its crew call Run.
+type Market struct {
+	cfg    Config
+	jobs   chan job
+	gone   chan struct{}
+	locked error
+	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
+}
+
+type job struct {
+	name string
+	fn   func(*turn) error
+	done chan error
+}
+
+// New makes a market that does nothing until Run.
+func New(cfg Config) *Market {
+	return &Market{cfg: cfg, jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}}
+}
+
+// Locked makes a market whose every turn fails with err: that of a locked node.
+func Locked(kv kv.Store, err error) *Market {
+	m := New(Config{Stores: Stores{KV: kv}})
+	m.locked = err
+	return m
+}
+
+// Queue is how many jobs wait for the loop, and how many may.
+func (m *Market) Queue() (waiting, limit int) { return len(m.jobs), cap(m.jobs) }
+
+// A turn is one step of the market: a transaction, and what is to be done once it
+// is kept.
+type turn struct {
+	kv.Tx
+	m      *Market
+	now    protocol.Second
+	nowMS  int64
+	after  []func()
+	mailed bool
+}
+
+// Run is the loop. It returns when ctx ends.
+func (m *Market) Run(ctx context.Context) {
+	defer close(m.gone)
+	m.resume(ctx)
+	timer := time.NewTimer(m.deadlines(ctx))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j := <-m.jobs:
+			j.done <- m.take(ctx, j.name, j.fn)
+		case <-timer.C:
+		}
+		timer.Reset(m.deadlines(ctx))
+	}
+}
+
+// Do runs fn as one turn of the loop and waits for it.
+func (m *Market) Do(ctx context.Context, name string, fn func(*turn) error) error {
+	if m.locked != nil {
+		return m.locked
+	}
+	j := job{name: name, fn: fn, done: make(chan error, 1)}
+	select {
+	case m.jobs <- j:
+	case <-ctx.Done():
+		return fmt.Errorf("market: %s: %w", name, ctx.Err())
+	case <-m.gone:
+		return fmt.Errorf("market: %s: closed: %w", name, fault.Offline)
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-m.gone:
+		select { // the loop may have done it just before it ended
+		case err := <-j.done:
+			return err
+		default:
+			return fmt.Errorf("market: %s: closed: %w", name, fault.Offline)
+		}
+	}
+}
+
+// take runs one turn: all of it is kept, then the world hears of it.
+func (m *Market) take(ctx context.Context, name string, fn func(*turn) error) error {
+	var t *turn
+	err := m.cfg.Stores.KV.Update(ctx, func(tx kv.Tx) error {
+		now := m.cfg.Now()
+		t = &turn{Tx: tx, m: m, now: protocol.Second(now.Unix()), nowMS: now.UnixMilli()}
+		return fn(t)
+	})
+	if err != nil {
+		m.cfg.Log.Debug("market: turn refused", "turn", name, "err", err)
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, f := range t.after {
+		f()
+	}
+	if t.mailed {
+		m.cfg.Mail.Kick()
+	}
+	return nil
+}
+
+// then postpones an effect until the turn is kept.
+func (t *turn) then(f func()) { t.after = append(t.after, f) }
+
+// note appends to the ledger and emits the same as an event.
+func (t *turn) note(kind string, body map[string]string) error {
+	raw, err := wireNote(body)
+	if err != nil {
+		return err
+	}
+	if _, err := t.m.cfg.Stores.Ledger.Append(t.Tx, kind, t.nowMS, raw); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	ref := body["grant"]
+	if ref == "" {
+		ref = body["context"]
+	}
+	t.then(func() { t.m.cfg.Events.Emit(kind, ref, body) })
+	return nil
+}
+
+// resume reads what must go on after a start: mailboxes, letters, unanswered
+// disclosures, needs that were heard but not asked for.
+func (m *Market) resume(ctx context.Context) {
+	err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
+		now := protocol.Second(m.cfg.Now().Unix())
+		if err := records.EachBox(r, func(b records.Box) (bool, error) {
+			if b.Until > now {
+				m.cfg.Mail.Watch(b)
+			}
+			return true, nil
+		}); err != nil {
+			return err
+		}
+		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
+			m.rematch(r, a)
+			return true, nil
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		m.cfg.Log.Error("market: could not resume", "err", err)
+	}
+	m.cfg.Mail.Kick()
+	if err := m.take(ctx, "catch up", func(t *turn) error { return t.askAll(ctx) }); err != nil && ctx.Err() == nil {
+		m.cfg.Log.Warn("market: could not look through the board", "err", err)
+	}
+}
+
+// maxWait bounds how long the loop sleeps: a clock that was set is noticed.
+const maxWait = 30 * time.Second
+
+// deadlines acts on everything that is due and returns how long to sleep.
+func (m *Market) deadlines(ctx context.Context) time.Duration {
+	for range 64 { // bounded: the rest comes at the next turn
+		nowMS := m.cfg.Now().UnixMilli()
+		var list []records.Deadline
+		var next int64
+		err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) (err error) {
+			list, next, err = records.NextDue(r, nowMS, 32)
+			return err
+		})
+		if err != nil {
+			return time.Second
+		}
+		if len(list) == 0 {
+			if next == 0 {
+				return maxWait
+			}
+			return min(max(time.Duration(next-nowMS)*time.Millisecond, time.Millisecond), maxWait)
+		}
+		for _, d := range list {
+			if err := m.take(ctx, "deadline", func(t *turn) error { return t.due(d) }); err != nil {
+				m.cfg.Log.Warn("market: deadline", "what", string(d.What), "err", err)
+				m.postpone(ctx, d, nowMS)
+			}
+		}
+	}
+	return time.Millisecond
+}
+
+// postpone moves a deadline whose turn failed, so that the loop does not spin.
+func (m *Market) postpone(ctx context.Context, d records.Deadline, nowMS int64) {
+	err := m.cfg.Stores.KV.Update(ctx, func(tx kv.Tx) error {
+		return records.SetDue(tx, d.What, d.ID, nowMS+60_000)
+	})
+	if err != nil && ctx.Err() == nil {
+		m.cfg.Log.Error("market: could not postpone a deadline", "err", err)
+	}
+}
+
+// due acts on one deadline.
+func (t *turn) due(d records.Deadline) error {
+	switch d.What {
+	case records.DueContext:
+		return t.contextDue(protocol.ContextID(d.ID))
+	case records.DueAgreement:
+		return t.agreementDue(d.ID)
+	case records.DueDeal:
+		return t.dealDue(d.ID)
+	case records.DueAck:
+		return t.flushAcks(d.ID)
+	case records.DueBox:
+		return t.boxDue(key.MailboxKey(d.ID))
+	}
+	return records.SetDue(t, d.What, d.ID, 0)
+}
+
+// Letter takes one letter that came to a mailbox. Without an error it is done with
+// and may be deleted: opened tells whether it was kept, now or before, or was junk.
+// An error means: leave it where it is and try again.
+func (m *Market) Letter(ctx context.Context, box key.MailboxKey, raw []byte) (opened bool, err error) {
+	var refused error
+	err = m.Do(ctx, "letter", func(t *turn) error {
+		refused = nil
+		err := t.letter(box, raw)
+		if err != nil && !temporary(err) {
+			refused = err
+		}
+		return err // nothing of a refused letter is kept
+	})
+	if refused == nil {
+		return err == nil, err
+	}
+	m.cfg.Log.Debug("market: letter refused", "err", refused)
+	return false, m.Do(ctx, "letter refused", func(t *turn) error {
+		_, err := records.MarkSeen(t, wire.ID(raw), t.now+t.letters())
+		return err
+	})
+}
+
+// temporary tells a failure of this node, worth another try, from a letter that
+// will never be right.
+func temporary(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	switch fault.Of(err) {
+	case fault.Internal, fault.Offline, fault.Full, fault.Locked: // errParked is Offline
+		return true
+	}
+	return false
+}

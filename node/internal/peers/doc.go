@@ -1,0 +1,15 @@
+// Package peers connects this node with others: the libp2p host, the addresses
+// and the public nodes that it knows.
+//
+//  1. Open starts a host (QUIC, and TLS over TCP) with a limit for every protocol
+//     and peer. A public node listens; a personal node has no listen address,
+//     announces none and answers no stream.
+//  2. A table holds the public nodes known: the bootstrap list, those of the last
+//     run (Book), those told by others (Exchange) and those that connected to us.
+//     A node is told on only if we reached it ourselves, and only at the IP address
+//     where we did.
+//  3. One loop keeps a handful of connections to public nodes alive, tries what
+//     failed again with growing pauses, asks for more nodes, and saves the table.
+//  4. Dial opens a stream to a keeper; Serve answers streams, each handler counted,
+//     bounded and waited for.
+package peers

@@ -1,0 +1,373 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	wireproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// A Profile says what part a node plays.
+type Profile uint8
+
+// The two profiles.
+const (
+	Personal Profile = 1 // outbound only: no listen address, no streams served
+	Public   Profile = 2
+)
+
+// A Book keeps the public nodes known from one run to the next.
+type Book interface {
+	Load() []protocol.Keeper
+	Save([]protocol.Keeper)
+}
+
+// An Exchange asks the node at the other end of a /hark/sync/1 stream for public
+// nodes that it knows.
+type Exchange func(ctx context.Context, c Conn, at key.KeeperKey) ([]protocol.Keeper, error)
+
+// Config is what a Host needs. Key, Profile, Log and Now are required; a public
+// node needs Listen too.
+type Config struct {
+	Profile   Profile
+	Listen    []string // multiaddrs, such as /ip4/0.0.0.0/udp/4001/quic-v1
+	Announce  []string // what others are told instead of the addresses listened on
+	Key       key.Private[key.Keeper]
+	Bootstrap []protocol.Keeper
+	Book      Book
+	Exchange  Exchange
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// A Host is this node's place in the network. Make it with Open.
+type Host struct {
+	cfg      Config
+	host     host.Host
+	self     key.KeeperKey
+	known    *table
+	upkeep   *crew.Crew // keeps connections up
+	streams  *crew.Crew // serves
+	kick     chan struct{}
+	ended    event.Subscription
+	mu       sync.Mutex
+	handlers map[string]Handler
+	saving   sync.Mutex
+}
+
+// Open starts the host. Its loops end with ctx or with Close.
+func Open(ctx context.Context, cfg Config) (*Host, error) {
+	options, err := hostOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := startBounded(cfg.Profile, options)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		cfg: cfg, host: lib, self: cfg.Key.Public(), known: newTable(cfg.Key.Public()),
+		upkeep: crew.New(ctx, maxWorkers, nil),
+		streams: crew.New(ctx, maxStreams, func(name string, v any, stack []byte) {
+			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
+		}),
+		kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+	}
+	h.known.learn(cfg.Bootstrap, true)
+	if cfg.Book != nil {
+		h.known.learn(cfg.Book.Load(), false)
+	}
+	err = h.start()
+	if err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return h, nil
+}
+
+func (h *Host) start() (err error) {
+	h.ended, err = h.host.EventBus().Subscribe([]any{
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged),
+	})
+	if err == nil {
+		err = h.upkeep.Hire("peers events", h.watch)
+	}
+	if err == nil {
+		err = h.upkeep.Hire("peers upkeep", h.keepUp)
+	}
+	return err
+}
+
+// startBounded starts libp2p under the limits of a profile. What has begun to run
+// for it ends when it does not start.
+func startBounded(p Profile, options []libp2p.Option) (host.Host, error) {
+	limits, err := newResourceManager(p)
+	if err != nil {
+		return nil, err
+	}
+	low, high := 192, 256
+	if p == Personal {
+		low, high = 16, 32
+	}
+	conns, err := connmgr.NewConnManager(low, high)
+	if err != nil {
+		return nil, fmt.Errorf("peers: connections: %w", errors.Join(err, limits.Close()))
+	}
+	h, err := libp2p.New(append(options, libp2p.ResourceManager(limits), libp2p.ConnectionManager(conns))...)
+	if err != nil {
+		_, _ = conns.Close(), limits.Close() // libp2p may have closed them, and said why it did not start
+		return nil, fmt.Errorf("peers: start: %w", err)
+	}
+	return h, nil
+}
+
+func hostOptions(cfg Config) ([]libp2p.Option, error) {
+	sk, err := privateKey(cfg.Key)
+	if err != nil {
+		return nil, fmt.Errorf("peers: keeper key: %w", err)
+	}
+	announce, err := multiaddrs(cfg.Announce)
+	if err != nil {
+		return nil, err
+	}
+	options := []libp2p.Option{
+		libp2p.Identity(sk), libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New),
+		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
+		libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
+	}
+	if cfg.Profile != Public {
+		silent := func([]ma.Multiaddr) []ma.Multiaddr { return nil }
+		return append(options, libp2p.NoListenAddrs, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil
+	}
+	listen, err := multiaddrs(cfg.Listen)
+	if err != nil || len(listen) == 0 {
+		return nil, fmt.Errorf("peers: a public node needs an address to listen on: %w", errors.Join(err, fault.Malformed))
+	}
+	speak := func(at []ma.Multiaddr) []ma.Multiaddr { return advertised(at, announce) }
+	return append(options, libp2p.ListenAddrs(listen...), libp2p.AddrsFactory(speak), libp2p.ForceReachabilityPublic()), nil
+}
+
+func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
+	var out []ma.Multiaddr
+	for _, text := range texts {
+		a, err := ma.NewMultiaddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("peers: address %q: %v: %w", text, err, fault.Malformed)
+		}
+		if !dialable(a) {
+			return nil, fmt.Errorf("peers: address %q is neither QUIC nor TCP: %w", text, fault.Unsupported)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// Self is this node as others may name it; a personal node has no addresses.
+func (h *Host) Self() protocol.Keeper {
+	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: h.host.Addrs()})
+	if err != nil || h.cfg.Profile != Public {
+		return protocol.Keeper{Key: h.self}
+	}
+	return k
+}
+
+// Profile is the part that this node plays.
+func (h *Host) Profile() Profile { return h.cfg.Profile }
+
+// Libp2p is the host below, on which gossip stands.
+func (h *Host) Libp2p() host.Host { return h.host }
+
+// Prefix is the address prefix of a connected peer, as handed to a Handler.
+func (h *Host) Prefix(id peer.ID) string {
+	for _, c := range h.host.Network().ConnsToPeer(id) {
+		return prefix(c.RemoteMultiaddr())
+	}
+	return "unknown"
+}
+
+// Keepers are at most n public nodes thought alive, own one excluded, in random order.
+func (h *Host) Keepers(n int) []protocol.Keeper {
+	return h.known.alive(n, h.cfg.Now(), h.connected)
+}
+
+// Tell are at most n public nodes for a caller whose address prefix is from: those
+// that we reached ourselves, with public addresses only, or nearer ones where the
+// caller is as near.
+func (h *Host) Tell(from string, n int) []protocol.Keeper {
+	return h.known.share(n, prefixScope(from), h.cfg.Now())
+}
+
+// Learn takes in public nodes that somebody named; they are tried before they are
+// told on.
+func (h *Host) Learn(ks []protocol.Keeper) {
+	if h.known.learn(ks[:min(len(ks), maxShare)], false) > 0 {
+		h.nudge()
+	}
+}
+
+func (h *Host) connected(k key.KeeperKey) bool {
+	info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+	return err == nil && h.host.Network().Connectedness(info.ID) == network.Connected
+}
+
+// Dial opens a stream to a keeper: at the addresses given and at those known.
+// fault.Offline where it can't be reached or does not speak proto. A node's way to
+// itself stays in memory.
+func (h *Host) Dial(ctx context.Context, to protocol.Keeper, proto string) (Conn, error) {
+	if to.Key == h.self {
+		return h.dialSelf(proto)
+	}
+	id, err := h.connect(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.host.NewStream(ctx, id, wireproto.ID(proto))
+	if err != nil {
+		return nil, fmt.Errorf("peers: stream %s to %s: %v: %w", proto, to.Key, err, fault.Offline)
+	}
+	return &conn{Stream: s}, nil
+}
+
+// connect makes sure that there is a connection.
+func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error) {
+	info, err := AddrInfoFromKeeper(to)
+	if err != nil {
+		return "", err
+	}
+	if h.host.Network().Connectedness(info.ID) == network.Connected {
+		return info.ID, nil
+	}
+	if known, ok := h.known.get(to.Key); ok {
+		if more, err := AddrInfoFromKeeper(known); err == nil {
+			info.Addrs = append(info.Addrs, more.Addrs...)
+		}
+	}
+	if len(info.Addrs) == 0 {
+		return "", fmt.Errorf("peers: no address of %s is known: %w", to.Key, fault.Offline)
+	}
+	h.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
+	if s, ok := h.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(info.ID) // the pauses are ours: a keeper that was restarted is back at once
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	err = h.host.Connect(ctx, info)
+	if err != nil {
+		h.known.failed(to.Key, h.cfg.Now())
+		return "", fmt.Errorf("peers: dial %s: %v: %w", to.Key, err, fault.Offline)
+	}
+	return info.ID, nil
+}
+
+func (h *Host) dialSelf(proto string) (Conn, error) {
+	h.mu.Lock()
+	serve := h.handlers[proto]
+	h.mu.Unlock()
+	if serve == nil {
+		return nil, fmt.Errorf("peers: this node does not serve %s: %w", proto, fault.Offline)
+	}
+	mine, theirs := Pipe()
+	err := h.streams.Hire("self "+proto, func(ctx context.Context) { run(ctx, serve, theirs, "127.0.0.0/24") })
+	if err != nil {
+		return nil, err
+	}
+	return mine, nil
+}
+
+// Serve answers streams of a protocol from now on. A personal node serves nobody:
+// the call has no effect there.
+func (h *Host) Serve(proto string, serve Handler) {
+	if h.cfg.Profile != Public {
+		return
+	}
+	h.mu.Lock()
+	h.handlers[proto] = serve
+	h.mu.Unlock()
+	h.host.SetStreamHandler(wireproto.ID(proto), func(s network.Stream) {
+		from := prefix(s.Conn().RemoteMultiaddr())
+		err := h.streams.Hire("serve "+proto, func(ctx context.Context) { run(ctx, serve, &conn{Stream: s, met: true}, from) })
+		if err != nil {
+			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
+		}
+	})
+}
+
+// run serves one stream and ends it: in good order after the handler returned, at
+// once when the node closes.
+func run(ctx context.Context, serve Handler, c Conn, from string) {
+	stop := context.AfterFunc(ctx, func() { _ = c.Reset() })
+	defer func() {
+		if stop() {
+			_ = c.Close() // nobody left to tell
+		}
+	}()
+	serve(ctx, c, from)
+}
+
+// Close leaves the network: loops and handlers end, streams are reset, what is
+// known of others is saved.
+func (h *Host) Close(ctx context.Context) error {
+	err := errors.Join(h.upkeep.Dismiss(ctx), h.streams.Dismiss(ctx))
+	h.save()
+	if h.ended != nil {
+		err = errors.Join(err, h.ended.Close())
+	}
+	return errors.Join(err, h.host.Close())
+}
+
+// A Fill is how full a bounded thing is.
+type Fill struct{ At, Limit int }
+
+// Status is what can be told of the host: public nodes known and connected, all
+// connections, streams being served.
+func (h *Host) Status() (known, connected, connections, streams Fill) {
+	keys := h.known.keys()
+	known, connected = Fill{len(keys), maxTable}, Fill{0, h.target()}
+	for _, k := range keys {
+		if h.connected(k) {
+			connected.At++
+		}
+	}
+	connections = Fill{len(h.host.Network().Conns()), int(connectionLimits(h.cfg.Profile).System.Conns)}
+	at, limit := h.streams.Size()
+	return known, connected, connections, Fill{at, limit}
+}
+
+// conn is a libp2p stream.
+type conn struct {
+	network.Stream
+	met bool // something was read already
+}
+
+// Read closes the whole connection where the other side never said a word in
+// time: it died without a goodbye, and only a new connection will find out where
+// it is now.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Stream.Read(b)
+	var late interface{ Timeout() bool }
+	if !c.met && n == 0 && errors.As(err, &late) && late.Timeout() {
+		_ = c.Stream.Conn().Close() // it is dead either way
+	}
+	c.met = c.met || n > 0
+	return n, err
+}

@@ -1,0 +1,272 @@
+package peers
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+)
+
+// How long what we know of a node counts.
+const (
+	freshFor   = 24 * time.Hour // told on, and thought alive, this long after we reached it
+	firstPause = time.Second    // before it is tried again
+	longPause  = 10 * time.Minute
+	bootPause  = time.Minute // the longest pause where it is on the bootstrap list
+)
+
+// A table holds the public nodes known, at most maxTable.
+type table struct {
+	mu      sync.Mutex
+	self    key.KeeperKey
+	entries map[key.KeeperKey]*entry
+	dirty   bool // something to save
+}
+
+// An entry is what is known of one public node.
+type entry struct {
+	keeper    protocol.Keeper
+	bootstrap bool
+	reached   time.Time  // last, zero: never
+	at        netip.Addr // the address where
+	fails     int        // since then
+	next      time.Time  // not tried before
+	dialing   bool
+	asked     time.Time // for the nodes that it knows
+}
+
+func newTable(self key.KeeperKey) *table {
+	return &table{self: self, entries: map[key.KeeperKey]*entry{}}
+}
+
+// learn takes in nodes that somebody named. What we know from our own experience
+// is not overwritten by hearsay. It tells how many are new.
+func (t *table) learn(ks []protocol.Keeper, bootstrap bool) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fresh := 0
+	for _, k := range ks {
+		info, err := AddrInfoFromKeeper(k)
+		if err != nil || k.Key == t.self || k.Key.Check() != nil || len(info.Addrs) == 0 {
+			continue
+		}
+		e := t.entries[k.Key]
+		switch {
+		case e == nil && t.room(bootstrap):
+			e = &entry{}
+			t.entries[k.Key] = e
+			fresh++
+		case e == nil || e.bootstrap && !bootstrap || !e.reached.IsZero() && e.fails == 0:
+			continue
+		}
+		e.bootstrap = e.bootstrap || bootstrap
+		e.keeper, err = KeeperFromAddrInfo(info)
+		if err != nil {
+			delete(t.entries, k.Key)
+		}
+	}
+	return fresh
+}
+
+// room makes room for one more: a node never reached, or failing, gives way; one
+// that works, or is on the bootstrap list, does not.
+func (t *table) room(bootstrap bool) bool {
+	if len(t.entries) < maxTable {
+		return true
+	}
+	var worst *entry
+	for _, e := range t.entries {
+		if e.bootstrap || e.dialing || e.fails == 0 && !e.reached.IsZero() {
+			continue
+		}
+		if worst == nil || e.fails > worst.fails {
+			worst = e
+		}
+	}
+	if worst == nil || worst.fails == 0 && !bootstrap {
+		return false
+	}
+	delete(t.entries, worst.keeper.Key)
+	return true
+}
+
+// met notes that we have a connection with a public node at ip, and which of its
+// own addresses lie there. It tells whether the node should be asked for others.
+func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now time.Time) (ask bool) {
+	there := best(slices.DeleteFunc(slices.Clone(listens), func(a ma.Multiaddr) bool { return ipOf(a) != ip }))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[k]
+	if e == nil {
+		if k == t.self || len(there) == 0 || !t.room(false) {
+			return false
+		}
+		e = &entry{keeper: protocol.Keeper{Key: k}}
+		t.entries[k] = e
+	}
+	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
+	e.reached, e.at, e.fails, e.next = now, ip, 0, time.Time{}
+	if len(there) > 0 && !e.bootstrap {
+		e.keeper.Addrs = nil
+		for _, a := range there {
+			e.keeper.Addrs = append(e.keeper.Addrs, a.Bytes())
+		}
+	}
+	ask = now.Sub(e.asked) > time.Minute
+	if ask {
+		e.asked = now
+	}
+	return ask
+}
+
+// failed notes that a dial failed, and pauses.
+func (t *table) failed(k key.KeeperKey, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[k]
+	if e == nil {
+		return
+	}
+	longest := longPause
+	if e.bootstrap {
+		longest = bootPause
+	}
+	pause := min(firstPause<<min(e.fails, 16), longest)
+	e.fails++
+	e.next = now.Add(pause/2 + rand.N(pause))
+}
+
+// candidates are up to n nodes to dial now, bootstrap nodes and those reached
+// before first; they count as being dialed until dialed is called.
+func (t *table) candidates(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []*entry
+	for k, e := range t.entries {
+		if !e.dialing && !e.next.After(now) && !connected(k) {
+			all = append(all, e)
+		}
+	}
+	rank := func(e *entry) int {
+		switch {
+		case e.bootstrap && e.fails == 0:
+			return 0
+		case e.fails == 0 && !e.reached.IsZero():
+			return 1
+		}
+		return 2 + e.fails
+	}
+	shuffle(all)
+	slices.SortStableFunc(all, func(a, b *entry) int { return cmp.Compare(rank(a), rank(b)) })
+	var out []protocol.Keeper
+	for _, e := range all[:min(n, len(all))] {
+		e.dialing = true
+		out = append(out, e.keeper)
+	}
+	return out
+}
+
+func (t *table) dialed(k key.KeeperKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[k]; e != nil {
+		e.dialing = false
+	}
+}
+
+// alive are up to n nodes thought alive in random order: those reached within a
+// day first, then those not tried yet, none whose last dial failed.
+func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var known, told []protocol.Keeper
+	for k, e := range t.entries {
+		switch {
+		case connected(k) || e.fails == 0 && now.Sub(e.reached) < freshFor:
+			known = append(known, e.keeper)
+		case e.fails == 0:
+			told = append(told, e.keeper)
+		}
+	}
+	shuffle(known)
+	shuffle(told)
+	out := append(known, told...)
+	return out[:min(max(n, 0), len(out))]
+}
+
+// share are up to n nodes that may be told to one who calls from scope: reached by
+// ourselves within a day, with those addresses only where we reached them, and
+// none nearer to us than the caller is.
+func (t *table) share(n int, to scope, now time.Time) []protocol.Keeper {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []protocol.Keeper
+	for k, e := range t.entries {
+		if e.fails > 0 || now.Sub(e.reached) >= freshFor || scopeOf(e.at) < to {
+			continue
+		}
+		said := protocol.Keeper{Key: k}
+		for _, raw := range e.keeper.Addrs {
+			if a, err := ma.NewMultiaddrBytes(raw); err == nil && ipOf(a) == e.at {
+				said.Addrs = append(said.Addrs, raw)
+			}
+		}
+		if len(said.Addrs) > 0 {
+			out = append(out, said)
+		}
+	}
+	shuffle(out)
+	return out[:min(max(n, 0), maxShare, len(out))]
+}
+
+// save gives what should outlive this run, if it changed since the last call:
+// nodes reached, freshest first.
+func (t *table) save() ([]protocol.Keeper, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.dirty {
+		return nil, false
+	}
+	t.dirty = false
+	var all []*entry
+	for _, e := range t.entries {
+		if !e.reached.IsZero() {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return b.reached.Compare(a.reached) })
+	out := make([]protocol.Keeper, len(all))
+	for i, e := range all {
+		out[i] = e.keeper
+	}
+	return out, true
+}
+
+func (t *table) get(k key.KeeperKey) (protocol.Keeper, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[k]; e != nil {
+		return e.keeper, true
+	}
+	return protocol.Keeper{Key: k}, false
+}
+
+// keys lists all nodes known.
+func (t *table) keys() []key.KeeperKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]key.KeeperKey, 0, len(t.entries))
+	for k := range t.entries {
+		out = append(out, k)
+	}
+	return out
+}
+
+func shuffle[T any](s []T) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }

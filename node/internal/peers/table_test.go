@@ -1,0 +1,229 @@
+package peers
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+)
+
+func addrs(texts ...string) (out []ma.Multiaddr) {
+	for _, t := range texts {
+		out = append(out, ma.StringCast(t))
+	}
+	return out
+}
+
+func keeperAt(texts ...string) protocol.Keeper {
+	k := protocol.Keeper{Key: key.Generate[key.Keeper]().Public()}
+	for _, a := range addrs(texts...) {
+		k.Addrs = append(k.Addrs, a.Bytes())
+	}
+	return k
+}
+
+func nobody(key.KeeperKey) bool { return false }
+
+const farAway = "/ip4/198.51.100.7/udp/4001/quic-v1"
+
+// A node is told on only when we reached it, only with addresses on the IP where we
+// did, and never to somebody farther away than that address.
+func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	tb := newTable(key.KeeperKey{})
+	unseen, lan, far := keeperAt(farAway), keeperAt("/ip4/192.168.1.9/udp/1/quic-v1"), keeperAt(farAway)
+	tb.learn([]protocol.Keeper{unseen, lan, far}, false)
+	tb.met(lan.Key, netip.MustParseAddr("192.168.1.9"), addrs("/ip4/192.168.1.9/udp/1/quic-v1"), now)
+	tb.met(far.Key, netip.MustParseAddr("198.51.100.7"),
+		addrs("/ip4/203.0.113.66/udp/53/quic-v1", farAway, "/ip4/127.0.0.1/udp/22/quic-v1", "/ip4/198.51.100.7/tcp/4001", farAway), now)
+	count := func(to scope) (n int) { return len(tb.share(maxShare, to, now)) }
+	if count(loopback) != 2 || count(private) != 2 || count(public) != 1 {
+		t.Errorf("told: %d, %d, %d; want 2, 2, 1", count(loopback), count(private), count(public))
+	}
+	got := tb.share(9, public, now)[0]
+	want := addrs(farAway, "/ip4/198.51.100.7/tcp/4001")
+	if got.Key != far.Key || len(got.Addrs) != 2 || !slices.Equal(got.Addrs[0], want[0].Bytes()) || !slices.Equal(got.Addrs[1], want[1].Bytes()) {
+		t.Errorf("told %v", got)
+	}
+	tb.failed(far.Key, now)
+	if count(public) != 0 {
+		t.Error("a node that does not answer is told on")
+	}
+	if n := len(tb.share(9, loopback, now.Add(25*time.Hour))); n != 0 {
+		t.Errorf("%d nodes not reached for a day are told on", n)
+	}
+}
+
+func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	tb := newTable(key.KeeperKey{})
+	boot, met := keeperAt(farAway), keeperAt(farAway)
+	tb.learn([]protocol.Keeper{boot}, true)
+	tb.learn([]protocol.Keeper{met}, false)
+	tb.met(met.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
+	lie := addrs("/ip4/203.0.113.66/udp/53/quic-v1")[0].Bytes()
+	tb.learn([]protocol.Keeper{{Key: boot.Key, Addrs: [][]byte{lie}}, {Key: met.Key, Addrs: [][]byte{lie}}, {Key: tb.self, Addrs: [][]byte{lie}}}, false)
+	for _, k := range []key.KeeperKey{boot.Key, met.Key} {
+		if got, _ := tb.get(k); !slices.Equal(got.Addrs[0], ma.StringCast(farAway).Bytes()) {
+			t.Error("the address was overwritten")
+		}
+	}
+	if len(tb.keys()) != 2 {
+		t.Errorf("%d nodes known", len(tb.keys()))
+	}
+}
+
+// A flood of names fills the table and drives out nobody who works.
+func TestTheTableIsBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	tb := newTable(key.KeeperKey{})
+	good, boot := keeperAt(farAway), keeperAt(farAway)
+	tb.learn([]protocol.Keeper{boot}, true)
+	tb.met(good.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
+	for i := range 2 * maxTable {
+		tb.learn([]protocol.Keeper{keeperAt(fmt.Sprintf("/ip4/203.0.113.%d/udp/1/quic-v1", i%250))}, false)
+	}
+	if n := len(tb.keys()); n != maxTable {
+		t.Errorf("%d nodes, at most %d", n, maxTable)
+	}
+	for _, k := range []protocol.Keeper{good, boot} {
+		if _, ok := tb.get(k.Key); !ok {
+			t.Error("a node that works was driven out")
+		}
+	}
+	// One that failed gives way.
+	for _, k := range tb.keys() {
+		if k != good.Key && k != boot.Key {
+			tb.failed(k, now)
+		}
+	}
+	if n := tb.learn([]protocol.Keeper{keeperAt(farAway)}, false); n != 1 {
+		t.Error("no room although most do not answer")
+	}
+}
+
+func TestPausesGrowAndEnd(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	tb := newTable(key.KeeperKey{})
+	boot, other := keeperAt(farAway), keeperAt(farAway)
+	tb.learn([]protocol.Keeper{boot}, true)
+	tb.learn([]protocol.Keeper{other}, false)
+	if got := tb.candidates(9, now, nobody); len(got) != 2 || got[0].Key != boot.Key {
+		t.Fatalf("%d candidates", len(got))
+	}
+	if got := tb.candidates(9, now, nobody); len(got) != 0 {
+		t.Error("dialled twice at once")
+	}
+	for range 30 {
+		tb.failed(boot.Key, now)
+		tb.failed(other.Key, now)
+	}
+	tb.dialed(boot.Key)
+	tb.dialed(other.Key)
+	if got := tb.candidates(9, now.Add(bootPause/4), nobody); len(got) != 0 {
+		t.Error("tried again at once")
+	}
+	if got := tb.candidates(9, now.Add(2*bootPause), nobody); len(got) != 1 || got[0].Key != boot.Key {
+		t.Errorf("after two minutes: %d candidates", len(got))
+	}
+	if got := tb.candidates(9, now.Add(2*longPause), nobody); len(got) != 1 || got[0].Key != other.Key {
+		t.Errorf("in the end: %d candidates", len(got))
+	}
+	if got := tb.alive(9, now, nobody); len(got) != 0 {
+		t.Error("thought alive although it fails")
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	const id = "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5"
+	for _, good := range []string{farAway + id, "/ip6/2001:db8::1/tcp/4001" + id, "/dns4/keeper.example/udp/4001/quic-v1" + id} {
+		k, err := ParseAddr(good)
+		if err != nil || len(k.Addrs) != 1 {
+			t.Errorf("%s: %v, %v", good, k, err)
+			continue
+		}
+		if back := AddrTexts(k); len(back) != 1 || back[0] != good {
+			t.Errorf("%s comes back as %v", good, back)
+		}
+	}
+	for _, bad := range []string{
+		"", "x", farAway, id, "/ip4/198.51.100.7" + id + "x", farAway + "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+		"/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5",
+	} {
+		if k, err := ParseAddr(bad); err == nil {
+			t.Errorf("%q gives %v", bad, k)
+		}
+	}
+}
+
+func TestBestAddresses(t *testing.T) {
+	got := best(addrs("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/0.0.0.0/udp/1/quic-v1",
+		"/ip4/198.51.100.7/tcp/1", "/ip6/2001:db8::1/udp/1/quic-v1", "/ip4/198.51.100.7/tcp/1/ws", "/ip4/198.51.100.7/udp/1/quic-v1",
+		"/ip4/198.51.100.7/udp/1/quic-v1"))
+	want := addrs("/ip4/198.51.100.7/udp/1/quic-v1", "/ip6/2001:db8::1/udp/1/quic-v1", "/ip4/198.51.100.7/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1")
+	if len(got) != len(want) {
+		t.Fatalf("%v", got)
+	}
+	for i := range want {
+		if !got[i].Equal(want[i]) {
+			t.Errorf("%d: %v, want %v", i, got[i], want[i])
+		}
+	}
+	said := advertised(addrs("/ip4/198.51.100.7/udp/1/quic-v1", "/ip4/10.0.0.1/udp/1/quic-v1"), nil)
+	if len(said) != 1 || addrScope(said[0]) != public {
+		t.Errorf("a node with a public address announces %v", said)
+	}
+	if said := advertised(addrs("/ip4/10.0.0.1/udp/1/quic-v1"), addrs(farAway)); len(said) != 1 || said[0].String() != farAway {
+		t.Errorf("told to announce one address, it announces %v", said)
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	for text, want := range map[string]string{
+		farAway: "198.51.100.0/24", "/ip6/2001:db8:1:2ff:3::1/tcp/1": "2001:db8:1:200::/56", "/dns4/x.example/tcp/1": "unknown",
+		"/ip6/::ffff:198.51.100.7/tcp/1": "198.51.100.0/24", "/ip6/::1/tcp/1": "::/56",
+	} {
+		if got := prefix(ma.StringCast(text)); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func FuzzParseAddr(f *testing.F) {
+	f.Add(farAway + "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5")
+	f.Add("/ip4/1.2.3.4/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N")
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := ParseAddr(text)
+		if err != nil {
+			return
+		}
+		for _, back := range AddrTexts(k) {
+			if again, err := ParseAddr(back); err != nil || again.Key != k.Key {
+				t.Errorf("%q: %v, %v", back, again, err)
+			}
+		}
+	})
+}
+
+func FuzzKeeperAddresses(f *testing.F) {
+	f.Add(ma.StringCast(farAway).Bytes())
+	f.Add([]byte{4, 127, 0, 0, 1})
+	k := key.Generate[key.Keeper]().Public()
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k, Addrs: [][]byte{raw}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range info.Addrs {
+			if !dialable(a) || len(a.Bytes()) > protocol.MaxAddr {
+				t.Errorf("%v is let through", a)
+			}
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package peers
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+)
+
+// The pauses of the loop: while too few public nodes are connected, and otherwise.
+const (
+	hungryPause = time.Second
+	calmPause   = 15 * time.Second
+	askHungry   = 15 * time.Second
+	askCalm     = 5 * time.Minute
+	savePause   = time.Minute
+)
+
+func (h *Host) target() int {
+	if h.cfg.Profile == Public {
+		return publicTarget
+	}
+	return personalTarget
+}
+
+// nudge wakes the loop.
+func (h *Host) nudge() {
+	select {
+	case h.kick <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// keepUp is the loop of step 3.
+func (h *Host) keepUp(ctx context.Context) {
+	var asked, saved time.Time
+	for ctx.Err() == nil {
+		now := h.cfg.Now()
+		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
+		pause, ask := calmPause, askCalm
+		if missing := h.target() - len(there); missing > 0 {
+			pause, ask = hungryPause, askHungry
+			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
+				h.hireDial(k)
+			}
+		}
+		if len(there) > 0 && now.Sub(asked) > ask {
+			asked = now
+			h.hireAsk(there[rand.N(len(there))])
+		}
+		if now.Sub(saved) > savePause {
+			saved = now
+			h.save()
+		}
+		select {
+		case <-ctx.Done():
+		case <-h.kick:
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (h *Host) hireDial(k protocol.Keeper) {
+	err := h.upkeep.Hire("peers dial", func(ctx context.Context) {
+		defer h.known.dialed(k.Key)
+		if _, err := h.connect(ctx, k); err != nil {
+			h.cfg.Log.Debug("a public node can't be reached", "keeper", k.Key, "why", err)
+		}
+	})
+	if err != nil {
+		h.known.dialed(k.Key) // later
+	}
+}
+
+// hireAsk asks a connected node for others.
+func (h *Host) hireAsk(k key.KeeperKey) {
+	if h.cfg.Exchange == nil {
+		return
+	}
+	err := h.upkeep.Hire("peers exchange", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
+		defer cancel()
+		c, err := h.Dial(ctx, protocol.Keeper{Key: k}, ProtoSync)
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }() // read to its end
+		told, err := h.cfg.Exchange(ctx, c, k)
+		if err != nil {
+			h.cfg.Log.Debug("no exchange of nodes", "keeper", k, "why", err)
+			return
+		}
+		h.Learn(told)
+	})
+	if err != nil {
+		h.cfg.Log.Debug("too busy to ask for nodes", "why", err)
+	}
+}
+
+// watch follows who comes and goes.
+func (h *Host) watch(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-h.ended.Out():
+			if !ok {
+				return
+			}
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				h.meet(e.Peer)
+			case event.EvtPeerProtocolsUpdated:
+				h.meet(e.Peer)
+			case event.EvtPeerConnectednessChanged:
+				if e.Connectedness == network.NotConnected {
+					h.nudge()
+				}
+			}
+		}
+	}
+}
+
+// meet notes a connected node that serves others. What it says of its addresses is
+// believed as far as the connection shows it: those on the IP address that it has.
+func (h *Host) meet(id peer.ID) {
+	serves, err := h.host.Peerstore().SupportsProtocols(id, ProtoSync)
+	if err != nil || len(serves) == 0 {
+		return
+	}
+	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: id})
+	if err != nil {
+		return
+	}
+	for _, c := range h.host.Network().ConnsToPeer(id) {
+		addrs := h.host.Peerstore().Addrs(id)
+		if c.Stat().Direction == network.DirOutbound {
+			addrs = append([]ma.Multiaddr{c.RemoteMultiaddr()}, addrs...)
+		}
+		if h.known.met(k.Key, ipOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
+			h.hireAsk(k.Key)
+		}
+		return
+	}
+}
+
+func (h *Host) save() {
+	if h.cfg.Book == nil {
+		return
+	}
+	h.saving.Lock()
+	defer h.saving.Unlock()
+	if ks, changed := h.known.save(); changed {
+		h.cfg.Book.Save(ks)
+	}
+}

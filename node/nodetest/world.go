@@ -1,0 +1,230 @@
+package nodetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node"
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/seller"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/store/catalog"
+	"github.com/harkmarket/hark/store/kv"
+)
+
+// A World is a network of whole nodes in memory, with the bubble's time. Its nodes
+// can be stopped and started again; what they keep stays.
+type World struct {
+	t       testing.TB
+	Net     *Net
+	Genesis *protocol.Genesis
+	nodes   []*Member
+	Log     *slog.Logger // of the nodes started from now on; none where nil
+}
+
+// NewWorld makes an empty world; call it inside a synctest bubble. It is closed by
+// Close, not by a cleanup, which would run outside the bubble.
+func NewWorld(t testing.TB) *World {
+	return &World{
+		t: t, Net: NewNet(context.Background()),
+		Genesis: node.NewGenesis("simulated", 4, []protocol.LaneRule{{Lane: protocol.LaneNone}}, protocol.ID{1}),
+	}
+}
+
+// Close stops all nodes and the network, and lets what they left end.
+func (w *World) Close() {
+	for _, m := range w.nodes {
+		m.Stop()
+	}
+	if err := w.Net.Close(); err != nil {
+		w.t.Errorf("nodetest: close: %v", err)
+	}
+	time.Sleep(time.Minute) // timers of streams that were cut
+}
+
+// A Member is one node of a World.
+type Member struct {
+	*node.Node
+	w      *World
+	Name   string
+	Store  kv.Store
+	Master key.Secret
+	Key    key.Private[key.Keeper]
+	Port   *Port
+	Ports  []*Port // all that it ever had, one for each start
+	public bool
+	mis    string
+}
+
+// Public starts a public node: a keeper, and a vendor once it has a passport.
+func (w *World) Public(name string) *Member { return w.add(name, true, "") }
+
+// Personal starts a customer's node.
+func (w *World) Personal(name string) *Member { return w.add(name, false, "") }
+
+// Misbehaving starts a node that breaks one promise on purpose.
+func (w *World) Misbehaving(name string, public bool, how string) *Member {
+	return w.add(name, public, how)
+}
+
+func (w *World) add(name string, public bool, misbehave string) *Member {
+	m := &Member{
+		w: w, Name: name, Store: kv.Memory(), Master: key.NewSecret(), Key: key.Generate[key.Keeper](), public: public, mis: misbehave,
+	}
+	w.nodes = append(w.nodes, m)
+	m.Start()
+	return m
+}
+
+// Start opens the node on what it kept.
+func (m *Member) Start() {
+	m.w.t.Helper()
+	if m.Node != nil {
+		return
+	}
+	profile := node.Personal
+	if m.public {
+		profile = node.Public
+	} else {
+		m.Key = key.Generate[key.Keeper]() // a personal node is another one at each start
+	}
+	m.Port = m.w.Net.PortOf(m.public, m.Key)
+	m.Ports = append(m.Ports, m.Port)
+	n, err := node.Open(context.Background(), node.Config{
+		Log: m.w.Log, Misbehave: m.mis, Version: "test",
+		Simulated: &node.Simulated{
+			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile,
+			Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
+		},
+	})
+	if err != nil {
+		m.w.t.Fatalf("nodetest: %s: %v", m.Name, err)
+	}
+	m.Node = n
+}
+
+// Stop closes the node; what it kept stays.
+func (m *Member) Stop() {
+	m.w.t.Helper()
+	if m.Node == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := m.Close(ctx); err != nil {
+		m.w.t.Errorf("nodetest: %s: %v", m.Name, err)
+	}
+	m.Node = nil
+}
+
+// Online takes a running node off the network, or back.
+func (m *Member) Online(yes bool) { m.w.Net.SetOnline(m.Port, yes) }
+
+// Sell makes a vendor of a public node: a passport, a catalogue, and rules that ask,
+// answer, confirm and fulfil by themselves.
+func (m *Member) Sell(catalog string) {
+	m.w.t.Helper()
+	ctx := context.Background()
+	if _, err := m.Vendor().Passports().Issue(ctx, desk.PassportSpec{Name: m.Name, Country: "ZA", Contact: m.Name + "@example.org"}); err != nil {
+		m.w.t.Fatalf("nodetest: %s: passport: %v", m.Name, err)
+	}
+	if catalog != "" {
+		if _, err := m.Vendor().Catalog().Import(ctx, reader(catalog), desk.ImportSpec{}); err != nil {
+			m.w.t.Fatalf("nodetest: %s: catalogue: %v", m.Name, err)
+		}
+	}
+	if _, err := m.Vendor().Rules().Set(ctx, desk.Follow{Ask: true, Answer: catalog != "", Confirm: true, Fulfil: true}); err != nil {
+		m.w.t.Fatalf("nodetest: %s: rules: %v", m.Name, err)
+	}
+}
+
+// Fill puts fields into a customer's vault.
+func (m *Member) Fill(fields map[string]string) {
+	m.w.t.Helper()
+	for name, value := range fields {
+		if _, err := m.Customer().Vault().Set(context.Background(), name, value); err != nil {
+			m.w.t.Fatalf("nodetest: %s: vault: %v", m.Name, err)
+		}
+	}
+}
+
+// Until waits, in the bubble's time, for something to become true, and fails the
+// test with what was waited for after most.
+func (w *World) Until(most time.Duration, what string, ok func() (bool, error)) {
+	w.t.Helper()
+	end := time.Now().Add(most)
+	var last error
+	for time.Now().Before(end) {
+		done, err := ok()
+		if done && err == nil {
+			return
+		}
+		last = err
+		time.Sleep(200 * time.Millisecond)
+	}
+	w.t.Fatalf("after %v still not so: %s (%v)", most, what, last)
+}
+
+// Grants gives a node's grants.
+func (m *Member) Grants(q desk.Query) []desk.Grant {
+	m.w.t.Helper()
+	p, err := m.Customer().Grants().List(context.Background(), q)
+	if err != nil {
+		m.w.t.Fatalf("nodetest: %s: grants: %v", m.Name, err)
+	}
+	return p.Items
+}
+
+// Offers gives a node's offers.
+func (m *Member) Offers(q desk.Query) []desk.Offer {
+	m.w.t.Helper()
+	p, err := m.Customer().Offers().List(context.Background(), q)
+	if err != nil {
+		m.w.t.Fatalf("nodetest: %s: offers: %v", m.Name, err)
+	}
+	return p.Items
+}
+
+// States counts a node's grants by state.
+func (m *Member) States() string {
+	count := map[string]int{}
+	for _, g := range m.Grants(desk.Query{}) {
+		count[g.State]++
+	}
+	return fmt.Sprint(count)
+}
+
+// words finds products that share a word with the need, those that share more first.
+type words struct{ c *catalog.Catalog }
+
+// Search implements seller.Searcher.
+func (s words) Search(ctx context.Context, q catalog.Query) ([]catalog.Match, error) {
+	list, err := s.c.List(ctx, "", catalog.MaxPage)
+	if err != nil {
+		return nil, err
+	}
+	var out []catalog.Match
+	for _, p := range list {
+		shared := 0
+		for _, word := range strings.Fields(strings.ToLower(q.Text)) {
+			if len(word) > 3 && strings.Contains(strings.ToLower(p.Title), word) {
+				shared++
+			}
+		}
+		sum := p.Price.Minor * int64(max(q.Quantity, 1))
+		if shared > 0 && (q.MaxPrice.Minor == 0 || sum <= q.MaxPrice.Minor) {
+			out = append(out, catalog.Match{Product: p, Score: float64(shared)})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b catalog.Match) int { return int(b.Score - a.Score) })
+	return out[:min(len(out), max(q.Limit, 1))], nil
+}
+
+func reader(text string) io.Reader { return strings.NewReader(text) }

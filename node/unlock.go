@@ -1,0 +1,285 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
+	"github.com/harkmarket/hark/node/internal/courier"
+	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/desks"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/seller"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/board"
+	"github.com/harkmarket/hark/store/catalog"
+	"github.com/harkmarket/hark/store/held"
+	"github.com/harkmarket/hark/store/kv"
+	"github.com/harkmarket/hark/store/ledger"
+	"github.com/harkmarket/hark/store/outbox"
+	"github.com/harkmarket/hark/store/vault"
+)
+
+// inside is what needs the home's key: everything private.
+type inside struct {
+	office  desks.Office
+	market  *market.Market
+	courier *courier.Courier
+	seller  *seller.Seller
+	crew    *crew.Crew
+}
+
+// insides gives what is open, nil while the node is locked.
+func (n *Node) insides() *inside {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.inside
+}
+
+// Unlock opens the vault and starts the market. fault.Denied for a wrong
+// passphrase, fault.Locked where one is needed and none is given.
+func (n *Node) Unlock(ctx context.Context, passphrase []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.inside != nil {
+		return nil
+	}
+	master, err := n.master(passphrase)
+	if err != nil {
+		return err
+	}
+	in, err := n.openInside(ctx, master)
+	if err != nil {
+		return fmt.Errorf("unlock: %w", err)
+	}
+	n.inside = in
+	n.events.Emit("node.unlocked", "", nil)
+	return nil
+}
+
+func (n *Node) master(passphrase []byte) (key.Secret, error) {
+	if s := n.cfg.Simulated; s != nil {
+		return s.Master, nil
+	}
+	f, err := readKeys(n.cfg.Paths)
+	if err != nil {
+		return key.Secret{}, err
+	}
+	master, err := f.open(n.cfg.Paths, passphrase)
+	if f.needsPassphrase() {
+		debug.FreeOSMemory() // Argon2id took 64 MiB for a moment
+	}
+	return master, err
+}
+
+// private holds the stores that the home's key opens.
+type private struct {
+	stores  market.Stores
+	device  key.Private[key.Device]
+	catalog *catalog.Catalog
+}
+
+// openPrivate opens the private stores over a kv store.
+func openPrivate(ctx context.Context, store kv.Store, master key.Secret) (p private, err error) {
+	sealed := kv.Sealed(store, seal.Derive(master, seal.LabelRecord, nil))
+	p.device = key.FromSeed[key.Device](seal.Derive(master, seal.LabelDevice, nil))
+	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.New()}
+	if p.stores.Ledger, err = ledger.Open(ctx, sealed, p.device); err != nil {
+		return p, fmt.Errorf("ledger: %w", err)
+	}
+	if p.stores.Outbox, err = outbox.Open(sealed, outbox.Limits{Items: maxOutbox}); err != nil {
+		return p, fmt.Errorf("outbox: %w", err)
+	}
+	p.catalog = catalog.Open(sealed)
+	return p, nil
+}
+
+// maxOutbox is how many items the outbox holds, ended ones included.
+const maxOutbox = 16384
+
+// openInside opens the private stores and hires the market, the courier and the
+// seller.
+func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, error) {
+	p, err := openPrivate(ctx, n.store, master)
+	if err != nil {
+		return nil, err
+	}
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), maxCrew, nil)}
+	in.courier = courier.New(courier.Config{
+		Client: keeper.Client{Port: n.port, Net: n.net}, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
+		Letter: in.letter, Collected: in.collected, Now: n.now, Log: n.cfg.Log,
+	})
+	search := seller.Searcher(p.catalog)
+	if sim := n.cfg.Simulated; sim != nil && sim.Search != nil {
+		p.catalog = catalog.OpenOnDemand(p.stores.KV)
+		search = sim.Search(p.catalog)
+	}
+	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log})
+	in.market = market.New(market.Config{
+		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
+		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave),
+	})
+	in.office = desks.Office{
+		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
+		FetchPassport: n.fetchPassport, Follow: n.follow,
+	}
+	err = errors.Join(
+		in.crew.Hire("market", in.market.Run), in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
+	if err != nil {
+		return nil, err
+	}
+	f, err := in.market.Rules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return in, n.follow(f)
+}
+
+// follow joins the topics that a vendor's rules need.
+func (n *Node) follow(f market.Follow) error {
+	if n.keeper == nil {
+		if f.Ask {
+			return fmt.Errorf("a personal node is in no mesh and hears no needs; vendors run a public one: %w", fault.Unsupported)
+		}
+		return nil
+	}
+	return n.keeper.Join(n.shards(f))
+}
+
+// letter hands a letter from the courier to the market.
+func (in *inside) letter(ctx context.Context, box key.MailboxKey, raw []byte) (courier.Outcome, error) {
+	opened, err := in.market.Letter(ctx, box, raw)
+	if err != nil {
+		return 0, err
+	}
+	if opened {
+		return courier.Taken, nil
+	}
+	return courier.Junk, nil
+}
+
+// collected tells the market that a mailbox was read to its end.
+func (in *inside) collected(ctx context.Context, box key.MailboxKey, at protocol.Second) error {
+	return in.market.Collected(ctx, box, at)
+}
+
+// offer turns matching products into proposals.
+func (in *inside) offer(ctx context.Context, id protocol.GrantID, products []catalog.Product) error {
+	list := make([]market.Proposal, len(products))
+	for i, p := range products {
+		p = p.Short()
+		list[i] = market.Proposal{
+			Product: p.ID, Title: p.Title, Description: p.Description, Price: p.Price, Condition: p.Condition, Region: p.Region, Rank: uint8(i + 1),
+		}
+	}
+	_, err := in.market.Offer(ctx, id, list)
+	if errors.Is(err, fault.Conflict) || errors.Is(err, fault.NotFound) {
+		return nil // revoked meanwhile: there is nobody to offer to
+	}
+	return err
+}
+
+// lock stops the market and forgets the key.
+func (n *Node) lock(ctx context.Context) error {
+	n.mu.Lock()
+	in := n.inside
+	n.inside = nil
+	n.mu.Unlock()
+	if in == nil {
+		return nil
+	}
+	n.events.Emit("node.locked", "", nil)
+	return in.crew.Dismiss(ctx)
+}
+
+// places implements market.Places. A public node that knows no other holds its own
+// mail; any other node's mail is better held elsewhere, so that those who write to
+// it don't come to its own address.
+type places struct{ n *Node }
+
+// Keepers implements market.Places.
+func (p places) Keepers(most int) []protocol.Keeper {
+	list := p.n.port.Keepers(most)
+	if len(list) == 0 && p.n.keeper != nil {
+		return []protocol.Keeper{p.n.port.Self()}
+	}
+	return list
+}
+
+// registry implements market.Registry on the board.
+type registry struct{ b *board.Board }
+
+// Announcement implements market.Registry.
+func (r registry) Announcement(ctx context.Context, c protocol.ContextID) (wire.Heard, error) {
+	e, err := r.b.Get(ctx, c)
+	return e.Heard, err
+}
+
+// Passport implements market.Registry.
+func (r registry) Passport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
+	return r.b.Passports(ctx, v)
+}
+
+// EachOpen implements market.Registry.
+func (r registry) EachOpen(ctx context.Context, fn func(wire.Heard) error) error {
+	var after protocol.ContextID
+	for more := true; more; {
+		var list []board.Entry
+		var err error
+		if list, more, err = r.b.Find(ctx, board.Filter{Status: protocol.Open}, after, 256); err != nil {
+			return err
+		}
+		for _, e := range list {
+			after = e.Heard.A().ContextID()
+			if err := fn(e.Heard); err != nil {
+				return err
+			}
+		}
+		more = more && len(list) > 0
+	}
+	return nil
+}
+
+// fetchPassport asks keepers for a vendor's passports and keeps them on the board.
+func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
+	if _, err := n.board.Passports(ctx, v); err == nil {
+		return nil
+	}
+	cl := keeper.Client{Port: n.port, Net: n.net}
+	for _, k := range n.port.Keepers(protocol.MaxKeepers) {
+		chain, err := askPassport(ctx, cl, k, v, n.net)
+		if err != nil {
+			n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)
+			continue
+		}
+		_, err = n.board.PutPassports(ctx, chain)
+		return err
+	}
+	return fmt.Errorf("no keeper that was asked knows vendor %s; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+}
+
+func askPassport(ctx context.Context, cl keeper.Client, k protocol.Keeper, v protocol.VendorID, net protocol.Hash) (wire.Chain, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	s, err := cl.Sync(ctx, k)
+	if err != nil {
+		return wire.Chain{}, err
+	}
+	defer func() { _ = s.Close() }() // it was used once
+	raws, err := s.Passports(ctx, v)
+	if err != nil {
+		return wire.Chain{}, err
+	}
+	c, err := wire.OpenChain(raws, net)
+	if err == nil && c.Vendor() != v {
+		err = fmt.Errorf("passports of another vendor: %w", fault.Denied)
+	}
+	return c, err
+}
