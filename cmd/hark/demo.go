@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/harkmarket/hark/cmd/hark/demo"
+)
+
+type demoCmd struct {
+	Needs     string   `help:"What customers want: one need a line, or CSV with a header (columns name, title or query; category, region, max_price, currency, quantity). The sample without it." placeholder:"FILE"`
+	Catalog   []string `help:"What a vendor sells: CSV with columns id and title or name; price, description. Repeat it: one vendor for each." placeholder:"FILE" sep:"none"`
+	Customers int      `help:"How many customers." default:"2"`
+	Vendors   int      `help:"How many vendors share the sample catalogue (3)." placeholder:"N"`
+	Limit     int      `help:"Announce at most so many needs." default:"40"`
+	Seed      uint64   `help:"Decides how the sample catalogue is split." default:"1"`
+	Keep      bool     `help:"Leave the network running and say how to talk to it."`
+	Sabotage  string   `help:"Make one node break a promise: withhold-mail, keep-deleted, fork-ledger, reopen-revoked or flip-bits. The demonstration must notice, and exit 1." placeholder:"HOW"`
+}
+
+// errNotAll says that the demonstration ran and not everything held.
+var errNotAll = errors.New("not everything held")
+
+// Run shows the market and prints the story, or one JSON object. It fails where
+// anything did not hold.
+func (c *demoCmd) Run(ctx context.Context, a *app) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("own program: %w", err)
+	}
+	o := demo.Options{
+		Needs: c.Needs, Catalogs: c.Catalog, Customers: c.Customers, Vendors: c.Vendors, Limit: c.Limit, Seed: c.Seed,
+		Keep: c.Keep, Sabotage: c.Sabotage, Program: program,
+	}
+	if err := o.Check(); err != nil {
+		return &usageError{err}
+	}
+	s := &demo.Story{Out: a.stdout, Progress: a.progress, Bold: isTerminal(a.stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	if a.JSON {
+		s.Out, s.Notes = io.Discard, a.stderr
+	}
+	r, err := demo.Run(ctx, o, s)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("output: %w", err)
+		}
+	}
+	if n := len(r.Problems); n > 0 {
+		return fmt.Errorf("%w: %d problems are named above", errNotAll, n)
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+// Package demo shows the whole market at work between real processes of this
+// program, on this machine alone, and checks every promise that it makes:
+//
+//  1. read needs and catalogues, from files or from the samples that come along;
+//  2. make a home for each node and start it as a process of its own: vendors and
+//     keepers are public nodes, customers personal ones;
+//  3. vendors get a passport, a catalogue and rules; customers get made-up data;
+//  4. customers announce needs, vendors ask, customers' rules grant, vendors answer;
+//  5. the best offer of each need is accepted, fulfilled and closed;
+//  6. every grant is revoked while one more offer of each vendor is held back by
+//     keepers, so that it surfaces when nobody can open it any more;
+//  7. all figures are read from the nodes' own APIs, and again from their homes once
+//     they are stopped; whatever does not hold is a problem with a name.
+//
+// What the parent counts on the way only tells it how long to wait.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// Options say what to show.
+type Options struct {
+	Needs     string   // file of needs; the sample where empty
+	Catalogs  []string // files of products, one vendor each; the sample where none
+	Customers int
+	Vendors   int // only without Catalogs
+	Limit     int // at most so many needs
+	Seed      uint64
+	Keep      bool   // leave the network running
+	Sabotage  string // one of Sabotages, or nothing
+	Program   string // what to start: this program's own binary
+	Dir       string // where homes are made; a temporary folder where empty
+}
+
+// Sabotages are the promises that one node can be made to break.
+func Sabotages() []string {
+	return []string{withholdMail, keepDeleted, forkLedger, reopenRevoked, flipBits}
+}
+
+const (
+	withholdMail  = "withhold-mail"  // a keeper signs for letters and throws them away
+	keepDeleted   = "keep-deleted"   // a vendor signs that it deleted, and keeps
+	forkLedger    = "fork-ledger"    // a customer shows vendors another ledger than her own
+	reopenRevoked = "reopen-revoked" // a customer keeps keys that she should have destroyed
+	flipBits      = "flip-bits"      // a keeper changes letters
+)
+
+// Bounds on what one machine is asked to do.
+const (
+	maxNeeds   = 10_000
+	maxNodes   = 32 // of a kind
+	minKeepers = 3  // public nodes: keepers are added where vendors are fewer
+)
+
+// Check refuses options that make no sense, and fills in the number of vendors.
+func (o *Options) Check() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), fault.Malformed)
+	}
+	if len(o.Catalogs) > 0 {
+		if o.Vendors != 0 && o.Vendors != len(o.Catalogs) {
+			return bad("--vendors goes without --catalog: each catalogue is one vendor")
+		}
+		o.Vendors = len(o.Catalogs)
+	}
+	if o.Vendors == 0 {
+		o.Vendors = 3
+	}
+	switch {
+	case o.Customers < 1 || o.Customers > maxNodes:
+		return bad("%d customers, want 1 to %d", o.Customers, maxNodes)
+	case o.Vendors < 1 || o.Vendors > maxNodes:
+		return bad("%d vendors, want 1 to %d", o.Vendors, maxNodes)
+	case o.Limit < 1 || o.Limit > maxNeeds:
+		return bad("a limit of %d needs, want 1 to %d", o.Limit, maxNeeds)
+	case o.Sabotage != "" && !slices.Contains(Sabotages(), o.Sabotage):
+		return bad("sabotage %q is none of %s", o.Sabotage, strings.Join(Sabotages(), ", "))
+	}
+	return nil
+}
+
+// Run shows it. The report holds all that was found, with its problems; an error
+// means that there was nothing to show: bad input, or a network that did not start.
+func Run(ctx context.Context, o Options, s *Story) (r Report, err error) {
+	if err := o.Check(); err != nil {
+		return r, err
+	}
+	in, err := read(o)
+	if err != nil {
+		return r, err
+	}
+	dir, err := os.MkdirTemp(o.Dir, "hark-demo-")
+	if err != nil {
+		return r, fmt.Errorf("folder for the homes: %w", err)
+	}
+	defer func() {
+		if !o.Keep || err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := newNetwork(o, dir, cancel)
+	defer func() { n.end(ctx, o.Keep && err == nil) }()
+	s.begin(o, in)
+	if err := n.open(ctx, in, s); err != nil {
+		return r, n.explain(ctx, err)
+	}
+	sh := &show{network: n, in: in, story: s, held: heldBack}
+	if err := sh.play(ctx); err != nil {
+		if !n.anyDied() && ctx.Err() != nil {
+			return r, context.Cause(ctx) // interrupted
+		}
+		if !n.anyDied() {
+			sh.problem("%v", err)
+		}
+		sh.brokenOff = true
+	}
+	r = sh.judge(context.WithoutCancel(ctx), o.Keep)
+	s.end(r)
+	if o.Keep {
+		s.kept(n, o.Program)
+	}
+	return r, nil
+}
+
+// input is what the show is about.
+type input struct {
+	needs    []need
+	cut      int // names that were too long
+	skipped  int // rows without a name
+	catalogs []shop
+}
+
+// A shop is one vendor's name and catalogue.
+type shop struct {
+	name string
+	file string // empty: the sample
+	csv  []byte
+}
+
+// maxFile bounds an input file.
+const maxFile = 256 << 20
+
+func read(o Options) (in input, err error) {
+	if o.Needs == "" {
+		in, err = sampleNeeds(o.Limit)
+	} else {
+		var raw []byte
+		if raw, err = readFile(o.Needs, maxNeedsFile); err == nil {
+			in, err = parseNeeds(raw, o.Limit)
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", o.Needs, err)
+		}
+	}
+	if err != nil {
+		return in, err
+	}
+	if len(o.Catalogs) == 0 {
+		in.catalogs, err = sampleShops(o.Vendors, o.Seed)
+		return in, err
+	}
+	used := map[string]int{}
+	for _, path := range o.Catalogs {
+		raw, err := readFile(path, maxFile)
+		if err != nil {
+			return in, fmt.Errorf("%s: %w", path, err)
+		}
+		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		if used[name]++; used[name] > 1 {
+			name = fmt.Sprintf("%s %d", name, used[name])
+		}
+		in.catalogs = append(in.catalogs, shop{name: cutWords(clean(name), 100), file: path, csv: raw})
+	}
+	return in, nil
+}
+
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("no such file: %w", fault.NotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = fmt.Errorf("more than %d MiB: %w", most>>20, fault.Full)
+	}
+	return raw, err
+}

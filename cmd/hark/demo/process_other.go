@@ -1,0 +1,8 @@
+//go:build !linux
+
+package demo
+
+import "syscall"
+
+// attributes has nothing to ask for here: nodes get the terminal's interrupt too.
+func attributes(bool) *syscall.SysProcAttr { return nil }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/harkmarket/hark/node/desk"
+)
+
+type grantCmd struct {
+	List    grantListCmd    `cmd:"" help:"List grants, from either side."`
+	Show    grantShowCmd    `cmd:"" help:"Show one."`
+	Give    grantGiveCmd    `cmd:"" help:"Give a vendor of your choice access, with no need."`
+	Revoke  grantRevokeCmd  `cmd:"" help:"Revoke grants. What was read can't be unread; the vendor owes a signed deletion."`
+	Suspend grantSuspendCmd `cmd:"" help:"Disclose nothing further for now."`
+	Resume  grantResumeCmd  `cmd:"" help:"Go on with a suspended grant."`
+	Right   grantRightCmd   `cmd:"" help:"Exercise a right: access, correction, deletion, objection."`
+}
+
+type grantListCmd struct {
+	paging
+	Need   string `help:"Only under this need, interest or relation." placeholder:"ID"`
+	Vendor string `help:"Only of this vendor: its id or name." placeholder:"ID"`
+}
+
+func (c *grantListCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		q := c.query()
+		q.Context, q.Vendor = c.Need, c.Vendor
+		p, err := h.Customer().Grants().List(ctx, q)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.grants/1", p.Items, p.Next, "ID SIDE STATE VENDOR UNDER FIELDS UNTIL", func(g desk.Grant) []string {
+			return []string{short(g.ID), g.Side, g.State, g.VendorName, g.ContextKind + " " + short(g.Context), prices(g.Fields), when(g.End)}
+		})
+	})
+}
+
+type grantShowCmd struct{ byID }
+
+func (c *grantShowCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		g, err := h.Customer().Grants().Get(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		return a.show("hark.grant/1", g, func(p *page) { writeGrant(p, g) })
+	})
+}
+
+func writeGrant(p *page, g desk.Grant) {
+	p.facts("Id", g.ID, "Side", g.Side, "State", g.State, "Vendor", g.VendorName+" ("+g.Vendor+")", "Under", g.ContextKind+" "+g.Context,
+		"Fields", prices(g.Fields), "From", when(g.Start), "Until", when(g.End), "Granted", whenMS(g.Times.Granted),
+		"Countersigned", whenMS(g.Times.Receipted), "Disclosed", whenMS(g.Times.Disclosed), "Disclosures", count(int(g.Disclosures)),
+		"Revoked", whenMS(g.Times.Revoked), "Deleted", whenMS(g.Times.Deleted), "Vendor deleted", strings.Join(g.Deleted, ", "),
+		"Late offers", count(g.LateOffers), "Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
+	for _, r := range g.Rights {
+		p.line("Right to %s, asked %s: %s (answer due %s) %s", r.Exercise, when(r.At), r.Status, when(r.Deadline), clean(r.Text))
+	}
+	for _, h := range g.Heads {
+		p.line("Ledger head of %d entries countersigned by %s: %t", h.Size, short(h.By), h.Signed)
+	}
+}
+
+type grantGiveCmd struct {
+	Vendor  string   `arg:"" help:"The vendor's id."`
+	Field   []string `help:"Fields that it may see." required:"" placeholder:"FIELD"`
+	Name    string   `help:"Your own words for this relation." required:""`
+	Purpose string   `help:"What it may use them for."`
+	Days    int      `help:"For how long." placeholder:"N"`
+}
+
+func (c *grantGiveCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		g, err := h.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: c.Vendor, Name: c.Name, Fields: c.Field, Purpose: c.Purpose, Days: c.Days})
+		if err != nil {
+			return err
+		}
+		return a.done("hark.grant/1", g, "granted %s to %s: grant %s", prices(g.Fields), clean(g.VendorName), short(g.ID))
+	})
+}
+
+type grantRevokeCmd struct {
+	IDs    []string `arg:"" optional:"" name:"id" help:"The grants."`
+	Need   string   `help:"All under this need, interest or relation." placeholder:"ID"`
+	Vendor string   `help:"All of this vendor." placeholder:"ID"`
+	All    bool     `help:"All there are."`
+	Reason string   `help:"Words to the vendor."`
+}
+
+func (c *grantRevokeCmd) Run(ctx context.Context, a *app) error {
+	if len(c.IDs) == 0 && c.Need == "" && c.Vendor == "" && !c.All {
+		return usagef("revoke which grants? Name ids, --need, --vendor, or --all")
+	}
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		gs, err := h.Customer().Grants().Revoke(ctx, c.IDs, desk.Query{Context: c.Need, Vendor: c.Vendor, All: c.All}, c.Reason)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.grants/1", gs, "", "REVOKED VENDOR DELETION-DUE", func(g desk.Grant) []string {
+			return []string{short(g.ID), g.VendorName, when(g.Due.At)}
+		})
+	})
+}
+
+type pause struct {
+	byID
+	Reason string `help:"Words to the vendor."`
+}
+
+func (c *pause) pause(ctx context.Context, a *app, resume bool) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		g, err := h.Customer().Grants().Pause(ctx, c.ID, resume, c.Reason)
+		if err != nil {
+			return err
+		}
+		return a.done("hark.grant/1", g, "grant %s: %s", short(g.ID), g.State)
+	})
+}
+
+type grantSuspendCmd struct{ pause }
+
+func (c *grantSuspendCmd) Run(ctx context.Context, a *app) error { return c.pause.pause(ctx, a, false) }
+
+type grantResumeCmd struct{ pause }
+
+func (c *grantResumeCmd) Run(ctx context.Context, a *app) error { return c.pause.pause(ctx, a, true) }
+
+type grantRightCmd struct {
+	byID
+	Exercise string   `arg:"" help:"access, correction, deletion or objection." enum:"access,correction,deletion,objection"`
+	Field    []string `help:"Which fields; none means all." placeholder:"FIELD"`
+	Value    []string `help:"For a correction: name=- or name=file:PATH, the right value." sep:"none" placeholder:"NAME=FROM"`
+}
+
+func (c *grantRightCmd) Run(ctx context.Context, a *app) error {
+	s := desk.RightSpec{Exercise: c.Exercise, Fields: c.Field}
+	for _, v := range c.Value {
+		name, from, _ := strings.Cut(v, "=")
+		value, err := a.secret(from, "HARK_VALUE", "value of "+name)
+		if err != nil {
+			return err
+		}
+		if s.Values == nil {
+			s.Values = map[string]string{}
+		}
+		s.Values[name] = string(value)
+	}
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		g, err := h.Customer().Grants().Right(ctx, c.ID, s)
+		if err != nil {
+			return err
+		}
+		return a.show("hark.grant/1", g, func(p *page) {
+			p.line("asked for %s under grant %s", c.Exercise, short(g.ID))
+			if n := len(g.Rights); n > 0 {
+				p.line("an answer is due by %s", when(g.Rights[n-1].Deadline))
+			}
+		})
+	})
+}
+
+type vaultCmd struct {
+	Set  vaultSetCmd  `cmd:"" help:"Set a field; its value comes from standard input or a file."`
+	Get  vaultGetCmd  `cmd:"" help:"Show one field's value."`
+	List vaultListCmd `cmd:"" help:"List fields, values masked."`
+	Rm   vaultRmCmd   `cmd:"" help:"Remove a field and shred its key."`
+}
+
+type vaultSetCmd struct {
+	Name string `arg:"" help:"The field, as contact.phone."`
+	From string `arg:"" optional:"" help:"- for standard input, or file:PATH (or HARK_VALUE_FILE)."`
+}
+
+func (c *vaultSetCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		value, err := a.secret(c.From, "HARK_VALUE", "value of "+c.Name)
+		if err != nil {
+			return err
+		}
+		f, err := h.Customer().Vault().Set(ctx, c.Name, string(value))
+		if err != nil {
+			return err
+		}
+		return a.done("hark.field/1", f, "set %s (version %d)", clean(f.Name), f.Version)
+	})
+}
+
+type vaultGetCmd struct {
+	Name string `arg:"" help:"The field."`
+}
+
+func (c *vaultGetCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		f, err := h.Customer().Vault().Get(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		return a.done("hark.field/1", f, "%s", f.Value)
+	})
+}
+
+type vaultListCmd struct{}
+
+func (c *vaultListCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		fields, err := h.Customer().Vault().List(ctx)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.fields/1", fields, "", "NAME VALUE VERSION CHANGED CLASS", func(f desk.Field) []string {
+			return []string{f.Name, f.Value, fmt.Sprint(f.Version), when(f.Changed), f.Class}
+		})
+	})
+}
+
+type vaultRmCmd struct {
+	Name string `arg:"" help:"The field."`
+}
+
+func (c *vaultRmCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		if err := h.Customer().Vault().Remove(ctx, c.Name); err != nil {
+			return err
+		}
+		return a.done("hark.removed/1", map[string]string{"name": c.Name}, "removed %s", c.Name)
+	})
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/harkmarket/hark/node/client"
+	"github.com/harkmarket/hark/node/desk"
+)
+
+type statusCmd struct{}
+
+func (c *statusCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		s, err := h.Admin().Status(ctx)
+		if err != nil {
+			return err
+		}
+		return a.show("hark.status/1", s, func(p *page) { writeStatus(p, s) })
+	})
+}
+
+func writeStatus(p *page, s desk.Status) {
+	for _, problem := range s.Problems {
+		p.line("PROBLEM  %s", clean(problem.What))
+		if problem.Fix != "" {
+			p.line("         mend it with: %s", problem.Fix)
+		}
+	}
+	if len(s.Problems) == 0 {
+		p.line("No problems.")
+	}
+	p.line("")
+	vault := "open"
+	if s.Locked {
+		vault = "locked"
+	}
+	p.facts("Node", fmt.Sprintf("%s, version %s, process %d, since %s", s.Profile, s.Version, s.PID, when(s.Started)),
+		"Vault", vault+" (key from "+s.KeyStore+")", "Network", fmt.Sprintf("%s, %d peers", short(s.Network), s.Peers),
+		"Disk", fmt.Sprintf("%.1f MB", float64(s.DiskBytes)/1e6),
+		"Market", tally(s.Counts), "Letters", tally(s.Delivery))
+	var rows [][]string
+	for _, b := range s.Bounds {
+		rows = append(rows, []string{b.Name, fmt.Sprint(b.Used), "of", fmt.Sprint(b.Cap)})
+	}
+	if len(rows) > 0 {
+		p.line("\nBounds:")
+		p.table(nil, rows)
+	}
+	for _, k := range s.Keepers {
+		if len(k.Missing)+len(k.Altered) > 0 {
+			p.line("Keeper %s gave receipts for %d letters: %d missing, %d altered.", short(k.Key), k.Receipts, len(k.Missing), len(k.Altered))
+		}
+	}
+}
+
+// tally writes counts by name, in order.
+func tally(counts map[string]int) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		if counts[name] > 0 {
+			all = append(all, fmt.Sprintf("%d %s", counts[name], name))
+		}
+	}
+	return cmp.Or(strings.Join(all, ", "), "nothing")
+}
+
+type stopCmd struct{}
+
+// Run asks the node to stop and waits until its process has closed everything.
+func (c *stopCmd) Run(ctx context.Context, a *app) error {
+	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	defer cancel()
+	n, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	pid, err := n.Health(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.Admin().Stop(ctx); err != nil {
+		return err
+	}
+	a.progress("waiting for process %d to end", pid)
+	for !a.ended(ctx, n, pid) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process %d is still there: %w", pid, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return a.done("hark.stop/1", map[string]int{"pid": pid}, "stopped (process %d)", pid)
+}
+
+// ended tells whether a node is down: its API no longer answers, and its api.json,
+// which it removes last, is gone or its process is.
+func (a *app) ended(ctx context.Context, n *client.Client, pid int) bool {
+	if now, err := n.Health(ctx); err == nil && now == pid || ctx.Err() != nil {
+		return false
+	}
+	path, err := a.apiFile()
+	if err != nil || path == "" {
+		return err == nil
+	}
+	f, err := client.ReadFile(path)
+	return err != nil || f.PID != pid || !alive(pid)
+}
+
+// alive tells whether there is such a process; false where the system can't say.
+func alive(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	err = p.Signal(syscall.Signal(0))
+	return err == nil || errors.Is(err, os.ErrPermission)
+}
+
+type pathsCmd struct{}
+
+func (c *pathsCmd) Run(a *app) error {
+	p, err := a.paths()
+	if err != nil {
+		return err
+	}
+	v := struct {
+		Config string `json:"config"`
+		Data   string `json:"data"`
+		State  string `json:"state"`
+		API    string `json:"api"`
+	}{p.Config, p.Data, p.State, p.API()}
+	return a.show("hark.paths/1", v, func(out *page) {
+		out.facts("Config", v.Config, "Data", v.Data, "State", v.State, "API", v.API)
+	})
+}
+
+type unlockCmd struct {
+	Passphrase string `help:"Where the passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE)." placeholder:"FROM"`
+}
+
+func (c *unlockCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		secret, err := a.secret(c.Passphrase, "HARK_PASSPHRASE", "passphrase")
+		if err != nil {
+			return err
+		}
+		defer clear(secret)
+		if err := h.Admin().Unlock(ctx, secret); err != nil {
+			return err
+		}
+		return a.done("hark.unlock/1", map[string]bool{"locked": false}, "the vault is open")
+	})
+}
+
+type lockCmd struct{}
+
+func (c *lockCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		if err := h.Admin().Lock(ctx); err != nil {
+			return err
+		}
+		return a.done("hark.lock/1", map[string]bool{"locked": true}, "the vault is locked")
+	})
+}
+
+type eventsCmd struct {
+	After uint64   `help:"Start after this event." placeholder:"ID"`
+	Kind  []string `help:"Only these kinds; a prefix ending in a dot means all of them." placeholder:"KIND"`
+	Count int      `help:"End after so many events." placeholder:"N"`
+}
+
+// errEnough ends the following of events.
+var errEnough = errors.New("enough")
+
+// Run prints events until it is interrupted: NDJSON with --json. A gap in the ids is
+// shown, because it means that events were dropped.
+func (c *eventsCmd) Run(ctx context.Context, a *app) error {
+	last, n := c.After, 0
+	err := a.follow(ctx, func(ctx context.Context, h desk.House) error {
+		return h.Admin().Events(ctx, c.After, func(e desk.Event) error {
+			if last > 0 && e.ID > last+1 {
+				fmt.Fprintf(a.stderr, "hark: %d events are gone (%d to %d)\n", e.ID-last-1, last+1, e.ID-1)
+			}
+			last = e.ID
+			if !c.wants(e.Kind) {
+				return nil
+			}
+			if err := a.event(e); err != nil {
+				return err
+			}
+			if n++; n == c.Count {
+				return errEnough
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, errEnough) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (c *eventsCmd) wants(kind string) bool {
+	return len(c.Kind) == 0 || slices.ContainsFunc(c.Kind, func(k string) bool {
+		return k == kind || strings.HasSuffix(k, ".") && strings.HasPrefix(kind, k)
+	})
+}
+
+func (a *app) event(e desk.Event) error {
+	if a.JSON {
+		return a.writeJSON(a.stdout, "hark.event/1", e, false)
+	}
+	var data []string
+	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
+		value := e.Data[name]
+		if len(value) == 64 {
+			value = short(value)
+		}
+		data = append(data, name+"="+value)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %-20s %s %s\n", time.UnixMilli(e.AtMS).UTC().Format("15:04:05.000"),
+		clean(e.Kind), short(e.Ref), clean(strings.Join(data, " ")))
+	return err
+}
+
+type lettersCmd struct {
+	Sent  bool   `help:"Letters that this node sent; otherwise those it received."`
+	State string `help:"Only in this delivery state."`
+	Limit int    `help:"At most so many." default:"100"`
+	After string `help:"Go on after this item."`
+}
+
+func (c *lettersCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		p, err := h.Admin().Letters(ctx, c.Sent, desk.Query{Limit: c.Limit, After: c.After, State: c.State})
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.letters/1", p.Items, p.Next, "LETTER KIND STATE RECEIPTS MISSING ALTERED AT", func(l desk.LetterReport) []string {
+			return []string{short(l.ID), l.Kind, l.State, fmt.Sprint(len(l.Receipts)), count(len(l.Missing)), count(len(l.Altered)), whenMS(l.AtMS)}
+		})
+	})
+}
+
+// version is set when a release is built; otherwise the build knows its commit.
+var version = ""
+
+func programVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+type versionCmd struct{}
+
+func (c *versionCmd) Run(a *app) error {
+	v := map[string]string{"version": programVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}
+	return a.done("hark.version/1", v, "hark %s (%s, %s/%s)", v["version"], v["go"], v["os"], v["arch"])
+}

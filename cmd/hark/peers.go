@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/harkmarket/hark/node/desk"
+)
+
+type idCmd struct{}
+
+func (c *idCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		id, err := h.Network().Self(ctx)
+		if err != nil {
+			return err
+		}
+		return a.show("hark.id/1", id, func(p *page) {
+			p.facts("Profile", id.Profile, "Key", id.Key, "Peer id", id.PeerID, "Vendor", id.Vendor, "Device", id.Device)
+			for _, addr := range id.Addrs {
+				p.line("%s/p2p/%s", strings.TrimSuffix(addr, "/p2p/"+id.PeerID), id.PeerID)
+			}
+		})
+	})
+}
+
+type peersCmd struct{}
+
+func (c *peersCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		peers, err := h.Network().Peers(ctx)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.peers/1", peers, "", "KEY STATE FROM ADDRESS", func(p desk.Peer) []string {
+			state := map[bool]string{true: "connected", false: "known"}[p.Connected]
+			return []string{short(p.Key), state, p.From, strings.Join(p.Addrs, " ")}
+		})
+	})
+}
+
+func lanes(all []map[string]int) string {
+	var out []string
+	for _, l := range all {
+		switch l["lane"] {
+		case 0:
+			out = append(out, "open to all")
+		case 1:
+			out = append(out, fmt.Sprintf("work of %d bits", l["effort"]))
+		default:
+			out = append(out, fmt.Sprintf("lane %d", l["lane"]))
+		}
+	}
+	return strings.Join(out, ", ")
+}

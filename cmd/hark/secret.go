@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// maxSecret bounds a secret that is read.
+const maxSecret = 64 << 10
+
+// secret reads a secret. Where says from where: "-" is standard input, "file:PATH" a
+// file; empty asks the environment for NAME_FILE and then a person at the terminal.
+// A secret is never an argument: others can see those. An end of line at its end
+// does not count.
+func (a *app) secret(where, env, what string) ([]byte, error) {
+	path, isFile := strings.CutPrefix(where, "file:")
+	switch {
+	case where == "-":
+		raw, err := io.ReadAll(io.LimitReader(a.stdin, maxSecret+1))
+		return secretOf(raw, "standard input", err)
+	case isFile:
+		return readSecretFile(path)
+	case where != "":
+		return nil, usagef("%s: give - (standard input) or file:PATH; others can see what stands in a command line", what)
+	}
+	if path := os.Getenv(env + "_FILE"); path != "" {
+		return readSecretFile(path)
+	}
+	return a.askSecret(what)
+}
+
+func readSecretFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	raw, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	return secretOf(raw, path, err)
+}
+
+func secretOf(raw []byte, from string, err error) ([]byte, error) {
+	if err != nil {
+		return nil, fmt.Errorf("secret from %s: %w", from, err)
+	}
+	if len(raw) > maxSecret {
+		return nil, fmt.Errorf("secret from %s: longer than 64 KiB", from)
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r")), nil
+}
+
+// askSecret asks the person at the terminal, without showing what is typed where
+// the system has stty.
+func (a *app) askSecret(what string) ([]byte, error) {
+	if !isTerminal(a.stdin) {
+		return nil, usagef("%s: give - (standard input) or file:PATH", what)
+	}
+	quiet := stty("-echo") == nil
+	if quiet {
+		defer func() { _ = stty("echo") }()
+	}
+	fmt.Fprintf(a.stderr, "%s%s: ", strings.ToUpper(what[:1]), what[1:])
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxSecret)).ReadBytes('\n')
+	fmt.Fprintln(a.stderr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return secretOf(line, "the terminal", nil)
+}
+
+func stty(mode string) error {
+	c := exec.Command("stty", mode)
+	c.Stdin = os.Stdin
+	return c.Run()
+}

@@ -1,0 +1,400 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+type catalogCmd struct {
+	Import catalogImportCmd `cmd:"" help:"Import products from a file: CSV, tab, | or # between columns."`
+	List   catalogListCmd   `cmd:"" help:"List products."`
+	Search catalogSearchCmd `cmd:"" help:"Find products by words."`
+}
+
+type catalogImportCmd struct {
+	File     string `arg:"" help:"The file; - is standard input."`
+	Currency string `help:"ISO 4217 code, where the file is silent." placeholder:"CODE"`
+	DryRun   bool   `help:"Only report."`
+	Replace  bool   `help:"Remove products that the file lacks."`
+}
+
+func (c *catalogImportCmd) Run(ctx context.Context, a *app) error {
+	in, closeIn, err := a.input(c.File)
+	if err != nil {
+		return err
+	}
+	defer closeIn()
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		r, err := h.Vendor().Catalog().Import(ctx, in, desk.ImportSpec{Currency: c.Currency, DryRun: c.DryRun, Replace: c.Replace})
+		if err != nil {
+			return err
+		}
+		return a.show("hark.import/1", r, func(p *page) {
+			p.line("%d rows: %d added, %d changed, %d removed, %d the same", r.Rows, r.Added, r.Changed, r.Removed, r.Same)
+			for _, e := range r.Errors {
+				p.line("row %d: %s", e.Row, clean(e.What))
+			}
+			if !r.Applied {
+				p.line("nothing was applied")
+			}
+		})
+	})
+}
+
+// input opens a file, or standard input for "-".
+func (a *app) input(path string) (io.Reader, func(), error) {
+	if path == "-" {
+		return a.stdin, func() {}, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", err, fault.NotFound)
+	}
+	return f, func() { _ = f.Close() }, nil // it was only read
+}
+
+func product(p desk.Product) []string {
+	return []string{p.ID, money(p.Price), p.Title, p.Category, p.Region}
+}
+
+const productHead = "ID PRICE TITLE CATEGORY REGION"
+
+type catalogListCmd struct {
+	Limit int    `help:"At most so many (1 to 500)." default:"100"`
+	After string `help:"Go on after this item."`
+}
+
+func (c *catalogListCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		p, err := h.Vendor().Catalog().List(ctx, desk.Query{Limit: c.Limit, After: c.After})
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.products/1", p.Items, p.Next, productHead, product)
+	})
+}
+
+type catalogSearchCmd struct {
+	Text  string `arg:"" help:"Words to look for."`
+	Limit int    `help:"At most so many (1 to 50)." default:"20"`
+}
+
+func (c *catalogSearchCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		items, err := h.Vendor().Catalog().Search(ctx, c.Text, c.Limit)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.products/1", items, "", productHead, product)
+	})
+}
+
+type boardCmd struct {
+	List boardListCmd `cmd:"" help:"List announcements heard."`
+	Show boardShowCmd `cmd:"" help:"Show one, as every stranger sees it."`
+}
+
+type boardListCmd struct {
+	Sector []string `help:"Only of this sector. Repeat it." placeholder:"SECTOR"`
+	All    bool     `help:"Also what is withdrawn."`
+	Limit  int      `help:"At most so many (1 to 500)." default:"100"`
+	After  string   `help:"Go on after this item."`
+}
+
+func (c *boardListCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		q := desk.Query{Limit: c.Limit, After: c.After, Text: strings.Join(c.Sector, " "), All: c.All}
+		p, err := h.Vendor().Board().List(ctx, q)
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.notices/1", p.Items, p.Next, "NEED KIND STATUS CATEGORY REGION FIELDS EXPIRES ASKED", func(n desk.Notice) []string {
+			asked := map[bool]string{true: "yes", false: "no"}[n.Asked]
+			return []string{short(n.Context), n.Kind, n.Status, n.Category, n.Region, prices(n.Fields), when(n.Expires), asked}
+		})
+	})
+}
+
+type boardShowCmd struct {
+	byID
+	Hex bool `help:"Print the bytes too."`
+}
+
+func (c *boardShowCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		n, s, err := h.Vendor().Board().Get(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		v := struct {
+			Notice   desk.Notice   `json:"notice"`
+			Stranger desk.Stranger `json:"stranger"`
+		}{n, s}
+		return a.show("hark.notice/1", v, func(p *page) {
+			p.facts("Need", n.Context, "Kind", n.Kind, "Status", n.Status, "Category", n.Category, "Region", n.Region,
+				"On offer", prices(n.Fields), "Version", fmt.Sprint(n.Seq), "Created", when(n.Created), "Expires", when(n.Expires))
+			p.line("")
+			writeStranger(p, s, c.Hex)
+		})
+	})
+}
+
+type followCmd struct {
+	Show followShowCmd `cmd:"" help:"Show which announcements you listen for."`
+	Set  followSetCmd  `cmd:"" help:"Change it; what is not given stays."`
+}
+
+type followShowCmd struct{}
+
+func (c *followShowCmd) Run(ctx context.Context, a *app) error {
+	return rule(ctx, a, nil)
+}
+
+type followSetCmd struct {
+	Sector  []string `help:"Only these sectors; all means every one." placeholder:"SECTOR"`
+	Region  []string `help:"Only these regions; all means every one." placeholder:"CODE"`
+	Ask     *bool    `help:"Ask for access by yourself." negatable:""`
+	AskAlso []string `help:"Ask for these fields even where they are not on offer." placeholder:"FIELD"`
+}
+
+func (c *followSetCmd) Run(ctx context.Context, a *app) error {
+	return rule(ctx, a, func(f *desk.Follow) {
+		choose(&f.Sectors, c.Sector)
+		choose(&f.Regions, c.Region)
+		choose(&f.AskAlso, c.AskAlso)
+		set(&f.Ask, c.Ask)
+	})
+}
+
+type answerCmd struct {
+	Rule answerRuleCmd `cmd:"" help:"What happens by itself."`
+}
+
+type answerRuleCmd struct {
+	Show followShowCmd    `cmd:"" help:"Show it."`
+	Set  answerRuleSetCmd `cmd:"" help:"Change it; what is not given stays."`
+}
+
+type answerRuleSetCmd struct {
+	Answer  *bool `help:"Answer granted needs from the catalogue." negatable:""`
+	Offers  *int  `help:"At most so many offers for a grant." placeholder:"N"`
+	Confirm *bool `help:"Confirm accepted offers." negatable:""`
+	Fulfil  *bool `help:"Report confirmed deals fulfilled: for services rendered at once." negatable:""`
+}
+
+func (c *answerRuleSetCmd) Run(ctx context.Context, a *app) error {
+	return rule(ctx, a, func(f *desk.Follow) {
+		set(&f.Answer, c.Answer)
+		set(&f.Offers, c.Offers)
+		set(&f.Confirm, c.Confirm)
+		set(&f.Fulfil, c.Fulfil)
+	})
+}
+
+func set[T any](at *T, given *T) {
+	if given != nil {
+		*at = *given
+	}
+}
+
+// choose replaces a list by what was given; "all" empties it.
+func choose(at *[]string, given []string) {
+	if given == nil {
+		return
+	}
+	*at = given
+	if len(given) == 1 && given[0] == "all" {
+		*at = []string{}
+	}
+}
+
+// rule shows a vendor's rules, after a change where there is one.
+func rule(ctx context.Context, a *app, change func(*desk.Follow)) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		rules := h.Vendor().Rules()
+		f, err := rules.Get(ctx)
+		if err != nil {
+			return err
+		}
+		if change != nil {
+			change(&f)
+			if f, err = rules.Set(ctx, f); err != nil {
+				return err
+			}
+		}
+		return a.show("hark.follow/1", f, func(p *page) {
+			all := func(l []string) string {
+				if len(l) == 0 {
+					return "all"
+				}
+				return strings.Join(l, ", ")
+			}
+			yes := map[bool]string{true: "yes", false: "no"}
+			p.facts("Sectors", all(f.Sectors), "Regions", all(f.Regions), "Ask by itself", yes[f.Ask], "Ask also for", strings.Join(f.AskAlso, ", "),
+				"Answer by itself", yes[f.Answer], "Offers per grant", count(f.Offers), "Confirm", yes[f.Confirm], "Fulfil", yes[f.Fulfil])
+		})
+	})
+}
+
+type passportCmd struct {
+	Show   passportShowCmd   `cmd:"" help:"Show yours."`
+	Issue  passportIssueCmd  `cmd:"" help:"Issue your first passport."`
+	Rotate passportRotateCmd `cmd:"" help:"Issue a new one with fresh keys."`
+	Get    passportGetCmd    `cmd:"" help:"Show a vendor's."`
+	Import passportImportCmd `cmd:"" help:"Keep a vendor's passport from a file."`
+	Export passportExportCmd `cmd:"" help:"Write yours to a file that others import."`
+}
+
+func (a *app) passport(p desk.Passport, err error) error {
+	if err != nil {
+		return err
+	}
+	return a.show("hark.passport/1", p, func(out *page) {
+		out.facts("Vendor", p.Vendor, "Name", p.Name, "Registration", p.Registration, "Country", p.Country, "Contact", p.Contact,
+			"Information officer", p.Officer, "Authority", p.Authority, "Passport", fmt.Sprintf("number %d (%s)", p.Seq, short(p.Hash)))
+		for _, k := range p.Operational {
+			out.line("Key %s for %s, %s to %s", short(k.Key), strings.Join(k.Roles, ", "), when(k.From), when(k.Until))
+		}
+		for _, u := range p.Uses {
+			out.line("Uses %s for %s, kept %d days", strings.Join(u.Fields, ", "), u.Purpose, u.Retention)
+		}
+	})
+}
+
+type passportShowCmd struct{}
+
+func (c *passportShowCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error { return a.passport(h.Vendor().Passports().Own(ctx)) })
+}
+
+type passportIssueCmd struct {
+	Name         string `help:"The name that customers see." required:""`
+	Registration string `help:"Company registration number."`
+	Country      string `help:"Where it is registered." placeholder:"CODE"`
+	Contact      string `help:"How to reach you."`
+	Officer      string `help:"Your information officer."`
+	Authority    string `help:"The authority that you answer to."`
+}
+
+func (c *passportIssueCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		return a.passport(h.Vendor().Passports().Issue(ctx, desk.PassportSpec(*c)))
+	})
+}
+
+type passportRotateCmd struct{}
+
+// Run issues a passport with the same words and fresh keys.
+func (c *passportRotateCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		p, err := h.Vendor().Passports().Own(ctx)
+		if err != nil {
+			return err
+		}
+		return a.passport(h.Vendor().Passports().Issue(ctx, desk.PassportSpec{Name: p.Name, Registration: p.Registration,
+			Country: p.Country, Contact: p.Contact, Officer: p.Officer, Authority: p.Authority}))
+	})
+}
+
+type passportGetCmd struct {
+	Vendor string `arg:"" help:"The vendor's id."`
+}
+
+func (c *passportGetCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		return a.passport(h.Vendor().Passports().Get(ctx, c.Vendor))
+	})
+}
+
+// passportFile is what passport export writes.
+type passportFile struct {
+	Schema string   `json:"schema"`
+	Vendor string   `json:"vendor"`
+	Name   string   `json:"name"`
+	Chain  []string `json:"chain"`
+}
+
+const passportSchema = "hark.passports/1"
+
+type passportImportCmd struct {
+	File string `arg:"" help:"The file; - is standard input."`
+}
+
+func (c *passportImportCmd) Run(ctx context.Context, a *app) error {
+	in, closeIn, err := a.input(c.File)
+	if err != nil {
+		return err
+	}
+	defer closeIn()
+	var f passportFile
+	if err := json.NewDecoder(io.LimitReader(in, 1<<20)).Decode(&f); err != nil || f.Schema != passportSchema {
+		return fmt.Errorf("%s is no %s file: %w", c.File, passportSchema, fault.Malformed)
+	}
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		return a.passport(h.Vendor().Passports().Import(ctx, f.Chain))
+	})
+}
+
+type passportExportCmd struct {
+	File string `arg:"" default:"-" help:"Where to; - is standard output."`
+}
+
+func (c *passportExportCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		p, err := h.Vendor().Passports().Own(ctx)
+		if err != nil {
+			return err
+		}
+		raw, err := json.MarshalIndent(passportFile{passportSchema, p.Vendor, p.Name, p.Chain}, "", "  ")
+		if err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { _, err := w.Write(append(raw, '\n')); return err }
+		if c.File == "-" {
+			return write(a.stdout)
+		}
+		if err := writeNew(c.File, write); err != nil {
+			return err
+		}
+		return a.done("hark.export/1", map[string]string{"file": c.File}, "wrote %s", c.File)
+	})
+}
+
+type heldCmd struct {
+	List   heldListCmd   `cmd:"" help:"List what you hold, per grant."`
+	Delete heldDeleteCmd `cmd:"" help:"Delete what you hold under a grant."`
+}
+
+type heldListCmd struct{ paging }
+
+func (c *heldListCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		p, err := h.Vendor().Held().List(ctx, c.query())
+		if err != nil {
+			return err
+		}
+		return list(a, "hark.held/1", p.Items, p.Next, "GRANT NEED FIELDS KEYS UNTIL", func(r desk.HeldRecord) []string {
+			return []string{short(r.Grant), short(r.Context), strings.Join(r.Fields, ", "), strings.Join(r.Keys, ", "), when(r.Until)}
+		})
+	})
+}
+
+type heldDeleteCmd struct {
+	Grant string `arg:"" help:"The grant."`
+}
+
+func (c *heldDeleteCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		if err := h.Vendor().Held().Delete(ctx, c.Grant); err != nil {
+			return err
+		}
+		return a.done("hark.deleted/1", map[string]string{"grant": c.Grant}, "deleted what was held under %s", c.Grant)
+	})
+}
