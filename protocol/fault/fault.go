@@ -41,11 +41,8 @@ func (k Kind) Error() string { return names[min(int(k), len(names)-1)] }
 // from the difference between Denied and NotFound, what a vault holds; nor that
 // the vault is locked, or what exactly broke.
 func (k Kind) Outside() Kind {
-	switch k {
-	case Denied, Locked:
+	if k == Denied || k == Locked {
 		return NotFound
-	case Conflict:
-		return Internal
 	}
 	return k
 }

@@ -22,7 +22,7 @@ func TestAStrangerCannotTellDeniedFromNotFound(t *testing.T) {
 			t.Errorf("%v.Outside() = %v, want NotFound", k, k.Outside())
 		}
 	}
-	if Malformed.Outside() != Malformed || Conflict.Outside() != Internal {
+	if Malformed.Outside() != Malformed || Conflict.Outside() != Conflict {
 		t.Error("Outside changed a kind that it should not, or kept one that it should not")
 	}
 }

@@ -95,6 +95,35 @@ func (c Chain) Raws() [][]byte {
 	return raws
 }
 
+// Inbox finds the inbox with that mailbox, if it may be written to at that moment:
+// that of the latest passport, and that of an earlier one as long as an operational
+// key with the role to open inboxes holds that no passport before it listed.
+func (c Chain) Inbox(box key.MailboxKey, at protocol.Second) (protocol.Inbox, bool) {
+	for i := len(c.links) - 1; i >= 0; i-- {
+		p := c.passport(i)
+		if p.Inbox.Box != box {
+			continue
+		}
+		if i == len(c.links)-1 {
+			return p.Inbox, true
+		}
+		return p.Inbox, slices.ContainsFunc(p.Operational, func(o protocol.Operational) bool {
+			old := i > 0 && slices.ContainsFunc(c.passport(i-1).Operational, func(q protocol.Operational) bool { return q.Key == o.Key })
+			return !old && c.Operational(o.Key, protocol.RoleInbox, at)
+		})
+	}
+	return protocol.Inbox{}, false
+}
+
+// Inboxes are the mailboxes of all inboxes, first to latest.
+func (c Chain) Inboxes() []key.MailboxKey {
+	var boxes []key.MailboxKey
+	for i := range c.links {
+		boxes = append(boxes, c.passport(i).Inbox.Box)
+	}
+	return boxes
+}
+
 // Operational tells whether k may do what role says at that moment: the latest
 // passport that lists k decides, so that a vendor can shorten a key's dates but a
 // key that a newer passport merely leaves out keeps those that it had.

@@ -110,6 +110,12 @@ func (b *Board) PutPassports(ctx context.Context, c wire.Chain) (fresh bool, err
 	return true, nil
 }
 
+// Knows reports, from memory, whether passports of a vendor stand here.
+func (b *Board) Knows(v protocol.VendorID) bool {
+	_, ok := b.shelf.get(v)
+	return ok
+}
+
 func (s *shelf) get(v protocol.VendorID) (passport, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

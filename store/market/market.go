@@ -192,7 +192,7 @@ const (
 // A Box is a mailbox that this node reads until Until.
 type Box struct {
 	Key     key.MailboxKey
-	Seed    protocol.Shared
+	Seed    protocol.Shared `cbor:",omitzero"`
 	Role    Role
 	Ref     protocol.Hash // context id or grant id
 	Keepers []protocol.Keeper

@@ -102,7 +102,11 @@ type Item struct {
 // still waits for its Ack; an Ack itself is never acknowledged.
 func (it *Item) Over() bool {
 	if it.State == Done {
-		return it.What != Letter || it.Kind == protocol.KindAck
+		switch it.Kind {
+		case protocol.KindAck, protocol.KindRefusal, protocol.KindCounter:
+			return true // never acknowledged: who gets a no, or an Ack, has nothing to write to
+		}
+		return it.What != Letter
 	}
 	return it.State > Done
 }
