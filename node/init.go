@@ -57,6 +57,9 @@ func Init(o InitOptions) error {
 			o.KeyStore = KeyPassphrase
 		}
 	}
+	if err := knownStore(o.KeyStore); err != nil {
+		return err
+	}
 	if (o.KeyStore == KeyPassphrase) != (len(o.Passphrase) > 0) {
 		return fmt.Errorf("a passphrase goes with --key-store passphrase, and with no other: %w", fault.Malformed)
 	}
@@ -122,6 +125,9 @@ func ReadSettings(p Paths) (Settings, error) {
 	}
 	if s.Version != SettingsVersion {
 		return s, fmt.Errorf("%s has version %d, this program reads %d: %w", p.settings(), s.Version, SettingsVersion, fault.Unsupported)
+	}
+	if s.Profile != Personal && s.Profile != Public {
+		return s, fmt.Errorf("%s has profile %q, neither %s nor %s: %w", p.settings(), s.Profile, Personal, Public, fault.Malformed)
 	}
 	return s, nil
 }

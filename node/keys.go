@@ -60,7 +60,7 @@ func newKeys(p Paths, store string, passphrase []byte, cheap bool) (key.Secret, 
 		lock = key.NewSecret()
 		err = writeFile(p.keyFile(), []byte(base64.StdEncoding.EncodeToString(lock.Reveal())+"\n"))
 	default:
-		err = fmt.Errorf("key store %q is none of %s, %s, %s: %w", store, KeyPassphrase, KeyKeyring, KeyFile, fault.Malformed)
+		err = knownStore(store)
 	}
 	if err != nil {
 		return key.Secret{}, err
@@ -72,6 +72,15 @@ func newKeys(p Paths, store string, passphrase []byte, cheap bool) (key.Secret, 
 		return key.Secret{}, fmt.Errorf("keys: %w", err)
 	}
 	return master, writeFile(p.keys(), append(raw, '\n'))
+}
+
+// knownStore refuses a key store that there is not.
+func knownStore(store string) error {
+	switch store {
+	case KeyPassphrase, KeyKeyring, KeyFile:
+		return nil
+	}
+	return fmt.Errorf("key store %q is none of %s, %s, %s: %w", store, KeyPassphrase, KeyKeyring, KeyFile, fault.Malformed)
 }
 
 // readKeys reads keys.json.

@@ -156,13 +156,12 @@ func TestMust_offer_keys(t *testing.T) {
 				alive = append(alive, g.grantLock)
 				list = append(list, offerLetter{offerOf(t, net, g, g.secret, key.SealFromSeed[key.OfferSeal](g.seal).Public()), g.grantLock})
 			}
-			for _, bad := range misopened(net, list, keys, alive) {
-				rt.Error(bad)
+			// Half of the time one grant is revoked: its two keys are gone, and nothing that is left opens its offers.
+			if gone := rapid.IntRange(0, 2*len(alive)-1).Draw(rt, "revoked"); gone < len(alive) {
+				keys = slices.DeleteFunc(keys, func(k named) bool { return k.key.Equal(alive[gone].seal) || k.key.Equal(alive[gone].secret) })
+				alive = slices.Delete(alive, gone, gone+1)
 			}
-			// One grant is revoked: its two keys are gone, and nothing that is left opens its offers.
-			gone := rapid.IntRange(0, len(alive)-1).Draw(rt, "revoked")
-			keys = slices.DeleteFunc(keys, func(k named) bool { return k.key.Equal(alive[gone].seal) || k.key.Equal(alive[gone].secret) })
-			for _, bad := range misopened(net, list, keys, slices.Delete(slices.Clone(alive), gone, gone+1)) {
+			for _, bad := range misopened(net, list, keys, alive) {
 				rt.Error(bad)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -23,6 +24,7 @@ import (
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
+	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 	"github.com/harkmarket/hark/store/vault"
 )
@@ -83,6 +85,7 @@ func (n *Node) master(passphrase []byte) (key.Secret, error) {
 type private struct {
 	stores  market.Stores
 	device  key.Private[key.Device]
+	account key.Private[key.Account]
 	catalog *catalog.Catalog
 }
 
@@ -98,7 +101,48 @@ func openPrivate(ctx context.Context, store kv.Store, master key.Secret) (p priv
 		return p, fmt.Errorf("outbox: %w", err)
 	}
 	p.catalog = catalog.Open(sealed)
+	p.account = key.FromSeed[key.Account](seal.Derive(master, seal.LabelAccountSign, nil))
 	return p, nil
+}
+
+// settingDevice is where the device's certificate stands.
+const settingDevice = "device"
+
+// certify makes, the first time, the certificate by which the account binds this
+// device's key and ledger to itself, and from then on checks that it still does.
+func (p private) certify(ctx context.Context, name string, now protocol.Second) error {
+	var raw []byte
+	err := p.stores.KV.View(ctx, func(r kv.Reader) error { return records.GetSetting(r, settingDevice, &raw) })
+	if errors.Is(err, fault.NotFound) {
+		d := &protocol.Device{
+			Header: protocol.Header{Kind: protocol.KindDevice, ID: wire.NewID(), Seq: 1, Created: now},
+			Device: p.device.Public(), Name: lastBytes(name, protocol.MaxName),
+		}
+		if raw, err = wire.Sign(p.account, d); err != nil {
+			return fmt.Errorf("device certificate: %w", err)
+		}
+		return p.stores.KV.Update(ctx, func(tx kv.Tx) error { return records.PutSetting(tx, settingDevice, raw) })
+	}
+	if err != nil {
+		return fmt.Errorf("device certificate: %w", err)
+	}
+	s, err := wire.Open(raw)
+	if err != nil {
+		return fmt.Errorf("device certificate: %w", err)
+	}
+	d, err := wire.As[*protocol.Device](s)
+	if err != nil || d.From != protocol.Hash(p.account.Public()) || d.Device != p.device.Public() {
+		return fmt.Errorf("device certificate is of another account or device: %w", fault.Denied)
+	}
+	return nil
+}
+
+// lastBytes keeps the end of a path, which says more than its beginning.
+func lastBytes(s string, n int) string {
+	if s == "" {
+		s = "simulated"
+	}
+	return strings.ToValidUTF8(s[max(0, len(s)-n):], "")
 }
 
 // maxOutbox is how many items the outbox holds, ended ones included.
@@ -109,6 +153,9 @@ const maxOutbox = 16384
 func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, error) {
 	p, err := openPrivate(ctx, n.store, master)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}
 	in := &inside{crew: crew.New(context.WithoutCancel(ctx), maxCrew, nil)}

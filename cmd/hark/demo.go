@@ -39,7 +39,7 @@ func (c *demoCmd) Run(ctx context.Context, a *app) error {
 	if err := o.Check(); err != nil {
 		return &usageError{err}
 	}
-	s := &demo.Story{Out: a.stdout, Progress: a.progress, Bold: isTerminal(a.stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	s := &demo.Story{Out: a.stdout, Waiting: a.progress, Bold: isTerminal(a.stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 	if a.JSON {
 		s.Out, s.Notes = io.Discard, a.stderr
 	}

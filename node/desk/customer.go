@@ -73,6 +73,7 @@ type Need struct {
 	Keepers     []string     `json:"keepers,omitempty"`
 	Created     time.Time    `json:"created"`
 	Expires     time.Time    `json:"expires,omitzero"`
+	NeededBy    time.Time    `json:"needed_by,omitzero"`
 	AnnouncedMS int64        `json:"announced_ms,omitempty"` // when its owner asked, Unix milliseconds
 	Requests    int          `json:"requests"`
 	Grants      int          `json:"grants"`

@@ -5,137 +5,317 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
-func TestNetworkInMemory(t *testing.T) {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// in runs a test in a bubble, on a network of its own.
+func in(t *testing.T, test func(t *testing.T, n *Net)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := NewNet(context.Background())
-		defer func() {
-			if err := n.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
-		a, b, p := n.Port(true), n.Port(true), n.Port(false)
-		serve := func(_ context.Context, c peers.Conn, from string) { _, _ = io.WriteString(c, from) }
-		a.Serve(peers.ProtoMail, serve)
-		p.Serve(peers.ProtoMail, serve)
-		read := func(from, to *Port) (string, error) {
-			c, err := from.Dial(t.Context(), to.Self(), peers.ProtoMail)
-			if err != nil {
-				return "", err
-			}
-			raw, err := io.ReadAll(c)
-			return string(raw), err
-		}
-		if got, err := read(p, a); err != nil || got != p.prefix() {
-			t.Errorf("%q, %v", got, err)
-		}
-		if got, err := read(a, a); err != nil || got != a.prefix() {
-			t.Errorf("to itself: %q, %v", got, err)
-		}
-		if _, err := read(a, p); !errors.Is(err, fault.Offline) {
-			t.Errorf("to a personal node: %v", err)
-		}
-		if ks := p.Keepers(9); len(ks) != 2 || len(a.Keepers(9)) != 1 || len(p.Keepers(1)) != 1 {
-			t.Errorf("Keepers: %v", ks)
-		}
-		n.SetLink(p, a, false)
-		if _, err := read(p, a); !errors.Is(err, fault.Offline) {
-			t.Errorf("over a cut link: %v", err)
-		}
-		n.SetLink(p, a, true)
-		n.SetOnline(a, false)
-		if _, err := read(p, a); !errors.Is(err, fault.Offline) || len(b.Keepers(9)) != 0 {
-			t.Errorf("to a node that is off: %v", err)
-		}
-		n.SetOnline(a, true)
-		if _, err := read(p, a); err != nil {
-			t.Errorf("after it came back: %v", err)
-		}
-		n.SetDelay(time.Second)
-		begin := time.Now()
-		if _, err := read(p, a); err != nil || time.Since(begin) != time.Second {
-			t.Errorf("%v after %v", err, time.Since(begin))
+		test(t, n)
+		if err := n.Close(); err != nil {
+			t.Errorf("close: %v", err)
 		}
 	})
 }
 
-func TestGossipInMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := NewNet(context.Background())
-		defer func() {
-			if err := n.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
-		var heard []string
-		join := func(name string, verdict uint8, shards ...uint16) *Port {
-			p := n.Port(true)
-			if err := p.Join(shards, func(_ context.Context, raw []byte, shard uint16, _ string) uint8 {
-				heard = append(heard, name+" "+string(raw))
-				return verdict
-			}); err != nil {
-				t.Fatal(err)
-			}
-			return p
+const echoProto = "/echo/1"
+
+// echo answers what it reads, and tells who came.
+func echo(from *string) peers.Handler {
+	return func(_ context.Context, c peers.Conn, prefix string) {
+		if from != nil {
+			*from = prefix
 		}
-		a := join("a", 0, 1)
-		bridge := join("bridge", 0, 1)
-		far := join("far", 0, 1)
-		join("elsewhere", 0, 2)
-		n.SetLink(a, far, false)
-		say := func(p *Port, word string) []string {
-			heard = nil
-			if err := p.Publish(t.Context(), 1, []byte(word)); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-			slices.Sort(heard)
-			return heard
-		}
-		if got := say(a, "x"); !slices.Equal(got, []string{"bridge x", "far x"}) {
-			t.Errorf("heard by %v", got)
-		}
-		n.SetLink(a, bridge, false)
-		if got := say(a, "y"); len(got) != 0 {
-			t.Errorf("over cut links: %v", got)
-		}
-		personal := n.Port(false)
-		if err := personal.Publish(t.Context(), 1, nil); !errors.Is(err, fault.Unsupported) {
-			t.Error(err)
-		}
-		if err := personal.Join(nil, nil); !errors.Is(err, fault.Unsupported) {
-			t.Error(err)
-		}
-	})
+		_, _ = io.Copy(c, c) // it ends with the stream
+	}
 }
 
-func TestANodeThatIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := NewNet(context.Background())
-		defer func() { _ = n.Close() }()
-		p, old := n.Port(false), n.Port(true)
-		if err := old.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := p.Dial(t.Context(), old.Self(), peers.ProtoMail); !errors.Is(err, fault.Offline) {
-			t.Error(err)
-		}
-		again := n.PortOf(true, old.Key())
-		again.Serve(peers.ProtoMail, func(context.Context, peers.Conn, string) {})
-		c, err := p.Dial(t.Context(), protocol.Keeper{Key: old.Key().Public()}, peers.ProtoMail)
+// says sends a word and reads it back.
+func says(c peers.Conn, word string) error {
+	if _, err := io.WriteString(c, word); err != nil {
+		return err
+	}
+	got := make([]byte, len(word))
+	if _, err := io.ReadFull(c, got); err != nil {
+		return err
+	}
+	if string(got) != word {
+		return errors.New("got " + string(got))
+	}
+	return nil
+}
+
+func dial(from, to *Port) (peers.Conn, error) {
+	return from.Dial(context.Background(), to.Self(), echoProto)
+}
+
+func TestStreams(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		keeper, her := n.Port(true), n.Port(false)
+		var from string
+		keeper.Serve(echoProto, echo(&from))
+		her.Serve(echoProto, echo(nil)) // a personal node serves nobody
+		c, err := dial(her, keeper)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := says(c, "hello"); err != nil {
+			t.Error(err)
+		}
+		if from != her.prefix() || from == keeper.prefix() {
+			t.Errorf("it came from %q", from)
+		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
+		}
+		self, err := dial(keeper, keeper)
+		if err != nil || says(self, "me") != nil {
+			t.Errorf("a way to itself: %v", err)
+		}
+		for name, f := range map[string]func() (peers.Conn, error){
+			"a personal node": func() (peers.Conn, error) { return dial(keeper, her) },
+			"an unknown key": func() (peers.Conn, error) {
+				return her.Dial(context.Background(), protocol.Keeper{}, echoProto)
+			},
+			"a protocol not served": func() (peers.Conn, error) {
+				return her.Dial(context.Background(), keeper.Self(), "/other/1")
+			},
+		} {
+			if _, err := f(); !errors.Is(err, fault.Offline) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestSelf(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, b, her := n.Port(true), n.Port(true), n.Port(false)
+		if len(a.Self().Addrs) != 1 || slices.Equal(a.Self().Addrs[0], b.Self().Addrs[0]) || len(her.Self().Addrs) != 0 {
+			t.Errorf("addresses %x, %x, %x", a.Self().Addrs, b.Self().Addrs, her.Self().Addrs)
+		}
+		if texts := peers.AddrTexts(a.Self()); len(texts) != 1 {
+			t.Errorf("in words: %v", texts)
+		}
+		if got := her.Keepers(9); len(got) != 2 {
+			t.Errorf("she knows %d keepers", len(got))
+		}
+		if got := a.Keepers(9); len(got) != 1 || got[0].Key != b.Key().Public() {
+			t.Errorf("a knows %v", got)
+		}
+		if got := her.Keepers(1); len(got) != 1 {
+			t.Errorf("asked for one, got %d", len(got))
+		}
+	})
+}
+
+// Whatever cuts two nodes breaks the streams between them, and no others.
+func TestPartitions(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, b, her := n.Port(true), n.Port(true), n.Port(false)
+		a.Serve(echoProto, echo(nil))
+		b.Serve(echoProto, echo(nil))
+		open := func(to *Port) peers.Conn {
+			t.Helper()
+			c, err := dial(her, to)
+			if err != nil || says(c, "x") != nil {
+				t.Fatalf("%v", err)
+			}
+			return c
+		}
+		for name, c := range map[string]struct{ cut, mend func() }{
+			"link":    {func() { n.SetLink(her, a, false) }, func() { n.SetLink(a, her, true) }},
+			"offline": {func() { n.SetOnline(a, false) }, func() { n.SetOnline(a, true) }},
+		} {
+			toA, toB := open(a), open(b)
+			c.cut()
+			if err := says(toA, "x"); err == nil {
+				t.Errorf("%s: a stream survived", name)
+			}
+			if err := says(toB, "x"); err != nil {
+				t.Errorf("%s: another stream broke: %v", name, err)
+			}
+			if _, err := dial(her, a); !errors.Is(err, fault.Offline) {
+				t.Errorf("%s: dialled %v", name, err)
+			}
+			if got := her.Keepers(9); len(got) != 1 {
+				t.Errorf("%s: she knows %d keepers", name, len(got))
+			}
+			c.mend()
+			if err := says(open(a), "x"); err != nil {
+				t.Errorf("%s, mended: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestAWaitingReaderHearsOfTheCut(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, her := n.Port(true), n.Port(false)
+		a.Serve(echoProto, func(ctx context.Context, _ peers.Conn, _ string) { <-ctx.Done() })
+		c, err := dial(her, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		over := make(chan error)
+		go func() { _, err := c.Read(make([]byte, 1)); over <- err }()
+		synctest.Wait()
+		n.SetOnline(her, false)
+		if err := <-over; err == nil {
+			t.Error("it read something")
+		}
+	})
+}
+
+func TestDelay(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, her := n.Port(true), n.Port(false)
+		a.Serve(echoProto, echo(nil))
+		n.SetDelay(3 * time.Second)
+		start := time.Now()
+		if _, err := dial(her, a); err != nil || time.Since(start) != 3*time.Second {
+			t.Errorf("it took %v, %v", time.Since(start), err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := her.Dial(ctx, a.Self(), echoProto); !errors.Is(err, fault.Offline) {
+			t.Errorf("in too short a time: %v", err)
+		}
+	})
+}
+
+// ears gathers what a port hears.
+type ears struct {
+	mu    sync.Mutex
+	words []string
+}
+
+func (e *ears) hear(verdict uint8) peers.Hear {
+	return func(_ context.Context, raw []byte, _ uint16, _ string) uint8 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.words = append(e.words, string(raw))
+		return verdict
+	}
+}
+
+func (e *ears) heard() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.words)
+}
+
+func TestGossip(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, b, c, deaf, her := n.Port(true), n.Port(true), n.Port(true), n.Port(true), n.Port(false)
+		var atA, atB, atC, atDeaf ears
+		for p, e := range map[*Port]*ears{a: &atA, b: &atB, c: &atC} {
+			if err := p.Join([]uint16{1}, e.hear(0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := deaf.Join([]uint16{2}, atDeaf.hear(0)); err != nil {
+			t.Fatal(err)
+		}
+		n.SetLink(a, c, false) // what c hears came through b
+		publish := func(p *Port, word string) {
+			t.Helper()
+			if err := p.Publish(context.Background(), 1, []byte(word)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		publish(a, "one")
+		publish(a, "one") // again
+		publish(b, "one") // by another
+		for name, c := range map[string]struct {
+			e    *ears
+			want []string
+		}{"a, who said it": {&atA, nil}, "b": {&atB, []string{"one"}}, "c": {&atC, []string{"one"}}, "another topic's": {&atDeaf, nil}} {
+			if got := c.e.heard(); !slices.Equal(got, c.want) {
+				t.Errorf("%s heard %v", name, got)
+			}
+		}
+		// What b refuses goes no further.
+		if err := b.Join([]uint16{1}, atB.hear(2)); err != nil {
+			t.Fatal(err)
+		}
+		publish(a, "two")
+		if got := atC.heard(); !slices.Equal(got, []string{"one"}) {
+			t.Errorf("c heard %v", got)
+		}
+		if got := atB.heard(); !slices.Equal(got, []string{"one", "two"}) {
+			t.Errorf("b heard %v", got)
+		}
+		if err := her.Join([]uint16{1}, atA.hear(0)); !errors.Is(err, fault.Unsupported) {
+			t.Errorf("a personal node joins: %v", err)
+		}
+		if err := her.Publish(context.Background(), 1, []byte("x")); !errors.Is(err, fault.Unsupported) {
+			t.Errorf("a personal node publishes: %v", err)
+		}
+	})
+}
+
+func TestANodeThatComesBackTakesItsOldPlace(t *testing.T) {
+	in(t, func(t *testing.T, n *Net) {
+		a, her := n.Port(true), n.Port(false)
+		a.Serve(echoProto, echo(nil))
+		c, err := dial(her, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // closing twice is no error
+			if err := a.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := says(c, "x"); err == nil {
+			t.Error("a stream of a node that is gone")
+		}
+		if _, err := dial(her, a); !errors.Is(err, fault.Offline) {
+			t.Errorf("dialled %v", err)
+		}
+		again := n.PortOf(true, a.Key())
+		again.Serve(echoProto, echo(nil))
+		c, err = dial(her, again)
+		if err != nil || says(c, "x") != nil {
+			t.Errorf("after it came back: %v", err)
+		}
+		if got := her.Keepers(9); len(got) != 1 {
+			t.Errorf("she knows %d keepers", len(got))
+		}
+		if _, err := dial(a, again); !errors.Is(err, fault.Offline) {
+			t.Errorf("the closed port dials: %v", err)
+		}
+	})
+}
+
+func TestNothingGoesThroughAClosedNet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNet(context.Background())
+		a, her := n.Port(true), n.Port(false)
+		a.Serve(echoProto, echo(nil))
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dial(her, a); !errors.Is(err, fault.Offline) {
+			t.Errorf("dialled %v", err)
+		}
+		if got := her.Keepers(9); len(got) != 0 {
+			t.Errorf("keepers %v", got)
 		}
 	})
 }

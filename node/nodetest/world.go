@@ -228,3 +228,13 @@ func (s words) Search(ctx context.Context, q catalog.Query) ([]catalog.Match, er
 }
 
 func reader(text string) io.Reader { return strings.NewReader(text) }
+
+// Members lists the nodes that are running.
+func (w *World) Members() (out []*Member) {
+	for _, m := range w.nodes {
+		if m.Node != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}

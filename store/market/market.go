@@ -241,6 +241,7 @@ const (
 	contexts   table[Context]       = "k/c/"
 	agreements table[Agreement]     = "k/a/"
 	byContext  table[byte]          = "k/x/" // context ‖ grant
+	byVendor   table[protocol.Hash] = "k/u/" // context ‖ vendor -> the latest agreement
 	offerKeys  table[OfferKeys]     = "k/o/"
 	deals      table[Deal]          = "k/d/"
 	byGrant    table[byte]          = "k/y/" // grant ‖ offer
@@ -285,7 +286,19 @@ func PutAgreement(tx kv.Tx, a Agreement) error {
 	if err := byContext.put(tx, append(a.Context[:], a.ID[:]...), 1); err != nil {
 		return err
 	}
+	if err := byVendor.put(tx, append(a.Context[:], a.Vendor[:]...), a.ID); err != nil {
+		return err
+	}
 	return agreements.put(tx, a.ID[:], a)
+}
+
+// GetWith finds the latest agreement with one vendor in one context; fault.NotFound.
+func GetWith(r kv.Reader, c protocol.ContextID, v protocol.VendorID) (Agreement, error) {
+	id, err := byVendor.get(r, append(c[:], v[:]...))
+	if err != nil {
+		return Agreement{}, err
+	}
+	return GetAgreement(r, id)
 }
 
 // GetAgreement finds an agreement; fault.NotFound.

@@ -19,12 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/harkmarket/hark/cmd/hark/demo/figures"
+	"github.com/harkmarket/hark/cmd/hark/demo/input"
+	"github.com/harkmarket/hark/cmd/hark/demo/network"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
@@ -57,9 +58,8 @@ const (
 
 // Bounds on what one machine is asked to do.
 const (
-	maxNeeds   = 10_000
-	maxNodes   = 32 // of a kind
-	minKeepers = 3  // public nodes: keepers are added where vendors are fewer
+	maxNeeds = 10_000
+	maxNodes = 32 // of a kind
 )
 
 // Check refuses options that make no sense, and fills in the number of vendors.
@@ -91,11 +91,11 @@ func (o *Options) Check() error {
 
 // Run shows it. The report holds all that was found, with its problems; an error
 // means that there was nothing to show: bad input, or a network that did not start.
-func Run(ctx context.Context, o Options, s *Story) (r Report, err error) {
+func Run(ctx context.Context, o Options, s *Story) (r figures.Report, err error) {
 	if err := o.Check(); err != nil {
 		return r, err
 	}
-	in, err := read(o)
+	in, err := input.Read(input.Source{Needs: o.Needs, Catalogs: o.Catalogs, Vendors: o.Vendors, Limit: o.Limit, Seed: o.Seed})
 	if err != nil {
 		return r, err
 	}
@@ -110,18 +110,20 @@ func Run(ctx context.Context, o Options, s *Story) (r Report, err error) {
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	n := newNetwork(o, dir, cancel)
-	defer func() { n.end(ctx, o.Keep && err == nil) }()
+	n := network.New(network.Cast{Program: o.Program, Dir: dir, Outlive: o.Keep, Shops: in.Shops, Customers: o.Customers}, cancel)
+	defer func() { n.End(o.Keep && err == nil) }()
+	o.sabotage(n)
 	s.begin(o, in)
-	if err := n.open(ctx, in, s); err != nil {
-		return r, n.explain(ctx, err)
+	if err := n.Open(ctx, in, s); err != nil {
+		return r, n.Explain(ctx, err)
 	}
-	sh := &show{network: n, in: in, story: s, held: heldBack}
+	s.players(n)
+	sh := &show{Network: n, in: in, story: s, held: heldBack}
 	if err := sh.play(ctx); err != nil {
-		if !n.anyDied() && ctx.Err() != nil {
+		if !n.AnyDied() && ctx.Err() != nil {
 			return r, context.Cause(ctx) // interrupted
 		}
-		if !n.anyDied() {
+		if !n.AnyDied() {
 			sh.problem("%v", err)
 		}
 		sh.brokenOff = true
@@ -134,70 +136,17 @@ func Run(ctx context.Context, o Options, s *Story) (r Report, err error) {
 	return r, nil
 }
 
-// input is what the show is about.
-type input struct {
-	needs    []need
-	cut      int // names that were too long
-	skipped  int // rows without a name
-	catalogs []shop
-}
-
-// A shop is one vendor's name and catalogue.
-type shop struct {
-	name string
-	file string // empty: the sample
-	csv  []byte
-}
-
-// maxFile bounds an input file.
-const maxFile = 256 << 20
-
-func read(o Options) (in input, err error) {
-	if o.Needs == "" {
-		in, err = sampleNeeds(o.Limit)
-	} else {
-		var raw []byte
-		if raw, err = readFile(o.Needs, maxNeedsFile); err == nil {
-			in, err = parseNeeds(raw, o.Limit)
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", o.Needs, err)
-		}
+// sabotage chooses who misbehaves.
+func (o *Options) sabotage(n *network.Network) {
+	switch o.Sabotage {
+	case withholdMail, flipBits:
+		public := n.Public()
+		public[len(public)-1].Misbehave = o.Sabotage
+	case keepDeleted:
+		vendors := n.Of(network.Vendor)
+		vendors[min(1, len(vendors)-1)].Misbehave = o.Sabotage
+	case forkLedger, reopenRevoked: // one who is sure to get an offer after revocation
+		customers := n.Of(network.Customer)
+		customers[min(1, o.Customers-1, o.Vendors-1)].Misbehave = o.Sabotage
 	}
-	if err != nil {
-		return in, err
-	}
-	if len(o.Catalogs) == 0 {
-		in.catalogs, err = sampleShops(o.Vendors, o.Seed)
-		return in, err
-	}
-	used := map[string]int{}
-	for _, path := range o.Catalogs {
-		raw, err := readFile(path, maxFile)
-		if err != nil {
-			return in, fmt.Errorf("%s: %w", path, err)
-		}
-		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-		if used[name]++; used[name] > 1 {
-			name = fmt.Sprintf("%s %d", name, used[name])
-		}
-		in.catalogs = append(in.catalogs, shop{name: cutWords(clean(name), 100), file: path, csv: raw})
-	}
-	return in, nil
-}
-
-func readFile(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no such file: %w", fault.NotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(raw)) > most {
-		err = fmt.Errorf("more than %d MiB: %w", most>>20, fault.Full)
-	}
-	return raw, err
 }

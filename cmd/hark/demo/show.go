@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/harkmarket/hark/cmd/hark/demo/figures"
+	"github.com/harkmarket/hark/cmd/hark/demo/input"
+	"github.com/harkmarket/hark/cmd/hark/demo/network"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 )
@@ -26,8 +29,8 @@ const (
 
 // A show is one run over an open network.
 type show struct {
-	*network
-	in    input
+	*network.Network
+	in    input.Input
 	story *Story
 	held  time.Duration
 
@@ -39,9 +42,9 @@ type show struct {
 
 // An announced is a need that was announced by one customer.
 type announced struct {
-	need
+	input.Need
 	number   int // from 1, in the order of the input
-	customer *process
+	customer *network.Process
 	id       string
 }
 
@@ -54,9 +57,9 @@ func (sh *show) problem(format string, args ...any) {
 // play goes through the acts. An error means that it makes no sense to go on; what
 // went wrong in one need alone is a problem.
 func (sh *show) play(ctx context.Context) error {
-	customers := sh.of(customerRole)
-	for i, nd := range sh.in.needs {
-		sh.needs = append(sh.needs, &announced{need: nd, number: i + 1, customer: customers[i%len(customers)]})
+	customers := sh.Of(network.Customer)
+	for i, nd := range sh.in.Needs {
+		sh.needs = append(sh.needs, &announced{Need: nd, number: i + 1, customer: customers[i%len(customers)]})
 	}
 	if err := sh.announce(ctx, sh.needs[0]); err != nil {
 		return err
@@ -97,17 +100,17 @@ func (sh *show) all(ctx context.Context, list []*announced, fn func(context.Cont
 
 // announce announces one need and waits for what comes of it.
 func (sh *show) announce(ctx context.Context, a *announced) error {
-	v, err := a.customer.api.Customer().Needs().Create(ctx, a.spec)
+	v, err := a.customer.API.Customer().Needs().Create(ctx, a.Spec)
 	if err != nil {
-		return fmt.Errorf("%s could not announce %q: %w", a.customer, a.input, err)
+		return fmt.Errorf("%s could not announce %q: %w", a.customer, a.Input, err)
 	}
 	sh.mu.Lock()
 	a.id = v.ID
 	sh.mu.Unlock()
-	if !sh.news.wait(ctx, needWait, func() bool { return sh.answered(a.id) }) && ctx.Err() == nil {
-		vendors := len(sh.of(vendorRole))
+	if !sh.News.Wait(ctx, needWait, func() bool { return sh.answered(a.id) }) && ctx.Err() == nil {
+		vendors := len(sh.Of(network.Vendor))
 		sh.problem("need %d (%q) was not answered by all vendors within %v: %d of %d were granted access or refused",
-			a.number, a.input, needWait, sh.decided(a.id), vendors)
+			a.number, a.Input, needWait, sh.decided(a.id), vendors)
 	}
 	sh.story.answered(ctx, sh, a)
 	return ctx.Err()
@@ -115,27 +118,27 @@ func (sh *show) announce(ctx context.Context, a *announced) error {
 
 // decided is how many vendors a customer's rule has decided on.
 func (sh *show) decided(id string) int {
-	return sh.news.seen(customerRole, "disclosure.sent", id) + sh.news.seen(customerRole, "refusal.sent", id)
+	return sh.News.Seen(network.Customer, "disclosure.sent", id) + sh.News.Seen(network.Customer, "refusal.sent", id)
 }
 
 // answered tells whether all offers to a need have come: every vendor was decided
 // on, and what those who may have sent has arrived.
 func (sh *show) answered(id string) bool {
-	w := sh.news
-	sent, got := w.seen(vendorRole, "offer.sent", id), w.seen(customerRole, "offer.opened", id)+w.seen(customerRole, "offer.missed", id)
-	if sh.decided(id) < len(sh.of(vendorRole)) || got < sent {
+	w := sh.News
+	sent, got := w.Seen(network.Vendor, "offer.sent", id), w.Seen(network.Customer, "offer.opened", id)+w.Seen(network.Customer, "offer.missed", id)
+	if sh.decided(id) < len(sh.Of(network.Vendor)) || got < sent {
 		return false
 	}
 	wait := afterOffer
-	if w.seen(vendorRole, "answered", id) < w.seen(customerRole, "disclosure.sent", id) {
+	if w.Seen(network.Vendor, "answered", id) < w.Seen(network.Customer, "disclosure.sent", id) {
 		wait = noOffer
 	}
-	return w.quiet(id) >= wait
+	return w.Quiet(id) >= wait
 }
 
 // arrived waits until the customers have every offer that vendors made.
 func (sh *show) arrived(ctx context.Context) {
-	err := poll(ctx, needWait, "every offer should arrive", func(ctx context.Context) (bool, error) {
+	err := network.Poll(ctx, needWait, "every offer should arrive", func(ctx context.Context) (bool, error) {
 		made, got, err := sh.countOffers(ctx)
 		return made == got, err
 	})
@@ -145,12 +148,12 @@ func (sh *show) arrived(ctx context.Context) {
 }
 
 func (sh *show) countOffers(ctx context.Context) (made, got int, err error) {
-	for _, p := range sh.nodes {
-		list, err := pages(ctx, p.api.Customer().Offers().List, desk.Query{All: true})
+	for _, p := range sh.Nodes {
+		list, err := figures.Pages(ctx, p.API.Customer().Offers().List, desk.Query{All: true})
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
 		}
-		if p.role == customerRole {
+		if p.Role == network.Customer {
 			got += len(list)
 		} else {
 			made += len(list)
@@ -161,7 +164,7 @@ func (sh *show) countOffers(ctx context.Context) (made, got int, err error) {
 
 // best lists the offers to a need that fit it, best first.
 func (sh *show) best(ctx context.Context, a *announced) ([]desk.Offer, error) {
-	list, err := pages(ctx, a.customer.api.Customer().Offers().List, desk.Query{Context: a.id})
+	list, err := figures.Pages(ctx, a.customer.API.Customer().Offers().List, desk.Query{Context: a.id})
 	if err != nil {
 		return nil, fmt.Errorf("%s: offers: %w", a.customer, err)
 	}
@@ -174,11 +177,11 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	best, desks := list[0], a.customer.api.Customer()
+	best, desks := list[0], a.customer.API.Customer()
 	if _, err := desks.Offers().Accept(ctx, best.ID, ""); err != nil {
 		return fmt.Errorf("%s could not accept %q of %s: %w", a.customer, best.Title, best.VendorName, err)
 	}
-	if !sh.news.wait(ctx, dealWait, func() bool { return sh.news.seen(customerRole, "deal.fulfilled", best.ID) > 0 }) {
+	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(network.Customer, "deal.fulfilled", best.ID) > 0 }) {
 		if ctx.Err() == nil {
 			sh.problem("%s accepted %q of vendor %s, which did not fulfil it within %v", a.customer, best.Title, best.VendorName, dealWait)
 		}
@@ -187,7 +190,7 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 	if _, err := desks.Deals().Step(ctx, best.ID, "close", ""); err != nil {
 		return fmt.Errorf("%s could not close the deal on %q: %w", a.customer, best.Title, err)
 	}
-	if !sh.news.wait(ctx, dealWait, func() bool { return sh.news.seen(vendorRole, "deal.closed", best.ID) > 0 }) && ctx.Err() == nil {
+	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(network.Vendor, "deal.closed", best.ID) > 0 }) && ctx.Err() == nil {
 		sh.problem("vendor %s did not hear within %v that the deal on %q is closed", best.VendorName, dealWait, best.Title)
 	}
 	sh.story.dealt(a, best)
@@ -196,9 +199,9 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 
 // A lateOffer is an offer by hand that keepers hold back.
 type lateOffer struct {
-	vendor *process
+	vendor *network.Process
 	grant  desk.Grant
-	owner  *process
+	owner  *network.Process
 }
 
 // revoke has one more offer of each vendor held back, revokes every grant, and waits
@@ -225,16 +228,16 @@ func (sh *show) revoke(ctx context.Context) error {
 		}
 	}
 	wait := dealWait + time.Duration(owed)*200*time.Millisecond
-	if !sh.news.wait(ctx, wait, func() bool { return sh.news.seen(customerRole, "deletion.kept", "") >= owed }) && ctx.Err() == nil {
-		sh.problem("%d of %d signed deletions came within %v", sh.news.seen(customerRole, "deletion.kept", ""), owed, wait)
+	if !sh.News.Wait(ctx, wait, func() bool { return sh.News.Seen(network.Customer, "deletion.kept", "") >= owed }) && ctx.Err() == nil {
+		sh.problem("%d of %d signed deletions came within %v", sh.News.Seen(network.Customer, "deletion.kept", ""), owed, wait)
 	}
-	sh.story.progress("waiting for the offers that were held back")
+	sh.story.Progress("waiting for the offers that were held back")
 	surfaced := func() bool {
 		return !slices.ContainsFunc(late, func(l lateOffer) bool {
-			return sh.news.seen(customerRole, "offer.late", l.vendor.self.Vendor) == 0
+			return sh.News.Seen(network.Customer, "offer.late", l.vendor.Self.Vendor) == 0
 		})
 	}
-	if !sh.news.wait(ctx, sh.held+lateWait, surfaced) && ctx.Err() == nil {
+	if !sh.News.Wait(ctx, sh.held+lateWait, surfaced) && ctx.Err() == nil {
 		sh.problem("not all offers that keepers held back have surfaced within %v", sh.held+lateWait)
 	}
 	return ctx.Err()
@@ -243,13 +246,13 @@ func (sh *show) revoke(ctx context.Context) error {
 // owned is a grant with the customer who gave it.
 type owned struct {
 	desk.Grant
-	owner *process
+	owner *network.Process
 }
 
 // grants lists the living grants of all customers.
 func (sh *show) grants(ctx context.Context) (out []owned, err error) {
-	for _, p := range sh.of(customerRole) {
-		list, err := pages(ctx, p.api.Customer().Grants().List, desk.Query{})
+	for _, p := range sh.Of(network.Customer) {
+		list, err := figures.Pages(ctx, p.API.Customer().Grants().List, desk.Query{})
 		if err != nil {
 			return nil, fmt.Errorf("%s: grants: %w", p, err)
 		}
@@ -265,12 +268,12 @@ func (sh *show) grants(ctx context.Context) (out []owned, err error) {
 // chooseLate picks one disclosed grant of each vendor, dealt round to the customers
 // and of as few needs as possible.
 func (sh *show) chooseLate(grants []owned) (out []lateOffer) {
-	customers := sh.of(customerRole)
-	for i, v := range sh.of(vendorRole) {
+	customers := sh.Of(network.Customer)
+	for i, v := range sh.Of(network.Vendor) {
 		var hit *owned
 		for j := range grants {
 			g := &grants[j]
-			if g.Vendor != v.self.Vendor || g.State != "disclosed" {
+			if g.Vendor != v.Self.Vendor || g.State != "disclosed" {
 				continue
 			}
 			inUse := func(g *owned) bool {
@@ -282,7 +285,7 @@ func (sh *show) chooseLate(grants []owned) (out []lateOffer) {
 			}
 		}
 		if hit == nil {
-			sh.problem("vendor %s has no grant under which it could make a late offer", v.name)
+			sh.problem("vendor %s has no grant under which it could make a late offer", v.Name)
 			continue
 		}
 		out = append(out, lateOffer{v, hit.Grant, hit.owner})
@@ -293,19 +296,19 @@ func (sh *show) chooseLate(grants []owned) (out []lateOffer) {
 // holdBack makes an offer by hand and sees that it lies at keepers, who will not
 // show it before its time.
 func (sh *show) holdBack(ctx context.Context, l lateOffer) error {
-	product, err := l.vendor.api.Vendor().Catalog().List(ctx, desk.Query{Limit: 1})
+	product, err := l.vendor.API.Vendor().Catalog().List(ctx, desk.Query{Limit: 1})
 	if err != nil || len(product.Items) == 0 {
 		return errors.Join(fmt.Errorf("%s: no product to offer", l.vendor), err)
 	}
-	o, err := l.vendor.api.Customer().Offers().Make(ctx, desk.OfferSpec{
+	o, err := l.vendor.API.Customer().Offers().Make(ctx, desk.OfferSpec{
 		Grant: l.grant.ID, Product: product.Items[0].ID, Hold: int(sh.held / time.Second),
 	})
 	if err != nil {
 		return fmt.Errorf("%s: offer by hand: %w", l.vendor, err)
 	}
-	return poll(ctx, dealWait, fmt.Sprintf("the last offer of %s should lie at keepers", l.vendor), func(ctx context.Context) (bool, error) {
-		list, err := pages(ctx, func(ctx context.Context, q desk.Query) (desk.Page[desk.LetterReport], error) {
-			return l.vendor.api.Admin().Letters(ctx, true, q)
+	return network.Poll(ctx, dealWait, fmt.Sprintf("the last offer of %s should lie at keepers", l.vendor), func(ctx context.Context) (bool, error) {
+		list, err := figures.Pages(ctx, func(ctx context.Context, q desk.Query) (desk.Page[desk.LetterReport], error) {
+			return l.vendor.API.Admin().Letters(ctx, true, q)
 		}, desk.Query{Kind: protocol.KindOffer.String()})
 		return slices.ContainsFunc(list, func(v desk.LetterReport) bool {
 			return v.AtMS >= o.AtMS && (v.State == "deposited" || v.State == "done")
@@ -335,14 +338,14 @@ func (sh *show) revokeAll(ctx context.Context, grants []owned, late []lateOffer)
 		}
 		return 1
 	})
-	return each(sh.of(customerRole), func(_ int, p *process) error {
+	return network.Each(sh.Of(network.Customer), func(_ int, p *network.Process) error {
 		var ids []string
 		last := ""
 		flush := func() error {
 			if len(ids) == 0 {
 				return nil
 			}
-			_, err := p.api.Customer().Grants().Revoke(ctx, ids, desk.Query{}, "the show is over")
+			_, err := p.API.Customer().Grants().Revoke(ctx, ids, desk.Query{}, "the show is over")
 			ids = nil
 			return err
 		}
@@ -360,7 +363,7 @@ func (sh *show) revokeAll(ctx context.Context, grants []owned, late []lateOffer)
 		if err := flush(); err != nil {
 			return fmt.Errorf("%s: revoke: %w", p, err)
 		}
-		if _, err := p.api.Customer().Grants().Revoke(ctx, nil, desk.Query{All: true}, "the show is over"); err != nil {
+		if _, err := p.API.Customer().Grants().Revoke(ctx, nil, desk.Query{All: true}, "the show is over"); err != nil {
 			return fmt.Errorf("%s: revoke: %w", p, err)
 		}
 		return nil
@@ -373,16 +376,16 @@ const settleWait = 10 * time.Second
 // settle waits until no ledger grows any more and no letter is under way, so that
 // what the APIs say and what the homes say is about the same moment.
 func (sh *show) settle(ctx context.Context) error {
-	sh.story.progress("waiting until all is quiet")
+	sh.story.Progress("waiting until all is quiet")
 	last := int64(-1)
-	return poll(ctx, settleWait, "all nodes should come to rest", func(ctx context.Context) (bool, error) {
+	return network.Poll(ctx, settleWait, "all nodes should come to rest", func(ctx context.Context) (bool, error) {
 		sum := int64(0)
-		for _, p := range sh.nodes {
-			s, err := p.api.Admin().Status(ctx)
+		for _, p := range sh.Nodes {
+			s, err := p.API.Admin().Status(ctx)
 			if err != nil {
 				return false, fmt.Errorf("%s: %w", p, err)
 			}
-			r, err := p.api.Ledger().Verify(ctx)
+			r, err := p.API.Ledger().Verify(ctx)
 			if err != nil {
 				return false, fmt.Errorf("%s: %w", p, err)
 			}

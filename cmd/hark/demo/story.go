@@ -11,16 +11,19 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/harkmarket/hark/cmd/hark/demo/figures"
+	"github.com/harkmarket/hark/cmd/hark/demo/input"
+	"github.com/harkmarket/hark/cmd/hark/demo/network"
 	"github.com/harkmarket/hark/node/desk"
 )
 
 // A Story tells a show to people as it happens. What it reads for that it reads from
 // the nodes, after what it tells of has happened.
 type Story struct {
-	Out      io.Writer
-	Bold     bool                             // headings stand out
-	Progress func(format string, args ...any) // what is being waited for; nil says nothing
-	Notes    io.Writer                        // how to talk to a network that stays; Out where nil
+	Out     io.Writer
+	Bold    bool                             // headings stand out
+	Waiting func(format string, args ...any) // what is being waited for; nil says nothing
+	Notes   io.Writer                        // how to talk to a network that stays; Out where nil
 
 	mu    sync.Mutex
 	lines int // needs told of, one line each
@@ -40,9 +43,10 @@ func (s *Story) head(format string, args ...any) {
 	s.say("\n%s", text)
 }
 
-func (s *Story) progress(format string, args ...any) {
-	if s.Progress != nil {
-		s.Progress(format, args...)
+// Progress says what is being waited for.
+func (s *Story) Progress(format string, args ...any) {
+	if s.Waiting != nil {
+		s.Waiting(format, args...)
 	}
 }
 
@@ -62,7 +66,7 @@ func (s *Story) table(rows [][]string) {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i := range row {
-			row[i] = clean(row[i])
+			row[i] = input.Clean(row[i])
 		}
 		fmt.Fprintln(w, "  "+strings.Join(row, "\t"))
 	}
@@ -72,52 +76,52 @@ func (s *Story) table(rows [][]string) {
 	}
 }
 
-func (s *Story) begin(o Options, in input) {
+func (s *Story) begin(o Options, in input.Input) {
 	s.head("A market without an owner, on this machine alone")
-	s.say("  %d customers want %d things; %d vendors sell. Each of them is a process of its own,", o.Customers, len(in.needs), o.Vendors)
+	s.say("  %d customers want %d things; %d vendors sell. Each of them is a process of its own,", o.Customers, len(in.Needs), o.Vendors)
 	s.say("  with its own keys and its own store. Nobody runs a server for the others.")
-	if in.cut > 0 {
-		s.note("%d names were too long for a sealed need and were cut between words.", in.cut)
+	if in.Cut > 0 {
+		s.note("%d names were too long for a sealed need and were cut between words.", in.Cut)
 	}
-	if in.skipped > 0 {
-		s.note("%d rows have no name and were passed over.", in.skipped)
+	if in.Skipped > 0 {
+		s.note("%d rows have no name and were passed over.", in.Skipped)
 	}
 	if o.Sabotage != "" {
 		s.say("  One node will break a promise on purpose: %s.", o.Sabotage)
 	}
 }
 
-// imported notes what of a catalogue could not be read.
-func (s *Story) imported(p *process, sh shop, r desk.ImportReport) {
+// Imported notes what of a catalogue could not be read.
+func (s *Story) Imported(p *network.Process, sh input.Shop, r desk.ImportReport) {
 	if len(r.Errors) == 0 {
 		return
 	}
-	name := sh.file
+	name := sh.File
 	if name == "" {
 		name = "the sample catalogue"
 	}
 	s.note("vendor %s could not read %d of %d rows of %s; the first is row %d: %s",
-		p.name, len(r.Errors), r.Rows, name, r.Errors[0].Row, clean(r.Errors[0].What))
+		p.Name, len(r.Errors), r.Rows, name, r.Errors[0].Row, input.Clean(r.Errors[0].What))
 }
 
-var doings = map[role]string{
-	vendorRole:   "hears every need and answers from its catalogue; holds sealed mail for others",
-	keeperRole:   "sells nothing; holds sealed mail for others",
-	customerRole: "has a vault with made-up data; no port is open, nobody can connect to her",
+var doings = map[network.Role]string{
+	network.Vendor:   "hears every need and answers from its catalogue; holds sealed mail for others",
+	network.Keeper:   "sells nothing; holds sealed mail for others",
+	network.Customer: "has a vault with made-up data; no port is open, nobody can connect to her",
 }
 
-func (s *Story) players(n *network) {
+func (s *Story) players(n *network.Network) {
 	s.head("Who is there")
 	var rows [][]string
-	for _, p := range n.nodes {
-		rows = append(rows, []string{string(p.role), p.name, fmt.Sprintf("process %d", p.cmd.Process.Pid), doings[p.role]})
+	for _, p := range n.Nodes {
+		rows = append(rows, []string{string(p.Role), p.Name, fmt.Sprintf("process %d", p.PID()), doings[p.Role]})
 	}
 	s.table(rows)
 }
 
 // first tells all about one need, from the announcement to the offers.
 func (s *Story) first(ctx context.Context, sh *show, a *announced) {
-	c := a.customer.api.Customer()
+	c := a.customer.API.Customer()
 	need, err := c.Needs().Get(ctx, a.id)
 	if err != nil {
 		return // the figures will tell
@@ -127,7 +131,7 @@ func (s *Story) first(ctx context.Context, sh *show, a *announced) {
 	if need.MaxPrice != nil {
 		limit = "at most " + money(need.MaxPrice)
 	}
-	s.say("  %s wants: %s", a.customer.name, clean(need.Name))
+	s.say("  %s wants: %s", a.customer.Name, input.Clean(need.Name))
 	s.say("  (%d of it, %s, %s, %s)", need.Quantity, need.Category, need.Region, limit)
 	s.say("  Her node locks the words away, signs the rest with a key that it uses for this need alone,")
 	s.say("  and leaves it with %d keepers. The network spreads it in no time.", len(need.Keepers))
@@ -139,11 +143,11 @@ func (s *Story) first(ctx context.Context, sh *show, a *announced) {
 
 // stranger shows the very bytes, as a vendor has heard them.
 func (s *Story) stranger(ctx context.Context, sh *show, a *announced) {
-	heard, err := a.customer.api.Customer().Needs().Stranger(ctx, a.id)
-	who := a.customer.name + "'s node sent"
-	for _, v := range sh.of(vendorRole) {
-		if _, st, err := v.api.Vendor().Board().Get(ctx, a.id); err == nil {
-			heard, who = st, "vendor "+v.name+" heard"
+	heard, err := a.customer.API.Customer().Needs().Stranger(ctx, a.id)
+	who := a.customer.Name + "'s node sent"
+	for _, v := range sh.Of(network.Vendor) {
+		if _, st, err := v.API.Vendor().Board().Get(ctx, a.id); err == nil {
+			heard, who = st, "vendor "+v.Name+" heard"
 			break
 		}
 	}
@@ -154,7 +158,7 @@ func (s *Story) stranger(ctx context.Context, sh *show, a *announced) {
 	s.say("  Anyone on the network can read this much, and no more, from what %s:", who)
 	var rows [][]string
 	for _, p := range heard.Parts {
-		rows = append(rows, []string{p.Name, cutWords(p.Value, 72), fmt.Sprintf("%d bytes", p.Bytes)})
+		rows = append(rows, []string{p.Name, input.Cut(p.Value, 72), fmt.Sprintf("%d bytes", p.Bytes)})
 	}
 	s.table(rows)
 	s.say("  The bytes themselves, all of them:")
@@ -197,12 +201,12 @@ func (s *Story) dump(st desk.Stranger) {
 
 // requests tells who asked for what, and what her rule said.
 func (s *Story) requests(ctx context.Context, a *announced) {
-	c := a.customer.api.Customer()
-	asked, err := pages(ctx, c.Requests().List, desk.Query{Context: a.id})
+	c := a.customer.API.Customer()
+	asked, err := figures.Pages(ctx, c.Requests().List, desk.Query{Context: a.id})
 	if err != nil {
 		return
 	}
-	given, err := pages(ctx, c.Grants().List, desk.Query{Context: a.id})
+	given, err := figures.Pages(ctx, c.Grants().List, desk.Query{Context: a.id})
 	if err != nil {
 		return
 	}
@@ -243,7 +247,7 @@ func (s *Story) offers(ctx context.Context, sh *show, a *announced) {
 	s.head("4. The offers, which she alone can open")
 	var rows [][]string
 	for i, o := range list[:min(8, len(list))] {
-		rows = append(rows, []string{fmt.Sprint(i + 1), cutWords(o.Title, 56), money(o.Price), o.VendorName})
+		rows = append(rows, []string{fmt.Sprint(i + 1), input.Cut(o.Title, 56), money(o.Price), o.VendorName})
 	}
 	if len(rows) == 0 {
 		s.say("  None fits what she wants.")
@@ -252,10 +256,21 @@ func (s *Story) offers(ctx context.Context, sh *show, a *announced) {
 	if n := len(list) - len(rows); n > 0 {
 		s.say("  and %d more", n)
 	}
-	all, err := pages(ctx, a.customer.api.Customer().Offers().List, desk.Query{Context: a.id, All: true})
+	all, err := figures.Pages(ctx, a.customer.API.Customer().Offers().List, desk.Query{Context: a.id, All: true})
 	if n := len(all) - len(list); err == nil && n > 0 {
 		s.say("  %d more miss what she said (such as her budget); her node keeps them out of her way.", n)
 	}
+}
+
+// money writes the price of an offer.
+func money(m *desk.Money) string {
+	switch {
+	case m == nil:
+		return "price on request"
+	case m.Text != "":
+		return m.Text
+	}
+	return fmt.Sprintf("%s %d minor units", m.Currency, m.Minor)
 }
 
 // answered tells of one need in one line.
@@ -269,9 +284,9 @@ func (s *Story) answered(ctx context.Context, sh *show, a *announced) {
 	}
 	best := "nothing fits"
 	if len(list) > 0 {
-		best = fmt.Sprintf("%d fit; best: %s, %s, from %s", len(list), cutWords(clean(list[0].Title), 44), money(list[0].Price), clean(list[0].VendorName))
+		best = fmt.Sprintf("%d fit; best: %s, %s, from %s", len(list), input.Cut(input.Clean(list[0].Title), 44), money(list[0].Price), input.Clean(list[0].VendorName))
 	}
-	s.say("  %3d  %-8s %-40s  %s", a.number, a.customer.name, cutWords(clean(a.spec.Name), 40), best)
+	s.say("  %3d  %-8s %-40s  %s", a.number, a.customer.Name, input.Cut(input.Clean(a.Spec.Name), 40), best)
 }
 
 func (s *Story) deals() {
@@ -288,7 +303,7 @@ func (s *Story) dealt(a *announced, o desk.Offer) {
 	s.mu.Unlock()
 	switch {
 	case n <= dealsTold:
-		s.say("  %s takes %s from %s for %s: done.", a.customer.name, cutWords(clean(o.Title), 50), clean(o.VendorName), money(o.Price))
+		s.say("  %s takes %s from %s for %s: done.", a.customer.Name, input.Cut(input.Clean(o.Title), 50), input.Clean(o.VendorName), money(o.Price))
 	case n == dealsTold+1:
 		s.say("  and so on …")
 	}
@@ -297,14 +312,14 @@ func (s *Story) dealt(a *announced, o desk.Offer) {
 func (s *Story) revoking(late []lateOffer, held time.Duration) {
 	s.head("7. Every grant is revoked")
 	for _, l := range late {
-		s.say("  %s sends %s one more offer; keepers hold it back for %v.", l.vendor.name, l.owner.name, held)
+		s.say("  %s sends %s one more offer; keepers hold it back for %v.", l.vendor.Name, l.owner.Name, held)
 	}
 	s.say("  Now the customers revoke everything. Their nodes destroy the keys to further offers, and")
 	s.say("  each vendor's node has to delete what it was given, and sign that it did.")
 }
 
 // end tells what was found.
-func (s *Story) end(r Report) {
+func (s *Story) end(r figures.Report) {
 	s.say("  %d grants revoked, %d deletions signed, half of them within %d ms.", r.Revoked, r.Deletions, r.Latency.Deletion.P50)
 	s.say("  %d offers came after that; %d of them could be opened.", r.Late, r.LateOpened)
 	s.head("8. The ledgers are checked")
@@ -323,9 +338,9 @@ func (s *Story) end(r Report) {
 }
 
 // figures writes the table.
-func (s *Story) figures(r Report) {
+func (s *Story) figures(r figures.Report) {
 	n := func(v int) string { return fmt.Sprint(v) }
-	took := func(what string, q Quantiles) []string {
+	took := func(what string, q figures.Quantiles) []string {
 		return []string{what, fmt.Sprintf("%d ms", q.P50), fmt.Sprintf("99 of 100 within %d ms", q.P99)}
 	}
 	s.table([][]string{
@@ -344,14 +359,14 @@ func (s *Story) figures(r Report) {
 }
 
 // kept says how to talk to a network that stays.
-func (s *Story) kept(n *network, program string) {
+func (s *Story) kept(n *network.Network, program string) {
 	out := s.Notes
 	if out == nil {
 		out = s.Out
 	}
 	fmt.Fprintln(out, "\nThe network stays. Talk to a node like this:")
-	for _, p := range n.nodes {
-		fmt.Fprintf(out, "  %s --home %s status    # %s, process %d\n", program, p.home, p, p.cmd.Process.Pid)
+	for _, p := range n.Nodes {
+		fmt.Fprintf(out, "  %s --home %s status    # %s, process %d\n", program, p.Home, p, p.PID())
 	}
 	fmt.Fprintln(out, "End a node with the word stop in place of status.")
 }

@@ -220,7 +220,7 @@ func (n Needs) show(r kv.Reader, c records.Context) (desk.Need, error) {
 		ID: hexOf(c.ID), Kind: c.Flow.Kind.String(), Name: c.Name, Description: c.Demand.Description,
 		Category: string(c.Category), Region: string(c.Region), MaxPrice: desk.ShowMoney(c.Demand.MaxPrice),
 		Quantity: c.Demand.Count(), Condition: condition(c.Demand.Condition), State: c.Flow.State.String(), Seq: c.Flow.Seq,
-		Fields: prices(c.Fields), Created: momentMS(c.CreatedMS), Expires: moment(c.Flow.Expires), AnnouncedMS: c.AnnouncedMS,
+		Fields: prices(c.Fields), Created: momentMS(c.CreatedMS), Expires: moment(c.Flow.Expires), NeededBy: moment(c.Demand.NeededBy), AnnouncedMS: c.AnnouncedMS,
 		Due: due(c.Flow.Due(n.Genesis.Duties)),
 	}
 	for _, k := range c.Keepers {
@@ -334,6 +334,9 @@ func (n Needs) Update(ctx context.Context, id string, spec desk.NeedSpec) (desk.
 	}
 	if spec.Name == "" {
 		spec.Name = was.Name
+	}
+	if spec.NeededBy.IsZero() {
+		spec.NeededBy = was.NeededBy
 	}
 	spec.Interest = was.Kind == protocol.ContextInterest.String()
 	need, err := n.read(ctx, spec)

@@ -99,6 +99,7 @@ func (l *library) publish(ctx context.Context, _ *stream, op *protocol.Op) (prot
 			return protocol.Reply{}, err
 		}
 		if reaches(known, s.ID()) {
+			l.index.noteInbox(known) // it may have come to the board by another way
 			return protocol.Reply{}, nil
 		}
 		raws = append(known.Raws(), op.Data)

@@ -104,12 +104,16 @@ func answersUs(c records.Context, re protocol.Hash) error {
 // onlyOnce refuses a second request of one vendor within a context (POPIA s69(2):
 // once), save after a counter.
 func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.GrantID) error {
-	return records.EachUnder(t, c, func(a records.Agreement) (bool, error) {
-		if a.ID == id || (a.Vendor == v && a.Flow.State != flow.Countered) {
-			return false, fmt.Errorf("vendor %s asked before: %w", v.Short(), fault.Conflict)
-		}
-		return true, nil
-	})
+	a, err := records.GetWith(t, c, v)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case a.ID == id || a.Flow.State != flow.Countered:
+		return fmt.Errorf("vendor %s asked before: %w", v.Short(), fault.Conflict)
+	}
+	return nil
 }
 
 // refuse answers a request with no, and says why.

@@ -68,6 +68,10 @@ func (t *turn) destroyOfferKeys(a *records.Agreement) error {
 	if err := t.clearBox(a, keys); err != nil {
 		return err
 	}
+	// A disclosure that has not left yet does not leave any more.
+	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
 	return records.DestroyOfferKeys(t, a.ID)
 }
 

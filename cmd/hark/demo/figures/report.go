@@ -1,9 +1,10 @@
-package demo
+package figures
 
 import (
 	"cmp"
 	"slices"
 
+	"github.com/harkmarket/hark/cmd/hark/demo/network"
 	"github.com/harkmarket/hark/node/desk"
 )
 
@@ -99,8 +100,8 @@ func quantiles(values []int64) Quantiles {
 	return Quantiles{quantile(values, 50), quantile(values, 99)}
 }
 
-// figures works all figures out of what the nodes' APIs tell.
-func figures(views []view, needs []asked) Report {
+// Compute works all figures out of what the nodes' APIs tell.
+func Compute(views []View, needs []Asked) Report {
 	r := Report{Schema: Schema, Processes: len(views), Answers: answers(views, needs), Problems: []string{}}
 	vendors := 0
 	announcedMS := map[string]int64{}
@@ -110,10 +111,10 @@ func figures(views []view, needs []asked) Report {
 		if v.ledger.OK {
 			r.LedgersChecked++
 		}
-		if v.role == vendorRole {
+		if v.role == network.Vendor {
 			vendors++
 		}
-		if v.role != customerRole {
+		if v.role != network.Customer {
 			continue
 		}
 		for _, n := range v.needs {
@@ -131,7 +132,7 @@ func figures(views []view, needs []asked) Report {
 }
 
 // customer adds what a customer's node has counted.
-func (r *Report) customer(v *view) {
+func (r *Report) customer(v *View) {
 	c := tally(v)
 	r.Requests += c.Requests
 	r.Grants += c.Grants
@@ -150,7 +151,7 @@ func (r *Report) customer(v *view) {
 
 // tally counts one node's own agreements and deals. Offers are those that it made,
 // as a vendor, or opened, as a customer.
-func tally(v *view) (c Counts) {
+func tally(v *View) (c Counts) {
 	c.Requests = len(v.requests)
 	for _, q := range v.requests {
 		c.Refusals += one(q.State == "refused")
@@ -183,12 +184,12 @@ func one(yes bool) int {
 }
 
 // heard reads the vendors' boards, and what vendors say that they offered.
-func (r *Report) heard(views []view, announcedMS map[string]int64) {
+func (r *Report) heard(views []View, announcedMS map[string]int64) {
 	var took []int64
 	sizes := map[string]int64{}
 	for i := range views {
 		v := &views[i]
-		if v.role != vendorRole {
+		if v.role != network.Vendor {
 			continue
 		}
 		r.Offers += len(v.offers)
@@ -211,11 +212,11 @@ func (r *Report) heard(views []view, announcedMS map[string]int64) {
 }
 
 // times reads from the customers how long offers and deletions took.
-func (r *Report) times(views []view, announcedMS map[string]int64) {
+func (r *Report) times(views []View, announcedMS map[string]int64) {
 	var offer, deletion []int64
 	for i := range views {
 		v := &views[i]
-		if v.role != customerRole {
+		if v.role != network.Customer {
 			continue
 		}
 		first := map[[2]string]int64{}
@@ -240,10 +241,10 @@ func (r *Report) times(views []view, announcedMS map[string]int64) {
 }
 
 // answers lists the opened offers that fit, needs in the order of the input.
-func answers(views []view, needs []asked) []Answer {
+func answers(views []View, needs []Asked) []Answer {
 	byNeed := map[string][]desk.Offer{}
 	for i := range views {
-		if views[i].role != customerRole {
+		if views[i].role != network.Customer {
 			continue
 		}
 		for _, o := range views[i].offers {
@@ -254,10 +255,10 @@ func answers(views []view, needs []asked) []Answer {
 	}
 	out := []Answer{}
 	for _, n := range needs {
-		list := byNeed[n.id]
+		list := byNeed[n.ID]
 		slices.SortStableFunc(list, better)
 		for i, o := range list {
-			a := Answer{Need: n.input, NeedID: n.id, Vendor: o.VendorName, ProductID: o.Product, Product: o.Title, Rank: i + 1}
+			a := Answer{Need: n.Input, NeedID: n.ID, Vendor: o.VendorName, ProductID: o.Product, Product: o.Title, Rank: i + 1}
 			if o.Price != nil {
 				a.PriceMinor, a.Currency = o.Price.Minor, o.Price.Currency
 			}

@@ -1,4 +1,4 @@
-package demo
+package network
 
 import (
 	"bytes"
@@ -20,46 +20,46 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 )
 
-// A role is what a node is in the show.
-type role string
+// A Role is what a node is in the show.
+type Role string
 
 const (
-	vendorRole   role = "vendor"
-	keeperRole   role = "keeper"
-	customerRole role = "customer"
+	Vendor   Role = "vendor"
+	Keeper   Role = "keeper"
+	Customer Role = "customer"
 )
 
-// A process is one node of the show.
-type process struct {
-	name      string
-	role      role
-	home      string
-	paths     node.Paths
-	misbehave string
+// A Process is one node of a demonstration.
+type Process struct {
+	Name      string
+	Role      Role
+	Home      string
+	Paths     node.Paths
+	Misbehave string         // which promise it breaks; none where empty
+	API       *client.Client // once it answers
+	Self      desk.Identity
 
 	cmd      *exec.Cmd
-	api      *client.Client
-	self     desk.Identity
 	stopping atomic.Bool
 	done     chan struct{} // closed when it has ended
 	err      error         // how it ended, once done
 }
 
-func (p *process) String() string { return string(p.role) + " " + p.name }
+func (p *Process) String() string { return string(p.Role) + " " + p.Name }
 
 // logFile is where a node's own words go.
-func (p *process) logFile() string { return filepath.Join(p.home, "node.log") }
+func (p *Process) logFile() string { return filepath.Join(p.Home, "node.log") }
 
 // start runs the node. ended is called when it ends by itself.
-func (p *process) start(program string, outlive bool, wg *sync.WaitGroup, ended func(*process)) error {
+func (p *Process) start(program string, outlive bool, wg *sync.WaitGroup, ended func(*Process)) error {
 	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("%s: log: %w", p, err)
 	}
 	defer log.Close() // the process has its own
-	args := []string{"run", "--home", p.home}
-	if p.misbehave != "" {
-		args = append(args, "--misbehave", p.misbehave)
+	args := []string{"run", "--home", p.Home}
+	if p.Misbehave != "" {
+		args = append(args, "--misbehave", p.Misbehave)
 	}
 	p.cmd = exec.Command(program, args...) //nolint:gosec // this program itself
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -94,14 +94,14 @@ func environment(all []string) []string {
 const readyWait = 30 * time.Second
 
 // ready waits until the node answers.
-func (p *process) ready(ctx context.Context) error {
+func (p *Process) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	for {
-		c, err := client.Open(ctx, p.paths.API())
+		c, err := client.Open(ctx, p.Paths.API())
 		if err == nil {
-			p.api = c
-			p.self, err = c.Network().Self(ctx)
+			p.API = c
+			p.Self, err = c.Network().Self(ctx)
 			return err
 		}
 		if !errors.Is(err, client.ErrNotRunning) {
@@ -118,7 +118,7 @@ func (p *process) ready(ctx context.Context) error {
 }
 
 // tail gives the last lines of the node's log.
-func (p *process) tail() string {
+func (p *Process) tail() string {
 	raw, err := os.ReadFile(p.logFile())
 	if err != nil {
 		return "(no log)"
@@ -128,8 +128,16 @@ func (p *process) tail() string {
 	return "    " + strings.ToValidUTF8(string(bytes.Join(lines, []byte("\n    "))), "?")
 }
 
-// alive reports whether the process has not ended.
-func (p *process) alive() bool {
+// PID is the process id, 0 before it is started.
+func (p *Process) PID() int {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// Alive reports whether the process has not ended.
+func (p *Process) Alive() bool {
 	if p.done == nil {
 		return false
 	}
@@ -145,13 +153,13 @@ func (p *process) alive() bool {
 const stopWait = 10 * time.Second
 
 // stop ends the process, politely at first.
-func (p *process) stop() error {
-	if !p.alive() {
+func (p *Process) stop() error {
+	if !p.Alive() {
 		return nil
 	}
 	p.stopping.Store(true)
-	if p.api != nil {
-		p.api.Close()
+	if p.API != nil {
+		p.API.Close()
 	}
 	if runtime.GOOS == "windows" {
 		_ = p.cmd.Process.Kill() // it may have ended just now

@@ -1,4 +1,4 @@
-package demo
+package network
 
 import (
 	"context"
@@ -9,17 +9,17 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 )
 
-// news counts what the nodes' event streams tell, so that the show knows how long to
+// News counts what the nodes' event streams tell, so that the show knows how long to
 // wait without asking all the time. No figure of the report comes from it.
-type news struct {
+type News struct {
 	mu    sync.Mutex
 	count map[string]int
 	last  map[string]time.Time // of a context, when something happened last
 	bell  chan struct{}        // closed, and made anew, at each event
 }
 
-func newNews() *news {
-	return &news{count: map[string]int{}, last: map[string]time.Time{}, bell: make(chan struct{})}
+func newNews() *News {
+	return &News{count: map[string]int{}, last: map[string]time.Time{}, bell: make(chan struct{})}
 }
 
 // counted are the events that matter, with what of their data they are counted by.
@@ -29,7 +29,7 @@ var counted = map[string]string{
 }
 
 // take notes one event of a node.
-func (w *news) take(r role, e desk.Event) {
+func (w *News) take(r Role, e desk.Event) {
 	by, ok := counted[e.Kind]
 	if !ok {
 		return
@@ -48,24 +48,24 @@ func (w *news) take(r role, e desk.Event) {
 	w.bell = make(chan struct{})
 }
 
-func key(r role, kind, of string) string { return fmt.Sprintf("%s %s %s", r, kind, of) }
+func key(r Role, kind, of string) string { return fmt.Sprintf("%s %s %s", r, kind, of) }
 
-// seen is how often something was told.
-func (w *news) seen(r role, kind, of string) int {
+// Seen is how often something was told.
+func (w *News) Seen(r Role, kind, of string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.count[key(r, kind, of)]
 }
 
-// quiet is how long nothing has happened in a context.
-func (w *news) quiet(of string) time.Duration {
+// Quiet is how long nothing has happened in a context.
+func (w *News) Quiet(of string) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return time.Since(w.last[of])
 }
 
-// wait returns true when it is so, false when the time is up.
-func (w *news) wait(ctx context.Context, most time.Duration, so func() bool) bool {
+// Wait returns true when it is so, false when the time is up.
+func (w *News) Wait(ctx context.Context, most time.Duration, so func() bool) bool {
 	end := time.NewTimer(most)
 	defer end.Stop()
 	for {
@@ -88,11 +88,11 @@ func (w *news) wait(ctx context.Context, most time.Duration, so func() bool) boo
 
 // follow listens to all nodes until the show ends. A stream that breaks off costs
 // time and nothing else.
-func (n *network) follow(ctx context.Context) {
-	for _, p := range n.nodes {
+func (n *Network) follow(ctx context.Context) {
+	for _, p := range n.Nodes {
 		n.wg.Go(func() {
-			_ = p.api.Admin().Events(ctx, 0, func(e desk.Event) error {
-				n.news.take(p.role, e)
+			_ = p.API.Admin().Events(ctx, 0, func(e desk.Event) error {
+				n.News.take(p.Role, e)
 				return nil
 			})
 		})

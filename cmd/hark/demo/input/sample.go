@@ -1,4 +1,4 @@
-package demo
+package input
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ var (
 	customerNames = []string{"Thandi", "Pieter", "Lerato", "Naledi", "Johan", "Ayesha", "Sipho", "Zanele"}
 )
 
+// CustomerName names the i-th customer, from 0.
+func CustomerName(i int) string { return nameOf(customerNames, i) }
+
 // nameOf gives the i-th name, with a number once the list is used up.
 func nameOf(names []string, i int) string {
 	if i < len(names) {
@@ -23,16 +26,16 @@ func nameOf(names []string, i int) string {
 	return fmt.Sprintf("%s %d", names[i%len(names)], i/len(names)+1)
 }
 
-func sampleNeeds(limit int) (input, error) {
+func sampleNeeds(limit int) (Input, error) {
 	raw, err := data.Files.ReadFile("needs.csv")
 	if err != nil {
-		return input{}, fmt.Errorf("sample needs: %w", err)
+		return Input{}, fmt.Errorf("sample needs: %w", err)
 	}
 	return parseNeeds(raw, limit)
 }
 
 // sampleShops deals the products of the sample catalogue to n vendors.
-func sampleShops(n int, seed uint64) ([]shop, error) {
+func sampleShops(n int, seed uint64) ([]Shop, error) {
 	raw, err := data.Files.ReadFile("catalog.csv")
 	if err != nil {
 		return nil, fmt.Errorf("sample catalogue: %w", err)
@@ -44,7 +47,7 @@ func sampleShops(n int, seed uint64) ([]shop, error) {
 	header, rows := rows[0], rows[1:]
 	//nolint:gosec // it deals samples, the same each time for one seed
 	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-	shops := make([]shop, n)
+	shops := make([]Shop, n)
 	for v := range shops {
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
@@ -55,7 +58,7 @@ func sampleShops(n int, seed uint64) ([]shop, error) {
 		if err := w.WriteAll(part); err != nil {
 			return nil, fmt.Errorf("sample catalogue: %w", err)
 		}
-		shops[v] = shop{name: nameOf(shopNames, v), csv: b.Bytes()}
+		shops[v] = Shop{Name: nameOf(shopNames, v), CSV: b.Bytes()}
 	}
 	return shops, nil
 }
@@ -70,7 +73,8 @@ var values = map[string][]string{
 	"preference.brand":      {"no preference", "whatever can be repaired nearby", "the one I have now", "local makes first"},
 }
 
-func valueOf(field string, customer int) string {
+// Value gives what customer i, from 0, keeps in a field.
+func Value(field string, customer int) string {
 	if list := values[field]; len(list) > 0 {
 		return list[customer%len(list)]
 	}

@@ -1,4 +1,4 @@
-package demo
+package input
 
 import (
 	"bytes"
@@ -17,10 +17,10 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
-// A need is one line of the input.
-type need struct {
-	input string // the name as it stands in the file
-	spec  desk.NeedSpec
+// A Need is one line of the input.
+type Need struct {
+	Input string // the name as it stands in the file
+	Spec  desk.NeedSpec
 }
 
 const (
@@ -39,7 +39,7 @@ var otherColumns = []string{
 
 // parseNeeds reads the first limit needs of a file: one a line, or CSV with a header
 // and commas, tabs, | or # between the columns.
-func parseNeeds(raw []byte, limit int) (in input, err error) {
+func parseNeeds(raw []byte, limit int) (in Input, err error) {
 	raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
 	if err := checkText(raw); err != nil {
 		return in, err
@@ -50,19 +50,19 @@ func parseNeeds(raw []byte, limit int) (in input, err error) {
 		return in, err
 	}
 	var bad []error
-	take := func(line int, n need, cut bool, err error) bool {
+	take := func(line int, n Need, cut bool, err error) bool {
 		switch {
 		case err != nil:
 			bad = append(bad, fmt.Errorf("line %d: %w", line, err))
-		case n.spec.Name == "":
-			in.skipped++
+		case n.Spec.Name == "":
+			in.Skipped++
 		default:
-			in.needs = append(in.needs, n)
+			in.Needs = append(in.Needs, n)
 			if cut {
-				in.cut++
+				in.Cut++
 			}
 		}
-		return len(in.needs) < limit && len(bad) < maxErrors
+		return len(in.Needs) < limit && len(bad) < maxErrors
 	}
 	if header == nil {
 		eachLine(raw, func(line int, text string) bool {
@@ -75,7 +75,7 @@ func parseNeeds(raw []byte, limit int) (in input, err error) {
 	if err := errors.Join(bad...); err != nil {
 		return in, err
 	}
-	if len(in.needs) == 0 {
+	if len(in.Needs) == 0 {
 		return in, fmt.Errorf("there is no need in it: %w", fault.Malformed)
 	}
 	return in, nil
@@ -141,7 +141,7 @@ func readHeader(line string) (sep rune, header []string, err error) {
 	}
 	if nameless != nil {
 		return 0, nil, fmt.Errorf("line 1: the header has no column name, title or query, only %s: %w",
-			cutWords(strings.Join(nameless, ", "), 200), fault.Malformed)
+			Cut(strings.Join(nameless, ", "), 200), fault.Malformed)
 	}
 	return 0, nil, nil
 }
@@ -159,7 +159,7 @@ func columnName(s string) string {
 }
 
 // eachRow reads the rows below the header until take wants no more.
-func eachRow(raw []byte, sep rune, header []string, take func(int, need, bool, error) bool) error {
+func eachRow(raw []byte, sep rune, header []string, take func(int, Need, bool, error) bool) error {
 	r := csv.NewReader(bytes.NewReader(raw))
 	r.Comma, r.LazyQuotes, r.FieldsPerRecord = sep, true, -1
 	for row := 0; ; row++ {
@@ -181,7 +181,7 @@ func eachRow(raw []byte, sep rune, header []string, take func(int, need, bool, e
 			return fmt.Errorf("line %d: a quote is opened here and not closed within %d lines: %w", line, maxRowLines, fault.Malformed)
 		}
 		if len(cells) > len(header) {
-			if !take(line, need{}, false, fmt.Errorf("%d columns, and the header has %d: %w", len(cells), len(header), fault.Malformed)) {
+			if !take(line, Need{}, false, fmt.Errorf("%d columns, and the header has %d: %w", len(cells), len(header), fault.Malformed)) {
 				return nil
 			}
 			continue
@@ -205,24 +205,24 @@ func blank(cells []string) bool {
 
 // makeNeed reads the cells of one row; what the row is silent about takes its
 // default. A row without a name gives an empty need.
-func makeNeed(cells map[string]string) (n need, cut bool, err error) {
+func makeNeed(cells map[string]string) (n Need, cut bool, err error) {
 	for _, c := range nameColumns {
-		if n.input = strings.TrimSpace(cells[c]); n.input != "" {
+		if n.Input = strings.TrimSpace(cells[c]); n.Input != "" {
 			break
 		}
 	}
-	if n.input == "" {
+	if n.Input == "" {
 		return n, false, nil
 	}
-	name := clean(n.input)
-	n.spec = desk.NeedSpec{
-		Name: cutWords(name, protocol.MaxName), Description: cutWords(clean(cells["detail"]), protocol.MaxText),
+	name := Clean(n.Input)
+	n.Spec = desk.NeedSpec{
+		Name: Cut(name, protocol.MaxName), Description: Cut(Clean(cells["detail"]), protocol.MaxText),
 		Category: string(protocol.Unspecified), Region: "ZA", Currency: "ZAR", Quantity: 1,
 	}
 	err = errors.Join(
-		setCategory(&n.spec, cells["category"]), setRegion(&n.spec, cells["region"]),
-		setPrice(&n.spec, cells["currency"], cells["max_price"]), setQuantity(&n.spec, cells["quantity"]))
-	return n, len(n.spec.Name) < len(name), err
+		setCategory(&n.Spec, cells["category"]), setRegion(&n.Spec, cells["region"]),
+		setPrice(&n.Spec, cells["currency"], cells["max_price"]), setQuantity(&n.Spec, cells["quantity"]))
+	return n, len(n.Spec.Name) < len(name), err
 }
 
 // setCategory takes a code of the list. Other shops' own categories are passed over.
@@ -280,16 +280,16 @@ func setQuantity(s *desk.NeedSpec, text string) error {
 	return nil
 }
 
-// clean makes text one line without control or direction characters: what strangers
+// Clean makes text one line without control or direction characters: what strangers
 // wrote must not drive a terminal.
-func clean(s string) string {
+func Clean(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control)
 	}), " ")
 }
 
-// cutWords shortens s to at most so many bytes, between two words where it can.
-func cutWords(s string, most int) string {
+// Cut shortens s to at most so many bytes, between two words where it can.
+func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

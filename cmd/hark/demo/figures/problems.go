@@ -1,4 +1,4 @@
-package demo
+package figures
 
 import (
 	"fmt"
@@ -6,20 +6,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/harkmarket/hark/cmd/hark/demo/network"
 	"github.com/harkmarket/hark/node"
-	"github.com/harkmarket/hark/node/desk"
 )
 
-// problems names everything that does not hold, and who is to blame where one is.
-func problems(views []view, needs []asked, r Report) []string {
+// Problems names everything that does not hold, and who is to blame where one is.
+func Problems(views []View, needs []Asked, r Report) []string {
 	out := slices.Concat(unheard(views, r), ungranted(views, needs), relations(r))
 	for i := range views {
 		out = append(out, unfinished(&views[i])...)
 	}
-	out = append(out, blames(views)...)
+	out = append(out, Blames(views)...)
 	for i := range views {
-		if v := &views[i]; v.audit != nil {
-			for _, d := range differences(v, v.audit) {
+		if v := &views[i]; v.Audit != nil {
+			for _, d := range differences(v, v.Audit) {
 				out = append(out, fmt.Sprintf("%s: its API says %s", v, d))
 			}
 		}
@@ -27,14 +27,14 @@ func problems(views []view, needs []asked, r Report) []string {
 	return out
 }
 
-// blames are promises that somebody has broken, however far the show went.
-func blames(views []view) (out []string) {
+// Blames are promises that somebody has broken, however far the show went.
+func Blames(views []View) (out []string) {
 	for i := range views {
 		v := &views[i]
 		out = append(out, ledgerProblems(v)...)
 		out = append(out, customerProblems(v)...)
 		out = append(out, vendorProblems(v, views)...)
-		if v.audit != nil {
+		if v.Audit != nil {
 			out = append(out, auditProblems(v)...)
 		}
 	}
@@ -42,19 +42,19 @@ func blames(views []view) (out []string) {
 }
 
 // unheard names the vendors that missed needs.
-func unheard(views []view, r Report) (out []string) {
+func unheard(views []View, r Report) (out []string) {
 	if r.Heard == r.ExpectedHeard {
 		return nil
 	}
 	announced := map[string]bool{}
 	for i := range views {
 		for _, n := range views[i].needs {
-			announced[n.ID] = views[i].role == customerRole && n.AnnouncedMS > 0
+			announced[n.ID] = views[i].role == network.Customer && n.AnnouncedMS > 0
 		}
 	}
 	for i := range views {
 		v := &views[i]
-		if v.role != vendorRole {
+		if v.role != network.Vendor {
 			continue
 		}
 		heard := 0
@@ -69,10 +69,10 @@ func unheard(views []view, r Report) (out []string) {
 }
 
 // ungranted names needs that nobody was granted access to.
-func ungranted(views []view, needs []asked) (out []string) {
+func ungranted(views []View, needs []Asked) (out []string) {
 	granted := map[string]bool{}
 	for i := range views {
-		if views[i].role != customerRole {
+		if views[i].role != network.Customer {
 			continue
 		}
 		for _, g := range views[i].grants {
@@ -80,8 +80,8 @@ func ungranted(views []view, needs []asked) (out []string) {
 		}
 	}
 	for _, n := range needs {
-		if !granted[n.id] {
-			out = append(out, fmt.Sprintf("no vendor was granted access to the need %q of customer %s", n.input, n.customer))
+		if !granted[n.ID] {
+			out = append(out, fmt.Sprintf("no vendor was granted access to the need %q of customer %s", n.Input, n.Customer))
 		}
 	}
 	return out
@@ -109,7 +109,7 @@ func relations(r Report) (out []string) {
 }
 
 // ledgerProblems names who keeps a ledger that is not what others countersigned.
-func ledgerProblems(v *view) (out []string) {
+func ledgerProblems(v *View) (out []string) {
 	list := v.ledger.Problems
 	if len(list) == 0 && !v.ledger.OK && v.ledger.Device != "" {
 		list = []string{"it could not be verified"}
@@ -124,8 +124,8 @@ func ledgerProblems(v *view) (out []string) {
 }
 
 // unfinished names grants that did not end.
-func unfinished(v *view) (out []string) {
-	if v.role != customerRole {
+func unfinished(v *View) (out []string) {
+	if v.role != network.Customer {
 		return nil
 	}
 	var open []string
@@ -141,8 +141,8 @@ func unfinished(v *view) (out []string) {
 }
 
 // customerProblems are what a customer's own API gives away.
-func customerProblems(v *view) (out []string) {
-	if v.role != customerRole {
+func customerProblems(v *View) (out []string) {
+	if v.role != network.Customer {
 		return nil
 	}
 	late := 0
@@ -159,13 +159,13 @@ func customerProblems(v *view) (out []string) {
 }
 
 // vendorProblems compares what a vendor's API says with what customers got.
-func vendorProblems(v *view, views []view) (out []string) {
-	if v.role != vendorRole {
+func vendorProblems(v *View, views []View) (out []string) {
+	if v.role != network.Vendor {
 		return nil
 	}
 	signed := map[string]bool{}
 	for i := range views {
-		if views[i].role != customerRole {
+		if views[i].role != network.Customer {
 			continue
 		}
 		for _, g := range views[i].grants {
@@ -186,9 +186,9 @@ func vendorProblems(v *view, views []view) (out []string) {
 
 // auditProblems are what a stopped home gives away, and where it disagrees with what
 // the running node said.
-func auditProblems(v *view) (out []string) {
+func auditProblems(v *View) (out []string) {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	a := v.audit
+	a := v.Audit
 	for _, what := range a.Ledger.Problems[:min(len(a.Ledger.Problems), 2)] {
 		if !slices.Contains(v.ledger.Problems, what) {
 			add("the ledger in the home of %s is not sound: %s", v, what)
@@ -208,9 +208,9 @@ func auditProblems(v *view) (out []string) {
 }
 
 // differences compares a node's API with its home.
-func differences(v *view, a *node.AuditReport) (out []string) {
+func differences(v *View, a *node.AuditReport) (out []string) {
 	api, home := tally(v), a.AsVendor
-	if v.role == customerRole {
+	if v.role == network.Customer {
 		home = a.AsCustomer
 	}
 	same := func(what string, x, y int64) {
@@ -239,8 +239,8 @@ func differences(v *view, a *node.AuditReport) (out []string) {
 	return out
 }
 
-func lapses(v *view) (n int) {
-	if v.role != customerRole {
+func lapses(v *View) (n int) {
+	if v.role != network.Customer {
 		return 0
 	}
 	for _, g := range v.grants {
@@ -251,7 +251,7 @@ func lapses(v *view) (n int) {
 
 // keeperProblems puts the two sides of each letter together: a keeper that signed
 // for a letter, and did not have it, or had it altered, when its reader came.
-func keeperProblems(views []view) (out []string) {
+func keeperProblems(views []View) (out []string) {
 	signed := map[string]map[string]bool{} // letter -> keepers
 	names := map[string]string{}
 	for i := range views {
@@ -309,14 +309,3 @@ func few(list []string) string {
 
 // short is enough of an id for people.
 func short(id string) string { return id[:min(len(id), 12)] }
-
-// money writes the price of an offer.
-func money(m *desk.Money) string {
-	switch {
-	case m == nil:
-		return "price on request"
-	case m.Text != "":
-		return m.Text
-	}
-	return fmt.Sprintf("%s %d minor units", m.Currency, m.Minor)
-}

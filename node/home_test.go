@@ -1,0 +1,434 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/zalando/go-keyring"
+
+	"github.com/harkmarket/hark/crypto/phrase"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// place names the folders of a home that nobody has made yet.
+func place(t *testing.T) Paths {
+	t.Helper()
+	p, err := DefaultPaths(filepath.Join(t.TempDir(), "home"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// home makes one with a passphrase that is cheap to try.
+func home(t *testing.T) Paths {
+	t.Helper()
+	p := place(t)
+	if err := Init(InitOptions{Paths: p, Passphrase: []byte("correct horse"), Cheap: true}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func unlocked(t *testing.T, p Paths, passphrase string) ([]byte, error) {
+	t.Helper()
+	f, err := readKeys(p)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.open(p, []byte(passphrase))
+	if err != nil {
+		return nil, err
+	}
+	return s.Reveal(), nil
+}
+
+func TestThePassphraseOpensTheHome(t *testing.T) {
+	p := home(t)
+	first, err := unlocked(t, p, "correct horse")
+	if err != nil || len(first) != 32 {
+		t.Fatalf("%d bytes, %v", len(first), err)
+	}
+	again, err := unlocked(t, p, "correct horse")
+	if err != nil || !slices.Equal(again, first) {
+		t.Errorf("the second time another key, %v", err)
+	}
+	for pass, want := range map[string]fault.Kind{"": fault.Locked, "wrong horse": fault.Denied, "correct horse ": fault.Denied} {
+		if _, err := unlocked(t, p, pass); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", pass, err, want)
+		}
+	}
+	if other, err := unlocked(t, home(t), "correct horse"); err != nil || slices.Equal(other, first) {
+		t.Errorf("two homes have one key (%v)", err)
+	}
+}
+
+func TestTheMasterKeyIsInNoFileAsItIs(t *testing.T) {
+	p := home(t)
+	master, err := unlocked(t, p, "correct horse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(p.Config, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		for _, word := range []string{string(master), "correct horse"} {
+			if strings.Contains(string(raw), word) {
+				t.Errorf("%s holds it", path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spoil changes keys.json as it is decoded.
+func spoil(t *testing.T, p Paths, change func(map[string]any)) {
+	t.Helper()
+	raw, err := os.ReadFile(p.keys())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	change(m)
+	if raw, err = json.Marshal(m); err == nil {
+		err = os.WriteFile(p.keys(), raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSpoiledKeysAreRefused(t *testing.T) {
+	costs := func(time, memory, threads int) func(map[string]any) {
+		raw, err := json.Marshal(phrase.Params{Time: uint32(time), MemoryKiB: uint32(memory), Threads: uint8(threads)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(m map[string]any) { m["argon2id"] = json.RawMessage(raw) }
+	}
+	flip := func(key string) func(map[string]any) {
+		return func(m map[string]any) {
+			s := []byte(m[key].(string))
+			s[3] ^= 'A' ^ 'B'
+			if s[3] < 'A' || s[3] > 'z' {
+				s[3] = 'A'
+			}
+			m[key] = string(s)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(map[string]any)
+		want   fault.Kind
+	}{
+		"another sealed key":   {flip("sealed"), fault.Denied},
+		"another salt":         {flip("salt"), fault.Denied},
+		"other costs":          {costs(2, 64, 1), fault.Denied},
+		"costs beyond reason":  {costs(1, 1<<31-1, 1), fault.Malformed},
+		"no costs":             {func(m map[string]any) { delete(m, "argon2id") }, fault.Malformed},
+		"a short salt":         {func(m map[string]any) { m["salt"] = "AAAA" }, fault.Unsupported},
+		"no sealed key":        {func(m map[string]any) { m["sealed"] = "" }, fault.Denied},
+		"a newer schema":       {func(m map[string]any) { m["schema"] = "hark.keys/2" }, fault.Unsupported},
+		"an unknown key":       {func(m map[string]any) { m["hint"] = "horse" }, fault.Malformed},
+		"an unknown store":     {func(m map[string]any) { m["store"] = "cloud" }, fault.Unsupported},
+		"a store without file": {func(m map[string]any) { m["store"] = KeyFile }, fault.Locked},
+		"a number for a text":  {func(m map[string]any) { m["store"] = 7 }, fault.Malformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := home(t)
+			spoil(t, p, c.change)
+			if _, err := unlocked(t, p, "correct horse"); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+	t.Run("no JSON", func(t *testing.T) {
+		p := home(t)
+		if err := os.WriteFile(p.keys(), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readKeys(p); !errors.Is(err, fault.Malformed) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("no file", func(t *testing.T) {
+		if _, err := readKeys(place(t)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestAKeyFileOpensTheHome(t *testing.T) {
+	p := place(t)
+	if err := Init(InitOptions{Paths: p}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := readKeys(p)
+	if err != nil || f.Store != KeyFile || f.needsPassphrase() {
+		t.Fatalf("store %q, %v", f.Store, err)
+	}
+	if _, err := unlocked(t, p, ""); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(p.keyFile()); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key file has mode %v, %v", info.Mode(), err)
+	}
+	other := place(t)
+	if err := Init(InitOptions{Paths: other}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		want error
+	}{
+		"another home's": {read(t, other.keyFile()), fault.Denied},
+		"not base64":     {"!!!", fault.Malformed},
+	} {
+		if err := os.WriteFile(p.keyFile(), []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unlocked(t, p, ""); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if err := os.WriteFile(p.keyFile(), []byte("AAAA"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unlocked(t, p, ""); err == nil {
+		t.Error("a key of three bytes is taken")
+	}
+	if err := os.Remove(p.keyFile()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unlocked(t, p, ""); !errors.Is(err, fault.Locked) {
+		t.Errorf("without its file: %v", err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func TestAKeyringOpensTheHome(t *testing.T) {
+	keyring.MockInit()
+	p, other := place(t), place(t)
+	for _, p := range []Paths{p, other} {
+		if err := Init(InitOptions{Paths: p, KeyStore: KeyKeyring}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := unlocked(t, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := unlocked(t, other, ""); err != nil || slices.Equal(a, b) {
+		t.Errorf("the keyring keeps one key for two homes (%v)", err)
+	}
+	if err := keyring.Delete(keyringName, p.keys()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unlocked(t, p, ""); !errors.Is(err, fault.Locked) {
+		t.Errorf("without its entry: %v", err)
+	}
+	keyring.MockInitWithError(errors.New("no session bus"))
+	if _, err := unlocked(t, other, ""); !errors.Is(err, fault.Locked) {
+		t.Errorf("without a keyring: %v", err)
+	}
+	if err := Init(InitOptions{Paths: place(t), KeyStore: KeyKeyring}); !errors.Is(err, fault.Unsupported) {
+		t.Errorf("init without a keyring: %v", err)
+	}
+}
+
+func TestInitRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    InitOptions
+		want fault.Kind
+	}{
+		"an unknown profile":           {InitOptions{Profile: "secret"}, fault.Malformed},
+		"an unknown key store":         {InitOptions{KeyStore: "cloud"}, fault.Malformed},
+		"no passphrase for the store":  {InitOptions{KeyStore: KeyPassphrase}, fault.Malformed},
+		"a passphrase for a file":      {InitOptions{KeyStore: KeyFile, Passphrase: []byte("x")}, fault.Malformed},
+		"a passphrase for the keyring": {InitOptions{KeyStore: KeyKeyring, Passphrase: []byte("x")}, fault.Malformed},
+		"a bootstrap that is none":     {InitOptions{Bootstrap: []string{"example.org"}}, fault.Malformed},
+		"a network that can't be":      {InitOptions{Network: &protocol.Genesis{Name: "x", Shards: 3}}, fault.Malformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.o.Paths = place(t)
+			if err := Init(c.o); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if _, err := os.Stat(c.o.Paths.Config); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it left %v behind", names(t, c.o.Paths.Config))
+			}
+		})
+	}
+}
+
+func TestInitLeavesAHomeThatIsThereAlone(t *testing.T) {
+	p := home(t)
+	before := read(t, p.keys()) + read(t, p.settings()) + read(t, p.network()) + read(t, p.keeperKey())
+	if err := Init(InitOptions{Paths: p, Profile: Public}); !errors.Is(err, fault.Conflict) {
+		t.Errorf("got %v", err)
+	}
+	if after := read(t, p.keys()) + read(t, p.settings()) + read(t, p.network()) + read(t, p.keeperKey()); after != before {
+		t.Error("its files changed")
+	}
+}
+
+// keys.json comes last: without it a home counts as none and can be made.
+func TestInitFinishesWhatACrashCutOff(t *testing.T) {
+	p := home(t)
+	if err := os.Remove(p.keys()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(InitOptions{Paths: p, Passphrase: []byte("new"), Cheap: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unlocked(t, p, "new"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	p := place(t)
+	if err := Init(InitOptions{Paths: p, Profile: Public}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadSettings(p)
+	if err != nil || s.Version != SettingsVersion || s.Profile != Public || len(s.Listen) == 0 || s.API != "127.0.0.1:0" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	if s, err := ReadSettings(home(t)); err != nil || s.Profile != Personal || len(s.Listen) != 0 {
+		t.Errorf("a personal home listens: %+v, %v", s, err)
+	}
+	good := read(t, p.settings())
+	for name, c := range map[string]struct {
+		text string
+		want fault.Kind
+	}{
+		"a newer version":    {strings.Replace(good, "version = 1", "version = 2", 1), fault.Unsupported},
+		"no version":         {strings.Replace(good, "version = 1", "", 1), fault.Unsupported},
+		"no TOML":            {"version = ", fault.Malformed},
+		"an unknown profile": {strings.Replace(good, "profile = 'public'", "profile = 'pubic'", 1), fault.Malformed},
+	} {
+		if c.text == good {
+			t.Fatalf("%s: the settings read\n%s", name, good)
+		}
+		if err := os.WriteFile(p.settings(), []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadSettings(p); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if _, err := ReadSettings(place(t)); !errors.Is(err, fault.NotFound) {
+		t.Errorf("no home: %v", err)
+	}
+}
+
+func TestNetworkFiles(t *testing.T) {
+	p := place(t)
+	want := NewGenesis("a test", 8, []protocol.LaneRule{{Lane: protocol.LaneNone}, {Lane: protocol.LaneWork, Effort: 9}}, protocol.ID{5})
+	if err := Init(InitOptions{Paths: p, Network: want}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadNetwork(p.network())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, id, err := f.Open()
+	if err != nil || g.Name != "a test" || len(g.Lanes) != 2 || g.Duties != want.Duties || id.String() != f.ID {
+		t.Fatalf("got %+v, %s, %v", g, id, err)
+	}
+	for name, c := range map[string]struct {
+		change func(*NetworkFile)
+		want   fault.Kind
+	}{
+		"another id":      {func(f *NetworkFile) { f.ID = strings.Repeat("0", 64) }, fault.Malformed},
+		"no id":           {func(f *NetworkFile) { f.ID = "" }, fault.Malformed},
+		"another name":    {func(f *NetworkFile) { f.Genesis.Name = "hark" }, fault.Malformed},
+		"more shards":     {func(f *NetworkFile) { f.Genesis.Shards = 16 }, fault.Malformed},
+		"seven shards":    {func(f *NetworkFile) { f.Genesis.Shards = 7 }, fault.Malformed},
+		"another salt":    {func(f *NetworkFile) { f.Genesis.Salt[0]++ }, fault.Malformed},
+		"an easier lane":  {func(f *NetworkFile) { f.Genesis.Lanes[1].Effort = 1 }, fault.Malformed},
+		"longer duties":   {func(f *NetworkFile) { f.Genesis.Duties.Deletion *= 2 }, fault.Malformed},
+		"a newer schema":  {func(f *NetworkFile) { f.Schema = "hark.network/2" }, fault.Unsupported},
+		"another roster":  {func(f *NetworkFile) { f.Genesis.Terms[0]++ }, fault.Malformed},
+		"other catgories": {func(f *NetworkFile) { f.Genesis.Categories[0]++ }, fault.Malformed},
+	} {
+		other, err := ReadNetwork(p.network())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(&other)
+		if _, _, err := other.Open(); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	// Hints are outside the id.
+	f.Bootstrap = []string{"/ip4/192.0.2.1/udp/4001/quic-v1"}
+	if _, same, err := f.Open(); err != nil || same != id {
+		t.Errorf("with other hints: %s, %v", same, err)
+	}
+}
+
+func TestNetworkFilesThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		text string
+		want fault.Kind
+	}{
+		"no JSON":        {"{", fault.Malformed},
+		"an unknown key": {`{"schema":"hark.network/1","owner":"me"}`, fault.Malformed},
+		"a short hash":   {`{"schema":"hark.network/1","genesis":{"terms":"00"}}`, fault.Malformed},
+		"too large":      {`{"schema":"` + strings.Repeat("x", protocol.MaxGenesis) + `"}`, fault.Malformed},
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadNetwork(path); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if _, err := ReadNetwork(filepath.Join(dir, "nowhere")); !errors.Is(err, fault.NotFound) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+func TestKeeperKey(t *testing.T) {
+	p := home(t)
+	a, err := keeperKey(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := keeperKey(p); err != nil || a.Public() != b.Public() {
+		t.Errorf("read twice: %s and %s, %v", a.Public(), b.Public(), err)
+	}
+	for _, text := range []string{"", "!!!", "AAAA"} {
+		if err := os.WriteFile(p.keeperKey(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := keeperKey(p); !errors.Is(err, fault.Malformed) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
