@@ -137,6 +137,9 @@ func (n *Node) bounds(v *desk.Status) {
 	if n.boxes != nil {
 		add(n.boxes.Stats())
 	}
+	if n.server != nil {
+		add(n.server.Stats())
+	}
 	if n.keeper != nil {
 		for name, f := range n.keeper.Fills() {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "keeper." + name, Used: int64(f.At), Cap: int64(f.Limit)})
@@ -163,9 +166,13 @@ func (n *Node) bounds(v *desk.Status) {
 // insideStatus adds what only an open vault tells.
 func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) error {
 	o := in.office
-	at, most := in.market.Queue()
-	v.Bounds = append(v.Bounds, desk.Fill{Name: "market.queue", Used: int64(at), Cap: int64(most)})
-	for _, f := range append(in.courier.Stats(), in.seller.Fill()) {
+	goods, err := in.office.Catalog.Fill(ctx)
+	if err != nil {
+		return err
+	}
+	at, most := in.crew.Size()
+	own := []kv.Fill{in.seller.Fill(), goods, {Name: "market.crew", Used: int64(at), Cap: int64(most)}}
+	for _, f := range slices.Concat(in.courier.Stats(), in.market.Stats(), own) {
 		v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 	}
 	return o.Stores.KV.View(ctx, func(r kv.Reader) error {

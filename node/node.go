@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -29,6 +31,7 @@ import (
 	"github.com/harkmarket/hark/store/catalog"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/mailbox"
+	"github.com/harkmarket/hark/store/outbox"
 )
 
 // Config says how to open a node.
@@ -55,9 +58,30 @@ type Simulated struct {
 	Genesis *protocol.Genesis
 	Profile string
 	Now     func() time.Time
+	Limits  Limits
 	// Search stands in for the catalogue's search index, whose library keeps
 	// goroutines of its own and so can't run in a bubble of fake time.
 	Search func(*catalog.Catalog) seller.Searcher
+}
+
+// Limits are smaller bounds than a node's own, so that a test can reach them. What is
+// zero stays as it is.
+type Limits struct {
+	Board  board.Limits
+	Mail   mailbox.Policy
+	Keeper keeper.Limits
+	Outbox outbox.Limits
+	Market market.Limits
+	Seller int // needs that wait to be answered
+	Fresh  int // announcements that wait for the market
+}
+
+// limits are those of a simulated node.
+func (n *Node) limits() Limits {
+	if n.cfg.Simulated != nil {
+		return n.cfg.Simulated.Limits
+	}
+	return Limits{}
 }
 
 // maxCrew bounds the goroutines of one node's own making.
@@ -81,6 +105,7 @@ type Node struct {
 	crew     *crew.Crew
 	events   *events
 	fresh    chan wire.Heard
+	missed   atomic.Bool // some did not fit into fresh
 	done     chan struct{}
 
 	mu       sync.Mutex
@@ -105,7 +130,8 @@ func (e *AlreadyRunning) Unwrap() error { return fault.Conflict }
 // the key is at hand, the market. It returns when all of this answers. A home that
 // is open already gives *AlreadyRunning.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, started: time.Now(), done: make(chan struct{}), fresh: make(chan wire.Heard, 1024)}
+	n := &Node{cfg: cfg, started: time.Now(), done: make(chan struct{})}
+	n.fresh = make(chan wire.Heard, cmp.Or(n.limits().Fresh, 1024))
 	if n.cfg.Log == nil {
 		n.cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -130,7 +156,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if n.board, err = board.Open(n.store, n.genesis.Shards, board.Limits{}); err != nil {
+	if n.board, err = board.Open(n.store, n.genesis.Shards, n.limits().Board); err != nil {
 		return fmt.Errorf("board: %w", err)
 	}
 	if n.port, err = n.openPort(ctx); err != nil {
@@ -226,13 +252,15 @@ func (n *Node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n.boxes, err = mailbox.Open(n.store, k, mailbox.Policy{Life: n.genesis.Duties.Letters}); err != nil {
+	policy := n.limits().Mail
+	policy.Life = n.genesis.Duties.Letters
+	if n.boxes, err = mailbox.Open(n.store, k, policy); err != nil {
 		return fmt.Errorf("mailboxes: %w", err)
 	}
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:  &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Fresh: n.freshly, Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
+		Fresh: n.freshly, Limits: n.limits().Keeper, Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
 		Tell(from string, n int) []protocol.Keeper
@@ -256,11 +284,12 @@ func (n *Node) publicKey() (key.Private[key.Keeper], error) {
 }
 
 // freshly queues an announcement for the market. It never blocks: what does not fit
-// is found on the board when the rules are next applied.
+// is found on the board once the queue is empty.
 func (n *Node) freshly(h wire.Heard) {
 	select {
 	case n.fresh <- h:
 	default:
+		n.missed.Store(true)
 		n.cfg.Log.Warn("node: too many announcements at once; the rest waits on the board")
 	}
 }
@@ -275,6 +304,12 @@ func (n *Node) hear(ctx context.Context) {
 			if in := n.insides(); in != nil {
 				if err := in.market.Heard(ctx, h); err != nil && ctx.Err() == nil {
 					n.cfg.Log.Warn("node: heard", "id", h.ID().Short(), "err", err)
+				}
+				if len(n.fresh) == 0 && n.missed.CompareAndSwap(true, false) {
+					if err := in.market.CatchUp(ctx); err != nil && ctx.Err() == nil {
+						n.missed.Store(true)
+						n.cfg.Log.Warn("node: could not look through the board", "err", err)
+					}
 				}
 			}
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,14 +91,14 @@ type private struct {
 }
 
 // openPrivate opens the private stores over a kv store.
-func openPrivate(ctx context.Context, store kv.Store, master key.Secret) (p private, err error) {
+func openPrivate(ctx context.Context, store kv.Store, master key.Secret, lim outbox.Limits) (p private, err error) {
 	sealed := kv.Sealed(store, seal.Derive(master, seal.LabelRecord, nil))
 	p.device = key.FromSeed[key.Device](seal.Derive(master, seal.LabelDevice, nil))
 	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.New()}
 	if p.stores.Ledger, err = ledger.Open(ctx, sealed, p.device); err != nil {
 		return p, fmt.Errorf("ledger: %w", err)
 	}
-	if p.stores.Outbox, err = outbox.Open(sealed, outbox.Limits{Items: maxOutbox}); err != nil {
+	if p.stores.Outbox, err = outbox.Open(sealed, lim); err != nil {
 		return p, fmt.Errorf("outbox: %w", err)
 	}
 	p.catalog = catalog.Open(sealed)
@@ -151,7 +152,9 @@ const maxOutbox = 16384
 // openInside opens the private stores and hires the market, the courier and the
 // seller.
 func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, error) {
-	p, err := openPrivate(ctx, n.store, master)
+	lim := n.limits().Outbox
+	lim.Items = cmp.Or(lim.Items, maxOutbox)
+	p, err := openPrivate(ctx, n.store, master, lim)
 	if err != nil {
 		return nil, err
 	}
@@ -168,10 +171,10 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		p.catalog = catalog.OpenOnDemand(p.stores.KV)
 		search = sim.Search(p.catalog)
 	}
-	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log})
+	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: n.limits().Seller})
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave),
+		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: n.limits().Market,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,

@@ -35,7 +35,7 @@ type outer[T any] struct {
 
 // leaks looks for the secret in any spelling that a printer or encoder uses.
 func leaks(out string, secret []byte) bool {
-	decimal := strings.Trim(fmt.Sprint(secret[:4]), "[]")
+	decimal := strings.Trim(fmt.Sprint([4]byte(secret)), "[]")
 	gosyntax := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret[:4]), "[]byte{"), "}")
 	for _, s := range []string{
 		string(secret[:8]), hex.EncodeToString(secret[:8]), strings.ToUpper(hex.EncodeToString(secret[:8])), decimal, gosyntax,

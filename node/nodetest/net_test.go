@@ -10,16 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// in runs a test in a bubble, on a network of its own.
+// in runs a test in a bubble, on a network of its own. The bubble fails a test that leaves a goroutine behind.
 func in(t *testing.T, test func(t *testing.T, n *Net)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

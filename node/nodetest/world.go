@@ -27,6 +27,7 @@ type World struct {
 	Genesis *protocol.Genesis
 	nodes   []*Member
 	Log     *slog.Logger // of the nodes started from now on; none where nil
+	Limits  node.Limits  // likewise
 }
 
 // NewWorld makes an empty world; call it inside a synctest bubble. It is closed by
@@ -100,7 +101,7 @@ func (m *Member) Start() {
 	n, err := node.Open(context.Background(), node.Config{
 		Log: m.w.Log, Misbehave: m.mis, Version: "test",
 		Simulated: &node.Simulated{
-			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile,
+			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits,
 			Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
 		},
 	})

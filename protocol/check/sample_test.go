@@ -11,7 +11,7 @@ import (
 
 const (
 	testNow    protocol.Second = 1_800_000_000
-	testEffort                 = 8
+	testEffort uint8           = 8
 )
 
 var testNet = hash("net")

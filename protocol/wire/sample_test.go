@@ -63,8 +63,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func must2[T any](v T, _ protocol.Hash, err error) T { return must(v, err) }
-
 func keepers(n int) (all []protocol.Keeper) {
 	for i := range n {
 		name := string(rune('a' + i))

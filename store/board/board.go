@@ -304,8 +304,8 @@ func (b *Board) Stats() []kv.Fill {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return append([]kv.Fill{
-		{Name: "board announcements", Used: int64(len(b.entries)), Cap: int64(b.lim.Entries)},
-		{Name: "board bytes", Used: b.bytes, Cap: b.lim.Bytes},
+		{Name: "board.entries", Used: int64(len(b.entries)), Cap: int64(b.lim.Entries)},
+		{Name: "board.bytes", Used: b.bytes, Cap: b.lim.Bytes},
 	}, b.shelf.stats()...)
 }
 

@@ -246,7 +246,7 @@ func (s *shelf) stats() []kv.Fill {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return []kv.Fill{
-		{Name: "board passports", Used: int64(len(s.vendors)), Cap: int64(s.most)},
-		{Name: "board passport bytes", Used: s.bytes, Cap: s.mostBytes},
+		{Name: "board.passports", Used: int64(len(s.vendors)), Cap: int64(s.most)},
+		{Name: "board.passport-bytes", Used: s.bytes, Cap: s.mostBytes},
 	}
 }

@@ -326,18 +326,18 @@ func (m *Mailboxes) Stats() []kv.Fill {
 		return kv.Fill{Name: name, Used: int64(used), Cap: int64(most)}
 	}
 	return []kv.Fill{
-		fill("mailboxes", len(m.mem.boxes), m.p.Boxes),
-		fill("mailbox letters", m.mem.letters, m.p.Letters),
-		{Name: "mailbox bytes", Used: m.mem.bytes, Cap: m.p.Bytes},
-		fill("letters in the fullest mailbox", letters, m.p.LettersPerBox),
-		{Name: "bytes in the fullest mailbox", Used: bytes, Cap: m.p.BytesPerBox},
-		fill("first letters in the fullest mailbox", first, m.p.FirstPerBox),
-		fill("open-lane letters in the fullest inbox", inbox, m.p.InboxPerBox),
-		fill("mailbox tombstones", m.mem.tombs, m.p.Tombs),
-		fill("tombstones in the fullest mailbox", tombs, m.p.TombsPerBox),
-		fill("revoked capabilities", m.mem.revoked, m.p.Revoked),
-		fill("revoked capabilities of the fullest mailbox", revoked, m.p.RevokedPerBox),
-		fill("mailbox watchers", m.mem.watchers, m.p.Watchers),
-		fill("watchers of the most watched mailbox", watched, m.p.WatchersOfBox),
+		fill("mailbox.boxes", len(m.mem.boxes), m.p.Boxes),
+		fill("mailbox.letters", m.mem.letters, m.p.Letters),
+		{Name: "mailbox.bytes", Used: m.mem.bytes, Cap: m.p.Bytes},
+		fill("mailbox.letters-per-box", letters, m.p.LettersPerBox),
+		{Name: "mailbox.bytes-per-box", Used: bytes, Cap: m.p.BytesPerBox},
+		fill("mailbox.first-per-box", first, m.p.FirstPerBox),
+		fill("mailbox.inbox-per-box", inbox, m.p.InboxPerBox),
+		fill("mailbox.tombs", m.mem.tombs, m.p.Tombs),
+		fill("mailbox.tombs-per-box", tombs, m.p.TombsPerBox),
+		fill("mailbox.revoked", m.mem.revoked, m.p.Revoked),
+		fill("mailbox.revoked-per-box", revoked, m.p.RevokedPerBox),
+		fill("mailbox.watchers", m.mem.watchers, m.p.Watchers),
+		fill("mailbox.watchers-per-box", watched, m.p.WatchersOfBox),
 	}
 }

@@ -157,7 +157,7 @@ func TestDepositIsKeptBeforeTheReceipt(t *testing.T) {
 		t.Fatalf("receipt %+v", r)
 	}
 	again := m.deposit(d)
-	if again.Letter != r.Letter || m.fill("mailbox letters").Used != 1 {
+	if again.Letter != r.Letter || m.fill("mailbox.letters").Used != 1 {
 		t.Fatal("the same letter again is kept once")
 	}
 	m = open(t, s, mailbox.Policy{}) // as after a crash
@@ -211,7 +211,7 @@ func TestRefusedDeposits(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
 		}
 	}
-	if m.fill("mailboxes").Used != 0 {
+	if m.fill("mailbox.boxes").Used != 0 {
 		t.Error("a refused deposit left a box")
 	}
 	d := under("a", "x")
@@ -262,7 +262,7 @@ func TestTombstonesAndRevocations(t *testing.T) {
 		}
 		m = open(t, s, mailbox.Policy{})
 	}
-	if had := m.delete("nobody's", hash("x")); had != nil || m.fill("mailboxes").Used != 1 {
+	if had := m.delete("nobody's", hash("x")); had != nil || m.fill("mailbox.boxes").Used != 1 {
 		t.Fatal("deleting in a box that does not exist makes none")
 	}
 	if _, err := m.Delete(t.Context(), boxKey("a"), make([]protocol.Hash, 257), now); !errors.Is(err, fault.Malformed) {
@@ -276,7 +276,7 @@ func TestTombstonesAndRevocations(t *testing.T) {
 	if n, err = m.Expire(t.Context(), now+40*protocol.Day); err != nil || n != 3 {
 		t.Fatalf("expire: %d, %v; want a letter and two tombstones", n, err)
 	}
-	if m.fill("mailboxes").Used != 0 || m.fill("mailbox bytes").Used != 0 || m.fill("mailbox tombstones").Used != 0 {
+	if m.fill("mailbox.boxes").Used != 0 || m.fill("mailbox.bytes").Used != 0 || m.fill("mailbox.tombs").Used != 0 {
 		t.Fatalf("fills %v", m.Stats())
 	}
 	left := 0
@@ -331,7 +331,7 @@ func TestHoldsAndWatchers(t *testing.T) {
 	}
 	cancel()
 	m.deposit(under("a", "unseen"))
-	if told != 2 || m.fill("mailbox watchers").Used != 0 {
+	if told != 2 || m.fill("mailbox.watchers").Used != 0 {
 		t.Fatal("told after cancelling")
 	}
 	small := open(t, kv.Memory(), mailbox.Policy{Watchers: 3, WatchersOfBox: 2})
@@ -391,7 +391,7 @@ func TestFirstLane(t *testing.T) {
 				t.Fatalf("%s is not here", n)
 			}
 		}
-		if f := m.fill("first letters in the fullest mailbox"); int(f.Used) != len(names) || len(got) != len(names) {
+		if f := m.fill("mailbox.first-per-box"); int(f.Used) != len(names) || len(got) != len(names) {
 			t.Fatalf("%d letters counted, %d shown, want %d", f.Used, len(got), len(names))
 		}
 	}
@@ -484,7 +484,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 	t.Run("letters per box", func(t *testing.T) {
 		m := open(t, kv.Memory(), mailbox.Policy{LettersPerBox: 5})
 		flood(t, m, 10, oneBox)
-		if f := m.fill("letters in the fullest mailbox"); f.Used != f.Cap {
+		if f := m.fill("mailbox.letters-per-box"); f.Used != f.Cap {
 			t.Fatalf("fill %v", f)
 		}
 		m.deposit(under("b", "x"))
@@ -501,7 +501,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 		flood(t, m, 200, oneBox)
 		flood(t, m, 400, func(i int) mailbox.Deposit { return under(fmt.Sprint("flood", i%20), fmt.Sprint(i)) })
 		m.deposit(under("b", "x"))
-		if f := m.fill("mailbox letters"); f.Used > f.Cap || f.Used < 90 {
+		if f := m.fill("mailbox.letters"); f.Used > f.Cap || f.Used < 90 {
 			t.Fatalf("fill %v", f)
 		}
 	})
@@ -509,7 +509,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 		m := open(t, kv.Memory(), mailbox.Policy{Bytes: 400_000})
 		flood(t, m, 400, func(i int) mailbox.Deposit { return under(fmt.Sprint("flood", i%20), fmt.Sprint(i)) })
 		m.deposit(under("b", "x"))
-		if f := m.fill("mailbox bytes"); f.Used > f.Cap {
+		if f := m.fill("mailbox.bytes"); f.Used > f.Cap {
 			t.Fatalf("fill %v", f)
 		}
 	})
@@ -533,7 +533,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 			m.delete(fmt.Sprint("flood", i%5), last)
 			m.refused(fault.Conflict, d)
 		}
-		if f := m.fill("mailbox tombstones"); f.Used > f.Cap || f.Used < 30 {
+		if f := m.fill("mailbox.tombs"); f.Used > f.Cap || f.Used < 30 {
 			t.Fatalf("fill %v", f)
 		}
 		d := under("b", "x")
@@ -555,7 +555,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 		if err := m.Revoke(t.Context(), boxKey("b"), id("c"), now+1); err != nil {
 			t.Fatal(err)
 		}
-		if f := m.fill("revoked capabilities of the fullest mailbox"); f.Used > f.Cap || f.Used < 5 {
+		if f := m.fill("mailbox.revoked-per-box"); f.Used > f.Cap || f.Used < 5 {
 			t.Fatalf("fill %v", f)
 		}
 	})

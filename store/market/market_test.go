@@ -367,6 +367,31 @@ func TestAnAgreementMovedTwiceIsListedOnce(t *testing.T) {
 	}
 }
 
+func TestGetWith(t *testing.T) {
+	s := open()
+	c, v := protocol.ContextID{1}, h(7)
+	update(t, s, func(tx kv.Tx) error {
+		return errors.Join(PutAgreement(tx, Agreement{ID: h(1), Context: c, Vendor: v}), PutAgreement(tx, Agreement{ID: h(2), Context: c, Vendor: h(8)}),
+			PutAgreement(tx, Agreement{ID: h(3), Context: protocol.ContextID{2}, Vendor: v}))
+	})
+	view(t, s, func(r kv.Reader) error {
+		if a, err := GetWith(r, c, v); err != nil || a.ID != h(1) {
+			t.Errorf("got %s, %v", a.ID.Short(), err)
+		}
+		if a, err := GetWith(r, c, h(9)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("of another vendor: %s, %v", a.ID.Short(), err)
+		}
+		return nil
+	})
+	update(t, s, func(tx kv.Tx) error { return PutAgreement(tx, Agreement{ID: h(4), Context: c, Vendor: v}) })
+	view(t, s, func(r kv.Reader) error {
+		if a, err := GetWith(r, c, v); err != nil || a.ID != h(4) {
+			t.Errorf("after a second one: %s, %v", a.ID.Short(), err)
+		}
+		return nil
+	})
+}
+
 func TestBoxesAreForgotten(t *testing.T) {
 	s := open()
 	update(t, s, func(tx kv.Tx) error { return PutBox(tx, Box{Key: key.MailboxKey{1}}) })

@@ -188,7 +188,7 @@ func TestTheLifeOfALetter(t *testing.T) {
 	first, second := letter("first", "g"), letter("second", "g")
 	second.Next = now + 500
 	b.put(first, second, first) // twice is once
-	if n := b.fills()["outbox items"].Used; n != 2 {
+	if n := b.fills()["outbox.items"].Used; n != 2 {
 		t.Fatalf("%d items, want 2", n)
 	}
 	names, next := b.due(now, 10)
@@ -236,7 +236,7 @@ func TestTheLifeOfALetter(t *testing.T) {
 	if got.Data != nil || !got.Seed.IsZero() || !got.Cap.ID.IsZero() {
 		t.Fatal("an ended letter keeps its bytes or secrets")
 	}
-	if f := b.fills()["outbox bytes"]; f.Used != int64(len(second.Data)) {
+	if f := b.fills()["outbox.bytes"]; f.Used != int64(len(second.Data)) {
 		t.Fatalf("%d bytes, want those of the second letter", f.Used)
 	}
 }
@@ -350,7 +350,7 @@ func TestSweepAndList(t *testing.T) {
 	for more := true; more; {
 		_, more = sweep(now + 9000_000)
 	}
-	if f := b.fills(); f["outbox items"].Used != 0 || f["outbox bytes"].Used != 0 {
+	if f := b.fills(); f["outbox.items"].Used != 0 || f["outbox.bytes"].Used != 0 {
 		t.Fatalf("an empty outbox counts %v", f)
 	}
 }
@@ -372,7 +372,7 @@ func TestFullLosesNothing(t *testing.T) {
 		b.put(letter(fmt.Sprint(i), fmt.Sprint(i)))
 	}
 	b.refused(try(letter("x", "x")), fault.Full)
-	if f := b.fills()["outbox items"]; f.Used != 8 || f.Cap != 8 {
+	if f := b.fills()["outbox.items"]; f.Used != 8 || f.Cap != 8 {
 		t.Fatalf("fill %v", f)
 	}
 	if names, _ := b.due(now, 64); len(names) != 8 {
@@ -543,7 +543,7 @@ func compare(t *testing.T, b box, model map[protocol.Hash]*outbox.Item, clock in
 		t.Fatalf("due %v next %d, want %v next %d", got, gotNext, due, next)
 	}
 	f := b.fills()
-	if f["outbox items"].Used != int64(len(model)) || f["outbox bytes"].Used != bytes {
+	if f["outbox.items"].Used != int64(len(model)) || f["outbox.bytes"].Used != bytes {
 		t.Fatalf("counters %v, want %d items, %d bytes", f, len(model), bytes)
 	}
 }
@@ -631,7 +631,7 @@ func TestOnDiskWithManyCallers(t *testing.T) {
 	if names, _ := b.due(now, 64); len(names) != 40 {
 		t.Fatalf("%d due after reopening, want 40", len(names))
 	}
-	if f := b.fills()["outbox items"]; f.Used != 80 {
+	if f := b.fills()["outbox.items"]; f.Used != 80 {
 		t.Fatalf("%d items, want 80", f.Used)
 	}
 }

@@ -106,7 +106,7 @@ func (o *Outbox) Sweep(tx kv.Tx, nowMS int64) (expired []Item, more bool, err er
 func (o *Outbox) Stats(r kv.Reader) ([]kv.Fill, error) {
 	t, err := counted(r)
 	return []kv.Fill{
-		{Name: "outbox items", Used: t.Items, Cap: int64(o.lim.Items)},
-		{Name: "outbox bytes", Used: t.Bytes, Cap: o.lim.Bytes},
+		{Name: "outbox.items", Used: t.Items, Cap: int64(o.lim.Items)},
+		{Name: "outbox.bytes", Used: t.Bytes, Cap: o.lim.Bytes},
 	}, err
 }

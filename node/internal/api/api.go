@@ -38,6 +38,7 @@ import (
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/store/kv"
 )
 
 // Root is the path below which all operations stand.
@@ -228,4 +229,19 @@ func (s *Server) Close(ctx context.Context) error {
 		_ = ln.Close() // closed already where Run served it
 	}
 	return err
+}
+
+// Stats gives each bound with its fill.
+func (s *Server) Stats() []kv.Fill {
+	s.mu.Lock()
+	streams := len(s.streams)
+	s.mu.Unlock()
+	s.once.mu.Lock()
+	defer s.once.mu.Unlock()
+	return []kv.Fill{
+		{Name: "api.requests", Used: int64(len(s.slots)), Cap: maxAtOnce},
+		{Name: "api.streams", Used: int64(streams), Cap: maxStreams},
+		{Name: "api.answers", Used: int64(len(s.once.by)), Cap: maxAnswers},
+		{Name: "api.answer-bytes", Used: int64(s.once.bytes), Cap: maxReplay},
+	}
 }

@@ -38,8 +38,9 @@ import (
 
 // Bounds.
 const (
-	maxDeliveries = 16   // items under way at once
-	maxWatches    = 128  // streams that are listened to
+	maxDeliveries = 16  // items under way at once
+	maxWatches    = 128 // streams that are listened to
+	maxBoxes      = maxWatches * perStream
 	maxParked     = 64   // letters of one keeper that wait for another try
 	maxDoomed     = 4096 // letters that wait to be deleted, at one keeper
 	maxSlots      = 4096 // slots that are remembered, to notice altered letters
@@ -203,7 +204,14 @@ func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
 func (c *Courier) Stats() []kv.Fill {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	parked, doomed := 0, 0 // of the stream that has most
+	for _, w := range c.watches {
+		parked, doomed = max(parked, len(w.parked)), max(doomed, w.dooms)
+	}
 	return []kv.Fill{
+		{Name: "courier.boxes", Used: int64(len(c.boxes)), Cap: maxBoxes},
+		{Name: "courier.parked", Used: int64(parked), Cap: maxParked},
+		{Name: "courier.doomed", Used: int64(doomed), Cap: maxDoomed},
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},

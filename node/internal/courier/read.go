@@ -1,6 +1,7 @@
 package courier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -41,6 +42,10 @@ func (c *Courier) Watch(b records.Box) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.boxes[b.Key]; ok {
+		return
+	}
+	if len(c.boxes) >= maxBoxes {
+		c.cfg.Log.Warn("courier: too many mailboxes", "box", b.Key)
 		return
 	}
 	c.boxes[b.Key] = b
@@ -406,8 +411,8 @@ type slotKey struct {
 }
 
 type slot struct {
-	letter protocol.Hash // the one that opened
-	junk   []key.KeeperKey
+	letter protocol.Hash                   // the one that opened
+	junk   map[key.KeeperKey]protocol.Hash // what did not, one of each keeper
 }
 
 func newSlots(most int) *slots { return &slots{max: most, at: map[slotKey]*slot{}} }
@@ -424,20 +429,26 @@ func (s *slots) see(box key.MailboxKey, id protocol.ID, letter protocol.Hash, fr
 			delete(s.at, s.order[0])
 			s.order = s.order[1:]
 		}
-		e = &slot{}
+		e = &slot{junk: map[key.KeeperKey]protocol.Hash{}}
 		s.at[k] = e
 		s.order = append(s.order, k)
 	}
 	if o == Taken {
 		e.letter = letter
 	} else {
-		e.junk = with(e.junk, from)
+		e.junk[from] = letter
 	}
-	if e.letter.IsZero() || len(e.junk) == 0 {
+	if e.letter.IsZero() {
 		return e.letter, nil
 	}
-	by := e.junk
-	e.junk = nil
+	var by []key.KeeperKey
+	for k, other := range e.junk {
+		if other != e.letter { // the market calls what it refused before known, too
+			by = append(by, k)
+			delete(e.junk, k)
+		}
+	}
+	slices.SortFunc(by, func(a, b key.KeeperKey) int { return bytes.Compare(a[:], b[:]) })
 	return e.letter, by
 }
 

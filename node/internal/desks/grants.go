@@ -121,7 +121,7 @@ func (d Requests) whole(ctx context.Context, v desk.Request) (desk.Request, erro
 
 // Ask implements desk.Requests.
 func (d Requests) Ask(ctx context.Context, spec desk.AskSpec) (desk.Request, error) {
-	notice, _, err := Board{d.Office}.Get(ctx, spec.Context)
+	notice, _, err := Board(d).Get(ctx, spec.Context)
 	if err != nil {
 		return desk.Request{}, err
 	}

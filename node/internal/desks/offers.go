@@ -134,7 +134,7 @@ func (d Offers) Make(ctx context.Context, spec desk.OfferSpec) (desk.Offer, erro
 	p = p.Short()
 	proposal := market.Proposal{
 		Product: p.ID, Title: p.Title, Description: p.Description, Price: p.Price, Condition: p.Condition, Region: p.Region,
-		Rank: 1, Hold: protocol.Second(spec.Hold),
+		Rank: 1, Hold: protocol.Second(spec.Hold), Again: true,
 	}
 	if spec.Price > 0 {
 		if proposal.Price.Currency == "" {

@@ -196,19 +196,24 @@ func TestOnlyTopicsOfThisNetwork(t *testing.T) {
 
 func TestCloseWaitsForWhoJudges(t *testing.T) {
 	nodes, _ := star(t)
-	begun, finish, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	begun, finish, done := make(chan struct{}, 64), make(chan struct{}), make(chan error)
 	slow := func(context.Context, []byte, uint16, string) uint8 {
-		close(begun)
+		begun <- struct{}{}
 		<-finish
 		return 0
 	}
 	if err := nodes[0].Join([]uint16{3}, slow); err != nil {
 		t.Fatal(err)
 	}
-	if err := nodes[1].Publish(t.Context(), 3, []byte("slow")); err != nil {
-		t.Fatal(err)
-	}
-	<-begun
+	tries := 0
+	until(t, "judging", func() bool {
+		if tries++; tries%100 == 1 {
+			if err := nodes[1].Publish(t.Context(), 3, []byte(fmt.Sprint("slow ", tries))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(begun) > 0
+	})
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := nodes[0].Gossip.Close(short); !errors.Is(err, context.DeadlineExceeded) {

@@ -35,7 +35,7 @@ func TestPostsAreTurnedAway(t *testing.T) {
 		a := w.keeper()
 		s := must(w.client().Post(w.Context(), a.port.Self()))
 		good := w.need(a, effort)
-		flipped := append([]byte(nil), good.raw...)
+		flipped := append([]byte(nil), w.need(a, effort).raw...)
 		flipped[len(flipped)-1] ^= 1
 		for name, p := range map[string]struct {
 			raw  []byte

@@ -53,6 +53,9 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 		Terms:   records.Terms{Asked: r.Fields, Start: t.now, End: min(r.Until, a.Expires), Lease: t.m.cfg.Genesis.Duties.Lease},
 		Times:   records.Times{Requested: t.nowMS},
 	}
+	if err := t.newAgreement(&ag); err != nil {
+		return err
+	}
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
 		return err
 	}
@@ -246,6 +249,9 @@ func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fie
 			ID: id, Context: c.ID, Reason: protocol.ContextRelation, Vendor: v, VendorName: chain.Latest().Name,
 			Flow:  flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
 			Terms: records.Terms{Fields: fields, Start: t.now, End: t.now + life, Lease: m.cfg.Genesis.Duties.Lease},
+		}
+		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
+			return err
 		}
 		if err := records.PutContext(t, c); err != nil {
 			return err

@@ -27,10 +27,12 @@ type Proposal struct {
 	Region      protocol.Region
 	Rank        uint8
 	Hold        protocol.Second // ask keepers to show it only after so many seconds
+	Again       bool            // also where the same offer was made already
 }
 
-// Offer sends proposals under a grant, best first. None of them acknowledges the
-// disclosure with an Ack instead.
+// Offer sends proposals under a grant, best first; what was offered already, and has
+// not lapsed since, is left out. If nothing is left, an Ack acknowledges the
+// disclosure in its place.
 func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal) (ids []protocol.Hash, err error) {
 	err = m.Do(ctx, "offer", func(t *turn) error {
 		ids = nil
@@ -50,13 +52,19 @@ func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal
 		}
 		a.Answered = true
 		for _, p := range list {
+			if made, err := t.offered(&a, rec.Demand, p); made || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			oid, err := t.propose(&a, rec.OfferSecret.Secret(), rec.Demand, p)
 			if err != nil {
 				return err
 			}
 			ids = append(ids, oid)
 		}
-		if len(list) == 0 && a.Letters.Disclosure != (protocol.Hash{}) {
+		if len(ids) == 0 && a.Letters.Disclosure != (protocol.Hash{}) {
 			if err := t.owe(&a, a.Letters.Disclosure); err != nil {
 				return err
 			}
@@ -64,6 +72,23 @@ func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal
 		return t.keep(&a)
 	})
 	return ids, err
+}
+
+// offered tells whether the customer has the same offer already: every lease brings a
+// new disclosure of a need that did not change. One that lapsed by its date may come
+// again, one that she declined may not.
+func (t *turn) offered(a *records.Agreement, d protocol.Demand, p Proposal) (made bool, err error) {
+	if p.Again {
+		return false, nil
+	}
+	err = records.EachOf(t, a.ID, func(old records.Deal) (bool, error) {
+		o := old.Offer
+		same := o.Product == p.Product && o.Quantity == d.Count() && o.Price.Currency == p.Price.Currency && o.Price.Minor == p.Price.Minor*int64(d.Count())
+		said := slices.ContainsFunc(old.Steps, func(s records.Step) bool { return s.Kind == protocol.KindDecline })
+		made = same && (!old.Flow.State.Final() || said)
+		return !made, nil
+	})
+	return made, err
 }
 
 // offerLife is how long an offer stands.
@@ -127,6 +152,9 @@ func (t *turn) offer(a records.Agreement, s wire.Signed) error {
 			return t.lateOffer(a)
 		}
 		return fmt.Errorf("offer under a grant that is %s: %w", a.Flow.State, fault.Conflict)
+	}
+	if err := t.newOffer(&a); err != nil {
+		return err
 	}
 	c, err := records.GetContext(t, a.Context)
 	if err != nil {

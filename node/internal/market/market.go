@@ -93,6 +93,7 @@ type Config struct {
 	Now      func() time.Time
 	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
 	Misbehave Misbehaviour
+	Limits    Limits
 }
 
 // A Misbehaviour is a promise that a node breaks on purpose, so that a
@@ -116,6 +117,7 @@ type Market struct {
 	jobs   chan job
 	gone   chan struct{}
 	locked error
+	tally  *tally
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
 }
 
@@ -127,7 +129,7 @@ type job struct {
 
 // New makes a market that does nothing until Run.
 func New(cfg Config) *Market {
-	return &Market{cfg: cfg, jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}}
+	return &Market{cfg: cfg, tally: newTally(cfg.Limits), jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}}
 }
 
 // Locked makes a market whose every turn fails with err: that of a locked node.
@@ -137,8 +139,10 @@ func Locked(kv kv.Store, err error) *Market {
 	return m
 }
 
-// Queue is how many jobs wait for the loop, and how many may.
-func (m *Market) Queue() (waiting, limit int) { return len(m.jobs), cap(m.jobs) }
+// Stats gives each bound with its fill.
+func (m *Market) Stats() []kv.Fill {
+	return append(m.tally.fills(), kv.Fill{Name: "market.queue", Used: int64(len(m.jobs)), Cap: int64(cap(m.jobs))})
+}
 
 // A turn is one step of the market: a transaction, and what is to be done once it
 // is kept.
@@ -240,6 +244,9 @@ func (t *turn) note(kind string, body map[string]string) error {
 // disclosures, needs that were heard but not asked for.
 func (m *Market) resume(ctx context.Context) {
 	err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
+		if err := m.tally.read(r); err != nil {
+			return err
+		}
 		now := protocol.Second(m.cfg.Now().Unix())
 		if err := records.EachBox(r, func(b records.Box) (bool, error) {
 			if b.Until > now {

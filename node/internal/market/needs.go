@@ -33,6 +33,9 @@ func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, e
 	}
 	asked := m.cfg.Now().UnixMilli()
 	err = m.Do(ctx, "announce", func(t *turn) error {
+		if err := t.newContext(); err != nil {
+			return err
+		}
 		sign, box := key.Generate[key.Context](), key.Generate[key.Mailbox]()
 		id = sign.Public()
 		c := records.Context{

@@ -77,6 +77,12 @@ func (m *Market) SetRules(ctx context.Context, f Follow) error {
 	if err != nil {
 		return err
 	}
+	return m.CatchUp(ctx)
+}
+
+// CatchUp asks for everything on the board that the rules follow and that was not
+// asked for.
+func (m *Market) CatchUp(ctx context.Context) error {
 	return m.Do(ctx, "catch up", func(t *turn) error { return t.askAll(ctx) })
 }
 
@@ -210,6 +216,9 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 		Mine:    records.DutyKeys{Request: protocol.Share(reqSeal.Seed()), Reply: protocol.Share(reply.Seed())},
 		Counter: 1, Times: records.Times{Requested: t.nowMS},
 	}
+	if err := t.newAgreement(&ag); err != nil {
+		return ag.ID, err
+	}
 	if err := t.read(reply, records.BoxReply, ag.ID, keepers, replyUntil); err != nil {
 		return ag.ID, err
 	}
@@ -342,6 +351,9 @@ func (t *turn) given(v Vendor, by VendorKeys, s wire.Signed, export func(seal.La
 	a := records.Agreement{
 		ID: g.Grant, Context: ctx, Reason: g.Reason, Vendor: v.ID, VendorName: chain.Latest().Name,
 		Flow: flow.NewAgreement(protocol.Vendor, t.m.cfg.Genesis.Duties),
+	}
+	if err := t.newAgreement(&a); err != nil {
+		return err
 	}
 	return t.countersign(&a, g, s, by, export)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	wireproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -82,7 +83,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	lib, err := startBounded(cfg.Profile, options)
+	lib, err := startBounded(cfg, options)
 	if err != nil {
 		return nil, err
 	}
@@ -118,15 +119,20 @@ func (h *Host) start() (err error) {
 	return err
 }
 
-// startBounded starts libp2p under the limits of a profile. What has begun to run
-// for it ends when it does not start.
-func startBounded(p Profile, options []libp2p.Option) (host.Host, error) {
-	limits, err := newResourceManager(p)
+// startBounded starts libp2p under the limits of a profile, and listens once it
+// runs: it would itself listen first, and a stream that comes before it answers
+// streams is answered never. What has begun to run ends when it does not start.
+func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
+	listen, err := multiaddrs(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := newResourceManager(cfg.Profile)
 	if err != nil {
 		return nil, err
 	}
 	low, high := 192, 256
-	if p == Personal {
+	if cfg.Profile != Public {
 		low, high = 16, 32
 	}
 	conns, err := connmgr.NewConnManager(low, high)
@@ -137,6 +143,11 @@ func startBounded(p Profile, options []libp2p.Option) (host.Host, error) {
 	if err != nil {
 		_, _ = conns.Close(), limits.Close() // libp2p may have closed them, and said why it did not start
 		return nil, fmt.Errorf("peers: start: %w", err)
+	}
+	if cfg.Profile == Public {
+		if err := h.Network().Listen(listen...); err != nil {
+			return nil, fmt.Errorf("peers: listen: %w", errors.Join(err, h.Close()))
+		}
 	}
 	return h, nil
 }
@@ -153,18 +164,17 @@ func hostOptions(cfg Config) ([]libp2p.Option, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(sk), libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New),
 		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
-		libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
+		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
 	}
 	if cfg.Profile != Public {
 		silent := func([]ma.Multiaddr) []ma.Multiaddr { return nil }
-		return append(options, libp2p.NoListenAddrs, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil
+		return append(options, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil
 	}
-	listen, err := multiaddrs(cfg.Listen)
-	if err != nil || len(listen) == 0 {
-		return nil, fmt.Errorf("peers: a public node needs an address to listen on: %w", errors.Join(err, fault.Malformed))
+	if len(cfg.Listen) == 0 {
+		return nil, fmt.Errorf("peers: a public node needs an address to listen on: %w", fault.Malformed)
 	}
 	speak := func(at []ma.Multiaddr) []ma.Multiaddr { return advertised(at, announce) }
-	return append(options, libp2p.ListenAddrs(listen...), libp2p.AddrsFactory(speak), libp2p.ForceReachabilityPublic()), nil
+	return append(options, libp2p.AddrsFactory(speak), libp2p.ForceReachabilityPublic()), nil
 }
 
 func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
@@ -184,9 +194,21 @@ func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
 
 // Self is this node as others may name it; a personal node has no addresses.
 func (h *Host) Self() protocol.Keeper {
-	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: h.host.Addrs()})
-	if err != nil || h.cfg.Profile != Public {
-		return protocol.Keeper{Key: h.self}
+	nobody := protocol.Keeper{Key: h.self}
+	if h.cfg.Profile != Public {
+		return nobody
+	}
+	at, err := h.host.Network().InterfaceListenAddresses()
+	if err != nil {
+		return nobody
+	}
+	announce, err := multiaddrs(h.cfg.Announce)
+	if err != nil {
+		return nobody
+	}
+	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: advertised(at, announce)})
+	if err != nil {
+		return nobody
 	}
 	return k
 }

@@ -371,10 +371,16 @@ func TestOnePeerCannotTakeAllStreams(t *testing.T) {
 }
 
 func TestConfigRefusals(t *testing.T) {
+	first, err := ma.NewMultiaddrBytes(open(t, Public, nil).Self().Addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := first.String()
 	for name, change := range map[string]func(*Config){
 		"a public node that listens nowhere": func(c *Config) { c.Listen = nil },
 		"no multiaddr":                       func(c *Config) { c.Listen = []string{"127.0.0.1:4001"} },
 		"websocket":                          func(c *Config) { c.Listen = []string{"/ip4/127.0.0.1/tcp/0/ws"} },
+		"an address that is taken":           func(c *Config) { c.Listen = []string{taken} },
 		"announce nonsense":                  func(c *Config) { c.Announce = []string{"x"} },
 	} {
 		cfg := Config{Profile: Public, Key: key.Generate[key.Keeper](), Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, Log: slog.New(slog.DiscardHandler), Now: time.Now}

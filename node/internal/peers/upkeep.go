@@ -19,6 +19,7 @@ import (
 const (
 	hungryPause = time.Second
 	calmPause   = 15 * time.Second
+	askSoon     = time.Second // at first; doubled each time
 	askHungry   = 15 * time.Second
 	askCalm     = 5 * time.Minute
 	savePause   = time.Minute
@@ -42,6 +43,7 @@ func (h *Host) nudge() {
 // keepUp is the loop of step 3.
 func (h *Host) keepUp(ctx context.Context) {
 	var asked, saved time.Time
+	soon := askSoon
 	for ctx.Err() == nil {
 		now := h.cfg.Now()
 		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
@@ -52,8 +54,8 @@ func (h *Host) keepUp(ctx context.Context) {
 				h.hireDial(k)
 			}
 		}
-		if len(there) > 0 && now.Sub(asked) > ask {
-			asked = now
+		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
+			asked, soon = now, min(2*soon, askCalm)
 			h.hireAsk(there[rand.N(len(there))])
 		}
 		if now.Sub(saved) > savePause {
@@ -140,7 +142,8 @@ func (h *Host) meet(id peer.ID) {
 	if err != nil {
 		return
 	}
-	for _, c := range h.host.Network().ConnsToPeer(id) {
+	if conns := h.host.Network().ConnsToPeer(id); len(conns) > 0 {
+		c := conns[0]
 		addrs := h.host.Peerstore().Addrs(id)
 		if c.Stat().Direction == network.DirOutbound {
 			addrs = append([]ma.Multiaddr{c.RemoteMultiaddr()}, addrs...)
@@ -148,7 +151,6 @@ func (h *Host) meet(id peer.ID) {
 		if h.known.met(k.Key, ipOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
 			h.hireAsk(k.Key)
 		}
-		return
 	}
 }
 

@@ -44,7 +44,7 @@ type Shop struct {
 }
 
 // maxFile bounds an input file.
-const maxFile = 256 << 20
+const maxFile = 60 << 20 // what one import may have
 
 // Read reads all of it.
 func Read(o Source) (in Input, err error) {
@@ -89,7 +89,7 @@ func readFile(path string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	raw, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(raw)) > most {
 		err = fmt.Errorf("more than %d MiB: %w", most>>20, fault.Full)

@@ -24,6 +24,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 // The network of a show: small, young, and with cheap admission.
@@ -197,12 +198,14 @@ func (n *Network) ended(p *Process) {
 	n.cancel(errors.New(what))
 }
 
+// Deaths tells of every process that ended by itself.
 func (n *Network) Deaths() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.died)
 }
 
+// AnyDied reports whether one did.
 func (n *Network) AnyDied() bool { return len(n.Deaths()) > 0 }
 
 // Explain gives the cause where an error only tells that the show was stopped.
@@ -280,6 +283,9 @@ func (n *Network) prepareVendor(ctx context.Context, p *Process, s Teller) error
 		return fmt.Errorf("%s: catalogue %s: %w", p, n.shops[i].File, err)
 	}
 	s.Imported(p, n.shops[i], rep)
+	if rep.Added == 0 {
+		return fmt.Errorf("%s: no product could be read from catalogue %s: %w", p, n.shops[i].File, fault.Malformed)
+	}
 	_, err = desks.Rules().Set(ctx, desk.Follow{Sectors: []string{}, Regions: []string{}, Ask: true, Answer: true, Confirm: true, Fulfil: true})
 	if err != nil {
 		return fmt.Errorf("%s: rules: %w", p, err)
@@ -342,7 +348,7 @@ func (n *Network) End(keep bool) {
 	n.wg.Wait()
 }
 
-// stop ends all processes at once.
+// Stop ends all processes at once.
 func (n *Network) Stop() error {
 	return Each(n.Nodes, func(_ int, p *Process) error { return p.stop() })
 }

@@ -56,12 +56,12 @@ func (p *Process) start(program string, outlive bool, wg *sync.WaitGroup, ended 
 	if err != nil {
 		return fmt.Errorf("%s: log: %w", p, err)
 	}
-	defer log.Close() // the process has its own
+	defer func() { _ = log.Close() }() // the process has its own
 	args := []string{"run", "--home", p.Home}
 	if p.Misbehave != "" {
 		args = append(args, "--misbehave", p.Misbehave)
 	}
-	p.cmd = exec.Command(program, args...) //nolint:gosec // this program itself
+	p.cmd = exec.Command(program, args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = environment(os.Environ())
 	p.cmd.SysProcAttr = attributes(outlive)
