@@ -139,6 +139,7 @@ func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("peers: connections: %w", errors.Join(err, limits.Close()))
 	}
+	gologshim.SetDefaultHandler(cfg.Log.Handler()) // one log; libp2p would write to stderr
 	h, err := libp2p.New(append(options, libp2p.ResourceManager(limits), libp2p.ConnectionManager(conns))...)
 	if err != nil {
 		_, _ = conns.Close(), limits.Close() // libp2p may have closed them, and said why it did not start
