@@ -263,19 +263,23 @@ func keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport, error) {
 	return out, err
 }
 
+// rolls are bounds that are full in the normal course of things: what is oldest gives
+// way, or, for topics, there are no more.
+var rolls = map[string]bool{"node.events": true, "courier.slots": true, "gossip.topics": true}
+
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {
 	add := func(code, what, fix string) {
 		v.Problems = append(v.Problems, desk.Problem{Code: code, What: what, Fix: fix})
 	}
 	if v.Peers == 0 {
-		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", "hark peers; hark init --bootstrap with an address of the network")
+		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again")
 	}
 	if v.KeyStore == KeyFile {
 		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "make a home with --key-store passphrase or keyring")
 	}
 	for _, f := range v.Bounds {
-		if f.Cap > 0 && f.Used*10 >= f.Cap*9 && f.Name != "node.events" && f.Name != "courier.slots" {
+		if f.Cap > 0 && f.Used*10 >= f.Cap*9 && !rolls[f.Name] {
 			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), "hark status --json shows every bound")
 		}
 	}

@@ -172,8 +172,8 @@ func (s *AuditSide) agreement(g records.Agreement) {
 	count(&s.Revoked, g.Times.Revoked > 0)
 	count(&s.Deletions, !g.Letters.Deletion.IsZero())
 	s.Disclosures += int(g.Leases)
-	s.LateSeen += g.Late.Seen
-	s.LateOpened += g.Late.Opened
+	s.LateSeen += g.Offers.Late
+	s.LateOpened += g.Offers.LateOpened
 }
 
 // deal counts one offer and what became of it.

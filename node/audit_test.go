@@ -57,7 +57,7 @@ func agreementOf(me protocol.Side, n byte, s flow.AgreementState) records.Agreem
 	return records.Agreement{
 		ID: one(1), Context: protocol.ContextID(one(2)), VendorName: "Shop", Flow: flow.Agreement{Me: me, State: s}, Leases: 2,
 		Letters: records.Letters{Request: one(3), Grant: one(4), Receipt: one(5), Deletion: one(6)},
-		Times:   records.Times{Revoked: 5}, Late: records.Late{Seen: 2, Opened: 1}, Lapses: []string{"no deletion"},
+		Times:   records.Times{Revoked: 5}, Offers: records.OfferCount{Late: 2, LateOpened: 1}, Lapses: []string{"no deletion"},
 	}
 }
 

@@ -71,6 +71,12 @@ func misopened(net protocol.Hash, list []offerLetter, keys []named, alive []gran
 		if _, err := wire.Open(inner); err == nil {
 			wrong = append(wrong, fmt.Sprintf("offer %d lies bare under the first lock", n))
 		}
+		for _, g := range alive {
+			_, err := wire.OpenOffer(g.secret, l.own.id, inner)
+			if g.id != l.own.id && (err == nil || g.seal.Equal(l.own.seal)) {
+				wrong = append(wrong, fmt.Sprintf("offer %d opens with a key of another grant", n))
+			}
+		}
 		for _, k := range keys {
 			for _, g := range alive {
 				_, err := wire.OpenOffer(k.key, g.id, inner)

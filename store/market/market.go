@@ -77,7 +77,7 @@ type Agreement struct {
 	Rights     []Right
 	Lapses     []string
 	Times      Times
-	Late       Late
+	Offers     OfferCount
 	Answered   bool // vendor: offers for the latest disclosure were made
 }
 
@@ -139,9 +139,10 @@ type Times struct {
 	Requested, Granted, Receipted, Disclosed, Revoked, Deleted int64
 }
 
-// Late counts offers that surfaced after the grant ended, and how many of these
-// opened: never any, unless keys that were to be destroyed were kept.
-type Late struct{ Seen, Opened int }
+// An OfferCount counts offers that came to the customer: kept in time, and late, after
+// the grant had ended. Of the late ones none opens, unless keys that were to be
+// destroyed were kept.
+type OfferCount struct{ Kept, Late, LateOpened int }
 
 // OfferKeys open a grant's offers. They live in a record of their own, so that
 // destroying them is deleting it.

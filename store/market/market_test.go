@@ -81,7 +81,7 @@ func fullAgreement() Agreement {
 		MAC:    someShared, Counter: 4, Leases: 5, AckQueue: []protocol.Hash{h(1), h(2)},
 		Heads:  []Head{{Blind: h(1), Size: 2, Salt: protocol.ID{3}, By: "grant", Signed: h(4)}},
 		Rights: []Right{{ID: h(1), Exercise: protocol.RightAccess, At: 2, Deadline: 3, Status: "open", Text: "t"}},
-		Lapses: []string{"no deletion"}, Times: Times{1, 2, 3, 4, 5, 6}, Late: Late{7, 8}, Answered: true,
+		Lapses: []string{"no deletion"}, Times: Times{1, 2, 3, 4, 5, 6}, Offers: OfferCount{7, 8, 9}, Answered: true,
 	}
 }
 

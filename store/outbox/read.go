@@ -12,6 +12,11 @@ import (
 // first, with their Data. nextMS is when to ask again: nowMS if more are due, 0 if
 // nothing at all is waiting for its time. Call it in a View.
 func (o *Outbox) Due(r kv.Reader, nowMS int64, limit int) (items []Item, nextMS int64, err error) {
+	return o.DueExcept(r, nowMS, limit, func(protocol.Hash) bool { return false })
+}
+
+// DueExcept is Due without the items that are under way already.
+func (o *Outbox) DueExcept(r kv.Reader, nowMS int64, limit int, underWay func(id protocol.Hash) bool) (items []Item, nextMS int64, err error) {
 	limit = min(limit, maxPage)
 	err = r.Scan([]byte("o/d/"), nil, func(k, _ []byte) (bool, error) {
 		time, at, err := parse(k)
@@ -21,6 +26,10 @@ func (o *Outbox) Due(r kv.Reader, nowMS int64, limit int) (items []Item, nextMS 
 		if int64(time) > nowMS || len(items) >= limit {
 			nextMS = max(int64(time), nowMS)
 			return false, nil
+		}
+		rec, err := load(r, at)
+		if err != nil || underWay(rec.Item.ID) {
+			return err == nil, err
 		}
 		it, err := o.full(r, at)
 		items = append(items, it)

@@ -147,11 +147,14 @@ func (c *Courier) sweep(ctx context.Context, now time.Time) {
 
 // dispatch starts deliveries for what is due and returns how long to sleep.
 func (c *Courier) dispatch(ctx context.Context) time.Duration {
-	nowMS := c.cfg.Now().UnixMilli()
+	nowMS, room := c.cfg.Now().UnixMilli(), c.room()
+	if room == 0 {
+		return maxSleep // the end of a delivery kicks
+	}
 	var items []outbox.Item
 	var next int64
 	err := c.cfg.KV.View(ctx, func(r kv.Reader) (err error) {
-		items, next, err = c.cfg.Outbox.Due(r, nowMS, 64)
+		items, next, err = c.cfg.Outbox.DueExcept(r, nowMS, room, c.underWay)
 		return err
 	})
 	if err != nil {
@@ -173,11 +176,21 @@ func (c *Courier) dispatch(ctx context.Context) time.Duration {
 	if next == 0 {
 		return maxSleep
 	}
-	wait := time.Duration(next-nowMS) * time.Millisecond
-	if len(items) > 0 { // what is under way is still listed as due; its end kicks
-		wait = max(wait, 50*time.Millisecond)
-	}
-	return min(max(wait, time.Millisecond), maxSleep)
+	return min(max(time.Duration(next-nowMS)*time.Millisecond, time.Millisecond), maxSleep)
+}
+
+// room is how many more deliveries may begin.
+func (c *Courier) room() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maxDeliveries - len(c.busy)
+}
+
+// underWay reports whether an item is being delivered.
+func (c *Courier) underWay(id protocol.Hash) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.busy[id]
 }
 
 // take marks an item as under way, if there is room.

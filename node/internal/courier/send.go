@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
@@ -18,7 +18,7 @@ import (
 
 // A line is one keeper's open sessions, one per protocol.
 type line struct {
-	mu   sync.Mutex
+	turn chan struct{} // holds one token: whoever has it may dial
 	open map[string]*keeper.Session
 }
 
@@ -31,12 +31,17 @@ func (c *Courier) session(ctx context.Context, to protocol.Keeper, what string) 
 		if len(c.sessions) >= maxWatches {
 			clear(c.sessions) // rare: the next use dials again
 		}
-		l = &line{open: map[string]*keeper.Session{}}
+		l = &line{turn: make(chan struct{}, 1), open: map[string]*keeper.Session{}}
+		l.turn <- struct{}{}
 		c.sessions[to.Key] = l
 	}
 	c.mu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case <-l.turn:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("courier: %w", ctx.Err())
+	}
+	defer func() { l.turn <- struct{}{} }()
 	if s := l.open[what]; s != nil {
 		return s, nil
 	}
@@ -59,8 +64,8 @@ func (c *Courier) hangUp(to key.KeeperKey, what string, s *keeper.Session) {
 	if l == nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	<-l.turn // a dial under way is bounded
+	defer func() { l.turn <- struct{}{} }()
 	if l.open[what] == s {
 		delete(l.open, what)
 	}
@@ -144,7 +149,7 @@ func (c *Courier) settle(it *outbox.Item, list []result) {
 				it.Receipts = append(it.Receipts, r.receipt)
 			}
 		case taken(it, r.err):
-			done++ // its reader has it
+			done++
 		default:
 			last = fmt.Sprintf("%s: %v", r.keeper.Key, r.err)
 		}
@@ -176,10 +181,18 @@ func (c *Courier) count(tried, done int) {
 	c.sent.failures += int64(tried - done)
 }
 
-// taken reports whether a refusal means that the reader has taken the letter: the
-// keeper holds a tombstone for it.
+// taken reports whether a refusal means that there is nothing left to do: the reader
+// has taken the letter, of which the keeper holds a tombstone; or a later version of
+// the announcement stands there.
 func taken(it *outbox.Item, err error) bool {
-	return it.What == outbox.Letter && errors.Is(err, fault.Conflict)
+	var refused *keeper.Refused
+	switch it.What {
+	case outbox.Letter:
+		return errors.Is(err, fault.Conflict)
+	case outbox.Announcement:
+		return errors.As(err, &refused) && refused.Text == string(check.Precedence)
+	}
+	return false
 }
 
 // hand gives an item to one keeper.

@@ -203,7 +203,7 @@ func (d Grants) show(a records.Agreement) desk.Grant {
 		ID: a.ID.String(), Side: a.Flow.Me.String(), Context: hexOf(a.Context), ContextKind: a.Reason.String(),
 		Vendor: a.Vendor.String(), VendorName: a.VendorName, State: a.Flow.State.String(),
 		Start: moment(a.Terms.Start), End: moment(a.Terms.End), Disclosures: a.Leases, Times: desk.GrantTimes(a.Times),
-		Lapses: a.Lapses, LateOffers: a.Late.Seen, LateOpened: a.Late.Opened, Due: due(a.Flow.Due(d.Genesis.Duties)),
+		Lapses: a.Lapses, LateOffers: a.Offers.Late, LateOpened: a.Offers.LateOpened, Due: due(a.Flow.Due(d.Genesis.Duties)),
 		Deleted: a.Terms.Deleted,
 	}
 	for _, f := range a.Terms.Fields {

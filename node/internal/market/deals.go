@@ -148,12 +148,12 @@ func (t *turn) offer(a records.Agreement, s wire.Signed) error {
 	}
 	if a.Flow.State != flow.Disclosed && a.Flow.State != flow.Suspended {
 		if a.Flow.State.Over() {
-			a.Late.Opened++ // only a node that kept keys that it should have destroyed comes here
+			a.Offers.LateOpened++ // only a node that kept keys that it should have destroyed comes here
 			return t.lateOffer(a)
 		}
 		return fmt.Errorf("offer under a grant that is %s: %w", a.Flow.State, fault.Conflict)
 	}
-	if err := t.newOffer(&a); err != nil {
+	if err := t.m.tally.offer(&a); err != nil {
 		return err
 	}
 	c, err := records.GetContext(t, a.Context)

@@ -75,7 +75,7 @@ func (t *turn) toOffer(b records.Box, raw []byte) error {
 	}
 	keys, err := records.GetOfferKeys(t, a.ID)
 	if errors.Is(err, fault.NotFound) {
-		return t.lateOffer(a)
+		return t.late(a, raw)
 	}
 	if err != nil {
 		return err
@@ -101,10 +101,24 @@ func (t *turn) toOffer(b records.Box, raw []byte) error {
 	return t.offer(a, s)
 }
 
+// late counts a letter that no key opens any more, once for its slot: a keeper that
+// alters a letter makes no second one of it.
+func (t *turn) late(a records.Agreement, raw []byte) error {
+	l, err := wire.ReadLetter(raw)
+	if err != nil {
+		return err
+	}
+	fresh, err := records.MarkSeen(t, wire.ID(append(l.Box[:], l.Slot[:]...)), t.now+t.letters())
+	if err != nil || !fresh {
+		return err
+	}
+	return t.lateOffer(a)
+}
+
 // lateOffer counts an offer that surfaced after its keys were destroyed. Nobody can
 // open it any more.
 func (t *turn) lateOffer(a records.Agreement) error {
-	a.Late.Seen++
+	a.Offers.Late++
 	if err := t.note("offer.late", agreementNote(&a)); err != nil {
 		return err
 	}

@@ -113,12 +113,11 @@ func (t *turn) newAgreement(a *records.Agreement) error {
 	return nil
 }
 
-// newOffer refuses one more offer under a grant that has had enough of them.
-func (t *turn) newOffer(a *records.Agreement) error {
-	n := 0
-	err := records.EachOf(t, a.ID, func(records.Deal) (bool, error) { n++; return true, nil })
-	if err == nil && n >= t.m.tally.lim.Offers {
-		err = fmt.Errorf("%d offers under grant %s, more are not kept: %w", n, a.ID.Short(), fault.Denied)
+// offer counts one more offer under a grant, and refuses it where there were enough.
+func (y *tally) offer(a *records.Agreement) error {
+	if a.Offers.Kept >= y.lim.Offers {
+		return fmt.Errorf("%d offers under grant %s, more are not kept: %w", a.Offers.Kept, a.ID.Short(), fault.Denied)
 	}
-	return err
+	a.Offers.Kept++
+	return nil
 }
