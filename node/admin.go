@@ -386,7 +386,7 @@ func (d adminDesk) Events(ctx context.Context, after uint64, fn func(desk.Event)
 
 // Stop implements desk.Admin: it asks whoever opened the node to close it.
 func (d adminDesk) Stop(context.Context) error {
-	d.n.stopping.Do(func() { close(d.n.done) })
+	d.n.stop.once.Do(func() { close(d.n.stop.asked) })
 	return nil
 }
 

@@ -47,4 +47,6 @@
 //     stays shut.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
+//
+//house:allow package the home folder, the life of a node and its own desks share one struct; what moves is in rooms of its own
 package node

@@ -153,13 +153,13 @@ func (s *stall) copy(t *testing.T) (*stall, *witness) {
 			wt.saw(it.Data) // was there before
 		}
 	}
-	c.tape.after = func([]written) { // at every commit: what may leave from now on
+	c.tape.watch(func([]written) { // at every commit: what may leave from now on
 		for _, it := range c.out(t) {
 			if it.What == outbox.Letter {
 				wt.saw(it.Data)
 			}
 		}
-	}
+	}, func() {})
 	return c, wt
 }
 
@@ -259,7 +259,7 @@ func (g *granted) check(t *testing.T, wt *witness, what string) (n [2]int) {
 	defer func(n int) { g.known.private = g.known.private[:n] }(len(g.known.private))
 	g.known.learn(t, wt.her, true) // new body keys
 	letters, wrong := wt.history(g.net, &g.known)
-	_, early := leaks(letters, wt.kept, func(k keptReceipt) error { return wt.valid(k, g.net, g.chains) }, g.known.private)
+	_, early := leaks(letters, wt.receipts(), func(k keptReceipt) error { return wt.valid(k, g.net, g.chains) }, g.known.private)
 	for _, bad := range append(wrong, early...) {
 		t.Errorf("%s: %s", what, bad)
 	}
@@ -487,8 +487,8 @@ func forgedReceipts(t *testing.T) {
 				hand(t, s, genuine.Box, genuine.Data)
 			}
 			opened, err := s.m.Letter(t.Context(), genuine.Box, raw)
-			if n := g.check(t, wt, name); opened || first && (n != [2]int{} || len(wt.kept) > 0) {
-				t.Errorf("a receipt %s is taken: opened %v (%v), %d disclosures, %d in the ledger", name, opened, err, n[0], len(wt.kept))
+			if n := g.check(t, wt, name); opened || first && (n != [2]int{} || len(wt.receipts()) > 0) {
+				t.Errorf("a receipt %s is taken: opened %v (%v), %d disclosures, %d in the ledger", name, opened, err, n[0], len(wt.receipts()))
 			}
 			if state := stateOf(t, s, g.grants[0]); first && state != flow.Granted {
 				t.Errorf("a receipt %s makes the grant %s", name, state)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,8 +161,17 @@ func (wt *witness) saw(raw []byte) {
 	}{wt.size, raw})
 }
 
+// receipts gives what her ledger says of Receipts.
+func (wt *witness) receipts() []keptReceipt {
+	wt.mu.Lock()
+	defer wt.mu.Unlock()
+	return slices.Clone(wt.kept)
+}
+
 // history opens everything that left. A letter that nobody's key opens may hide anything.
 func (wt *witness) history(net protocol.Hash, s *secrets) (out []leftLetter, wrong []string) {
+	wt.mu.Lock()
+	defer wt.mu.Unlock()
 	for n, l := range wt.left {
 		plain, d, err := s.read(net, l.raw)
 		if err != nil {
@@ -304,19 +314,17 @@ func crashAnywhere(t *testing.T) {
 	c := &crashWorld{World: w, vendor: w.Public("couches"), her: w.Personal("thandi"), tapes: map[*nodetest.Member]*tape{}}
 	keeper := w.Public("keeper")
 	for _, m := range []*nodetest.Member{c.vendor, c.her, keeper} {
-		tp := onTape(m)
-		c.tapes[m] = tp
-		tp.died = func() { w.Net.SetOnline(m.Port, false) }
+		c.tapes[m] = onTape(m)
 	}
 	c.wt = newWitness(t, c.tapes[c.her], c.her.Master)
-	for _, m := range []*nodetest.Member{c.vendor, keeper} {
-		c.tapes[m].after = func(list []written) {
-			for _, x := range list {
+	for m, tp := range c.tapes {
+		tp.watch(func(list []written) {
+			for _, x := range list { // on her own disk there is none
 				if strings.HasPrefix(string(x.key), letterPrefix) {
 					c.wt.saw(x.value)
 				}
 			}
-		}
+		}, func() { w.Net.SetOnline(m.Port, false) })
 	}
 	time.Sleep(5 * time.Second)
 	c.vendor.Sell(shop)
@@ -345,16 +353,17 @@ func crashAnywhere(t *testing.T) {
 	}
 	id, chain := chainOf(t, c.tapes[c.vendor], net)
 	letters, wrong := c.wt.history(net, &s)
-	disclosures, early := leaks(letters, c.wt.kept, func(k keptReceipt) error {
+	kept := c.wt.receipts()
+	disclosures, early := leaks(letters, kept, func(k keptReceipt) error {
 		return c.wt.valid(k, net, map[protocol.VendorID]wire.Chain{id: chain})
 	}, s.private)
 	for _, bad := range append(wrong, early...) {
 		t.Error(bad)
 	}
-	if needs := len(c.wt.kept); disclosures < needs || needs == 0 {
+	if needs := len(kept); disclosures < needs || needs == 0 {
 		t.Errorf("%d disclosures for %d receipts", disclosures, needs)
 	}
-	t.Logf("%v; %d letters, %d disclosures, %d receipts", points, len(letters), disclosures, len(c.wt.kept))
+	t.Logf("%v; %d letters, %d disclosures, %d receipts", points, len(letters), disclosures, len(kept))
 }
 
 // killed runs one agreement in which m dies at its n-th commit. It reports false

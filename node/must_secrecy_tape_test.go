@@ -64,6 +64,13 @@ func (tp *tape) arm(n int, kept bool) {
 	tp.dieAt, tp.kept = tp.commits+n, kept
 }
 
+// watch lets fn hear of every commit, and die of the store's death, from now on.
+func (tp *tape) watch(fn func([]written), die func()) {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	tp.after, tp.died = fn, die
+}
+
 // revive makes the store of a dead process usable for the next; it tells whether it was dead.
 func (tp *tape) revive() bool {
 	tp.mu.Lock()
@@ -109,16 +116,19 @@ func (tp *tape) Update(ctx context.Context, fn func(kv.Tx) error) error {
 		}
 		return nil
 	})
+	tp.mu.Lock()
+	after, died := tp.after, tp.died
+	if err == nil {
+		tp.written = append(tp.written, list...)
+	}
+	tp.mu.Unlock()
 	if dies {
-		tp.died()
+		died()
 	}
 	if err != nil {
 		return err
 	}
-	tp.mu.Lock()
-	tp.written = append(tp.written, list...)
-	tp.mu.Unlock()
-	tp.after(list)
+	after(list)
 	if dies {
 		return errDead // it is on the disk, and nobody was told
 	}

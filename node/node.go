@@ -88,6 +88,8 @@ func (n *Node) limits() Limits {
 const maxCrew = 512
 
 // A Node is one running node. It implements desk.House.
+//
+//house:allow methods opening and closing each part, and one method for each group of desks
 type Node struct {
 	cfg      Config
 	settings Settings
@@ -106,11 +108,16 @@ type Node struct {
 	events   *events
 	fresh    chan wire.Heard
 	missed   atomic.Bool // some did not fit into fresh
-	done     chan struct{}
+	stop     stop
 
-	mu       sync.Mutex
-	inside   *inside // nil while locked
-	stopping sync.Once
+	mu     sync.Mutex
+	inside *inside // nil while locked
+}
+
+// stop is closed once, when somebody asks the node to end.
+type stop struct {
+	once  sync.Once
+	asked chan struct{}
 }
 
 // AlreadyRunning says that a node has this home open.
@@ -130,7 +137,7 @@ func (e *AlreadyRunning) Unwrap() error { return fault.Conflict }
 // the key is at hand, the market. It returns when all of this answers. A home that
 // is open already gives *AlreadyRunning.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, started: time.Now(), done: make(chan struct{})}
+	n := &Node{cfg: cfg, started: time.Now(), stop: stop{asked: make(chan struct{})}}
 	n.fresh = make(chan wire.Heard, cmp.Or(n.limits().Fresh, 1024))
 	if n.cfg.Log == nil {
 		n.cfg.Log = slog.New(slog.DiscardHandler)
@@ -392,7 +399,7 @@ const closeWait = 15 * time.Second
 func (n *Node) URL() string { return n.url }
 
 // Done is closed when somebody asked the node to stop.
-func (n *Node) Done() <-chan struct{} { return n.done }
+func (n *Node) Done() <-chan struct{} { return n.stop.asked }
 
 // Close stops everything, in the reverse order of Open, and waits for it; an error
 // names what did not stop in time.

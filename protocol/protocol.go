@@ -6,6 +6,8 @@
 // wire have small unsigned integer keys (the numbers in the struct tags), and a
 // zero value is never written: an absent key means zero, so that each value has
 // exactly one spelling.
+//
+//house:allow package the nouns and the three lists that they name: categories, regions, currencies
 package protocol
 
 import (

@@ -57,6 +57,8 @@ type NeedSpec struct {
 }
 
 // A Need is a need, interest or relation of this node's owner.
+//
+//house:allow fields a view names everything about a need in one flat JSON object
 type Need struct {
 	ID          string       `json:"id"`
 	Kind        string       `json:"kind"`

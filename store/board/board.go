@@ -70,6 +70,8 @@ const (
 
 // A Board is safe for concurrent use. It is the only writer of its part of the
 // store, so what is in memory decides; it is about 400 bytes per context.
+//
+//house:allow methods it is also the memory of the door, which asks three questions
 type Board struct {
 	s      kv.Store
 	shards uint16

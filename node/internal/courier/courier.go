@@ -71,6 +71,8 @@ type Config struct {
 
 // A Courier carries letters for one node. Make it with New and let its crew call
 // Run.
+//
+//house:allow methods sending and reading share sessions, mailboxes and the crew under one mutex
 type Courier struct {
 	cfg      Config
 	kick     chan struct{}

@@ -17,6 +17,8 @@
 //
 // A crash before 4 leaves nothing behind, a crash after it leaves the letters in
 // the outbox, so that nothing is lost and nothing happens twice.
+//
+//house:allow package both sides of a deal are steps over the same transaction, letters and keys, and one loop owns them
 package market
 
 import (
@@ -112,6 +114,8 @@ const (
 const queue = 256
 
 // A Market is the loop. Make it with New and let its crew call Run.
+//
+//house:allow methods each command of a desk is one method that runs one turn
 type Market struct {
 	cfg    Config
 	jobs   chan job
@@ -146,6 +150,8 @@ func (m *Market) Stats() []kv.Fill {
 
 // A turn is one step of the market: a transaction, and what is to be done once it
 // is kept.
+//
+//house:allow methods each kind of letter, act and deadline is one step of a turn
 type turn struct {
 	kv.Tx
 	m      *Market
