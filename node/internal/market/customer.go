@@ -228,6 +228,9 @@ func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (
 // Give starts a relation with a vendor of the customer's choice: a grant without a
 // need or a request.
 func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fields []protocol.FieldGrant, life protocol.Second) (id protocol.GrantID, err error) {
+	if m.locked != nil {
+		return id, m.locked
+	}
 	chain, err := m.cfg.Registry.Passport(ctx, v)
 	if err != nil {
 		return id, fmt.Errorf("passport of vendor %s: %w", v.Short(), err)
@@ -270,6 +273,9 @@ func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
 	}
 	if r.Grant != a.ID || r.Re != a.Letters.Grant {
 		return fmt.Errorf("receipt for another grant: %w", fault.Denied)
+	}
+	if !a.Letters.Receipt.IsZero() {
+		return fmt.Errorf("grant %s was countersigned before: %w", a.ID.Short(), fault.Conflict)
 	}
 	if r.Payment.Rail != protocol.RailNone || r.Payment.Amount != (protocol.Money{}) {
 		return fmt.Errorf("receipt pays on a rail that was not agreed: %w", fault.Unsupported)

@@ -27,6 +27,9 @@ type Need struct {
 
 // Announce makes a context with fresh keys and announces it.
 func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, err error) {
+	if m.locked != nil {
+		return id, m.locked
+	}
 	keepers := m.cfg.Places.Keepers(protocol.MaxKeepers)
 	if len(keepers) == 0 {
 		return id, fmt.Errorf("no keeper is known that could pass the need on: %w", fault.Offline)
@@ -56,6 +59,9 @@ func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, e
 // Preview gives the very bytes that Announce would publish, with keys that are
 // thrown away.
 func (m *Market) Preview(n Need) ([]byte, error) {
+	if m.locked != nil {
+		return nil, m.locked
+	}
 	sign, box := key.Generate[key.Context](), key.Generate[key.Mailbox]()
 	c := records.Context{
 		ID: sign.Public(), Flow: flow.Context{Kind: n.Reason}, Category: n.Category, Region: n.Region,
