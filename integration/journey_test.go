@@ -23,7 +23,38 @@ func TestJourneys(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { nodetest.Play(t, string(text)) })
+			synctest.Test(t, func(t *testing.T) {
+				if err := nodetest.Play(t, string(text)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestJourneysFindFaults plants in a story what must not be, and sees it found.
+func TestJourneysFindFaults(t *testing.T) {
+	const begin = `keeper k1
+vendor couches %
+sells couches 1 "Two-seater couch grey" 4500
+customer thandi location.area Melville
+need thandi couch "a couch for two" budget 6000
+expect offers thandi couch 1
+`
+	for name, c := range map[string]struct{ how, lines, want string }{
+		"a vendor that keeps what it deleted": {"keep-deleted", "revoke thandi\nwait 10m", "still holds"},
+		"a broken promise nobody spoke of":    {"", "stop couches\nrevoke thandi\nquiet 8d", "1 broken promises to thandi"},
+		"a count that is wrong":               {"", "expect offers thandi couch 2", "it is 1 after 15 minutes"},
+		"a word that is unknown":              {"", "dance thandi", "none of"},
+		"a quotation mark too few":            {"", `need thandi x "a couch`, "quotation mark"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err := nodetest.Play(t, strings.Replace(begin, "%", c.how, 1)+c.lines)
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			})
 		})
 	}
 }

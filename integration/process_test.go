@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -29,6 +30,8 @@ const (
 	stopWait  = 30 * time.Second // from SIGTERM to its end
 	storyWait = 40 * time.Second // for one step of a story between processes
 )
+
+var processLog = flag.String("process.log", "warn", "how much processes log: debug, info, warn or error; a test that fails shows the end of it")
 
 // built is where the real binary is built, once for all tests of this package.
 var built struct {
@@ -106,7 +109,7 @@ func newProcess(t testing.TB, name string, o node.InitOptions) *process {
 	if err := node.Init(o); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	p := &process{name: name, paths: o.Paths, bin: program(t), args: strings.Fields(os.Getenv("KW_ARGS"))}
+	p := &process{name: name, paths: o.Paths, bin: program(t), args: []string{"--log-level", *processLog}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s is here:\n%s\nand last said:\n%s", name, p.whereabouts(), p.tail())

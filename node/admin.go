@@ -87,7 +87,7 @@ func (d netDesk) Self(ctx context.Context) (desk.Identity, error) {
 		v.Addrs = []string{}
 	}
 	if g, ok := d.n.port.(*gossip.Network); ok && g.Gossip != nil {
-		v.Joined = g.Gossip.Joined()
+		v.Joined, v.Mesh = g.Gossip.Joined(), g.Gossip.MeshPeers()
 	}
 	if in := d.n.insides(); in != nil {
 		v.Device = in.office.Stores.Ledger.Device().String()

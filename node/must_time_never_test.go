@@ -15,12 +15,12 @@ import (
 // together replays who came and went, and gives the moments at which both were there.
 func together(history []nodetest.Change, a, b *nodetest.Member) (at []time.Time) {
 	there := map[*nodetest.Port]bool{}
-	any := func(m *nodetest.Member) bool {
+	anyOf := func(m *nodetest.Member) bool {
 		return slices.ContainsFunc(m.Ports, func(p *nodetest.Port) bool { return there[p] })
 	}
 	for _, c := range history {
 		there[c.Port] = c.Online
-		if any(a) && any(b) {
+		if anyOf(a) && anyOf(b) {
 			at = append(at, c.At)
 		}
 	}
@@ -61,7 +61,7 @@ type shopping struct {
 	step  string
 }
 
-func (s *shopping) go_(t *testing.T) {
+func (s *shopping) next(t *testing.T) {
 	t.Helper()
 	ctx := context.Background()
 	switch s.step {
@@ -122,7 +122,7 @@ func takeTurns(t *testing.T, s *shopping, vendor *nodetest.Member, rounds int) i
 	for r.round = 1; r.round <= rounds; r.round++ {
 		r.come(s.her)
 		time.Sleep(shift / 2)
-		s.go_(t)
+		s.next(t)
 		time.Sleep(shift / 2)
 		r.leave(s.her)
 		r.come(vendor)
@@ -166,7 +166,7 @@ func TestMust_never_together(t *testing.T) {
 		s := &shopping{her: her}
 		her.Online(true)
 		time.Sleep(shift)
-		s.go_(t)
+		s.next(t)
 		time.Sleep(shift)
 		her.Online(false)
 		for _, k := range keepers {

@@ -192,6 +192,7 @@ type Identity struct {
 	Vendor  string   `json:"vendor,omitempty"`
 	Device  string   `json:"device,omitempty"`
 	Joined  []int    `json:"joined_shards,omitempty"` // topics whose mesh it is in
+	Mesh    []string `json:"mesh_peers,omitempty"`    // peer ids to which it gossips
 }
 
 // A Fill is a bound and how full it is.

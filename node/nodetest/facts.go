@@ -121,30 +121,30 @@ func (s *Story) expect(a []string) error {
 
 // sound checks what must hold after every line.
 func (s *Story) sound() error {
-	holds := map[string]bool{} // node, grant
+	deleted := map[string]bool{} // grants, read before what is held: what is signed was done
 	for _, m := range s.w.Members() {
 		rep, err := m.Ledger().Verify(bg)
 		if err != nil || !rep.OK {
 			return fmt.Errorf("the ledger of %s: %+v %w", m.Name, rep.Problems, err)
 		}
+		if n := lapses(m); n > s.allowed[m.Name] {
+			return fmt.Errorf("%d broken promises to %s, and the story knows of %d", n, m.Name, s.allowed[m.Name])
+		}
+		for _, g := range m.Grants(desk.Query{}) {
+			if g.LateOpened > 0 {
+				return fmt.Errorf("%s opened an offer under a grant that is over", m.Name)
+			}
+			deleted[g.ID] = deleted[g.ID] || g.State == "deleted"
+		}
+	}
+	for _, m := range s.w.Members() {
 		p, err := m.Vendor().Held().List(bg, desk.Query{Limit: 500})
 		if err != nil {
 			return err
 		}
 		for _, h := range p.Items {
-			holds[h.Grant] = true
-		}
-	}
-	for _, m := range s.w.Members() {
-		if n := lapses(m); n > s.allowed[m.Name] {
-			return fmt.Errorf("%d broken promises to %s, and the story knows of %d", n, m.Name, s.allowed[m.Name])
-		}
-		for _, g := range m.Grants(desk.Query{}) {
-			switch {
-			case g.LateOpened > 0:
-				return fmt.Errorf("%s opened an offer under a grant that is over", m.Name)
-			case g.State == "deleted" && holds[g.ID]:
-				return fmt.Errorf("%s still holds what it signed that it deleted", g.VendorName)
+			if deleted[h.Grant] {
+				return fmt.Errorf("%s still holds what it signed that it deleted", m.Name)
 			}
 		}
 	}

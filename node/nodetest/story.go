@@ -40,8 +40,9 @@ type Story struct {
 	allowed map[string]int    // broken promises, by who suffered them
 }
 
-// Play plays a text. Call it inside a synctest bubble.
-func Play(t testing.TB, text string) {
+// Play plays a text. Call it inside a synctest bubble. The error names the line at
+// which the story went another way.
+func Play(t testing.TB, text string) error {
 	t.Helper()
 	w := NewWorld(t)
 	defer w.Close()
@@ -58,9 +59,10 @@ func Play(t testing.TB, text string) {
 			err = s.sound()
 		}
 		if err != nil {
-			t.Fatalf("line %d: %s\n%v", i+1, strings.TrimSpace(line), err)
+			return fmt.Errorf("line %d: %s: %w", i+1, strings.TrimSpace(line), err)
 		}
 	}
+	return nil
 }
 
 // split gives the words of a line.
@@ -198,8 +200,9 @@ func (s *Story) settle(name string, m *Member) error {
 	return nil
 }
 
+// vendor starts a public node that sells; one more word names a promise that it breaks.
 func (s *Story) vendor(a []string) error {
-	m := s.w.Public(a[0])
+	m := s.w.Misbehaving(a[0], true, strings.Join(a[1:], ""))
 	if err := s.settle(a[0], m); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package flow
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func planted(t *testing.T) {
 			}
 			return a, nil, nil
 		}},
-		"the latest move wins": {"in two orders", func(a Agreement, e Event) (Agreement, []Act, error) {
+		"the latest move wins": {"in two orders|a repeat changed something", func(a Agreement, e Event) (Agreement, []Act, error) {
 			n, acts, err := NextAgreement(a, e)
 			if e.Kind == protocol.KindSuspend || e.Kind == protocol.KindRevocation {
 				n.Lease = e.At + protocol.Second(len(n.Heard))
@@ -152,7 +153,8 @@ func planted(t *testing.T) {
 	} {
 		m := agreements
 		m.next = bad.next
-		if got := m.check(history); !strings.Contains(got, bad.want) {
+		got := m.check(history) // which of its faults it meets first is chance
+		if !slices.ContainsFunc(strings.Split(bad.want, "|"), func(want string) bool { return strings.Contains(got, want) }) {
 			t.Errorf("a machine that %s: the check says %q, want %q", name, got, bad.want)
 		}
 	}

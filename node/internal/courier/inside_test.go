@@ -133,6 +133,7 @@ func TestSettle(t *testing.T) {
 	}
 	fail := func(err error) result { return result{err: err} }
 	offline, conflict := fail(fault.Offline), fail(&keeper.Refused{Kind: fault.Conflict})
+	later, early := fail(&keeper.Refused{Kind: fault.Expired, Text: "precedence"}), fail(&keeper.Refused{Kind: fault.Expired, Text: "early"})
 	three := make([]protocol.Keeper, 3)
 	for name, c := range map[string]struct {
 		it       outbox.Item
@@ -153,6 +154,9 @@ func TestSettle(t *testing.T) {
 		"an ack waits for none":     {outbox.Item{Keepers: three, Kind: protocol.KindAck}, []result{ok(1), ok(2), ok(3)}, outbox.Done, 3, true},
 		"an order waits for none":   {outbox.Item{Keepers: three, What: outbox.DeleteLetters}, []result{ok(1), ok(2), ok(3)}, outbox.Done, 3, true},
 		"a conflict over no letter": {outbox.Item{Keepers: three, What: outbox.DeleteLetters}, []result{conflict, ok(2), offline}, outbox.Queued, 1, false},
+		"a later version is there":  {outbox.Item{Keepers: three, What: outbox.Announcement}, []result{later, later, later}, outbox.Done, 0, true},
+		"it came before its date":   {outbox.Item{Keepers: three, What: outbox.Announcement}, []result{early, early, later}, outbox.Queued, 0, false},
+		"no letter has a later one": {outbox.Item{Keepers: three}, []result{later, later, later}, outbox.Queued, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			it := c.it

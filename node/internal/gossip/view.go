@@ -1,6 +1,9 @@
 package gossip
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // Joined lists the shards whose meshes this node is in.
 func (g *Gossip) Joined() []int {
@@ -14,4 +17,15 @@ func (g *Gossip) Joined() []int {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// MeshPeers lists the peers, in their libp2p form, that are in the mesh of any shard.
+func (g *Gossip) MeshPeers() []string {
+	in := map[string]bool{}
+	for _, s := range g.Joined() {
+		for _, p := range g.Mesh(uint16(s)) { //nolint:gosec // it was one
+			in[p.String()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(in))
 }

@@ -271,6 +271,9 @@ func (m *Market) resume(ctx context.Context) {
 		m.cfg.Log.Error("market: could not resume", "err", err)
 	}
 	m.cfg.Mail.Kick()
+	if err := m.take(ctx, "open late", func(t *turn) error { return t.openAllLate(ctx) }); err != nil && ctx.Err() == nil {
+		m.cfg.Log.Warn("market: could not open needs", "err", err)
+	}
 	if err := m.take(ctx, "catch up", func(t *turn) error { return t.askAll(ctx) }); err != nil && ctx.Err() == nil {
 		m.cfg.Log.Warn("market: could not look through the board", "err", err)
 	}

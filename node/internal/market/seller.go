@@ -90,10 +90,47 @@ func (m *Market) CatchUp(ctx context.Context) error {
 func (m *Market) Heard(ctx context.Context, h wire.Heard) error {
 	return m.Do(ctx, "heard", func(t *turn) error {
 		f := follow(t)
-		if !f.Ask {
-			return nil
+		if err := t.openLate(f, h); err != nil || !f.Ask {
+			return err
 		}
 		return t.askFor(f, h)
+	})
+}
+
+// openLate opens the need of a disclosure that came before its announcement did.
+func (t *turn) openLate(f Follow, h wire.Heard) error {
+	return records.EachUnder(t, h.A().ContextID(), func(a records.Agreement) (bool, error) {
+		if a.Flow.Me != protocol.Vendor || a.Flow.State != flow.Disclosed || a.Answered {
+			return true, nil
+		}
+		rec, err := t.m.cfg.Stores.Held.Get(t, a.ID)
+		if err != nil || rec.Demand.Name != "" {
+			return true, nil
+		}
+		demand, err := wire.OpenBody(h.A(), rec.BodyKey.Secret())
+		if err != nil {
+			return true, nil // another version than the one that was disclosed
+		}
+		rec.Demand, rec.Category = demand, h.A().Category
+		if f.Answer {
+			t.then(func() { t.m.cfg.Answers.Match(a.ID, demand, rec.Category, f.limit()) })
+		}
+		return true, t.m.cfg.Stores.Held.Put(t, rec)
+	})
+}
+
+// openAllLate does so for all that is on the board.
+func (t *turn) openAllLate(ctx context.Context) error {
+	f := follow(t)
+	return records.EachAgreement(t, nil, func(a records.Agreement) (bool, error) {
+		if a.Flow.Me != protocol.Vendor || a.Flow.State != flow.Disclosed || a.Answered {
+			return true, nil
+		}
+		h, err := t.m.cfg.Registry.Announcement(ctx, a.Context)
+		if err != nil {
+			return true, nil
+		}
+		return true, t.openLate(f, h)
 	})
 }
 
