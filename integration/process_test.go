@@ -98,12 +98,12 @@ type process struct {
 }
 
 // newProcess makes a home. A public node listens on a port of its own that stays the
-// same from one start to the next.
+// same from one start to the next, unless the options say where.
 func newProcess(t testing.TB, name string, o node.InitOptions) *process {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), name)
 	o.Paths = node.Paths{Config: home, Data: filepath.Join(home, "data"), State: filepath.Join(home, "state")}
-	if o.Profile == node.Public {
+	if o.Profile == node.Public && len(o.Listen) == 0 {
 		o.Listen = []string{fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", freePort(t))}
 	}
 	if err := node.Init(o); err != nil {

@@ -125,7 +125,7 @@ func (s *Story) sound() error {
 	for _, m := range s.w.Members() {
 		rep, err := m.Ledger().Verify(bg)
 		if err != nil || !rep.OK {
-			return fmt.Errorf("the ledger of %s: %+v %w", m.Name, rep.Problems, err)
+			return fmt.Errorf("the ledger of %s: %+v %v", m.Name, rep.Problems, err)
 		}
 		if n := lapses(m); n > s.allowed[m.Name] {
 			return fmt.Errorf("%d broken promises to %s, and the story knows of %d", n, m.Name, s.allowed[m.Name])

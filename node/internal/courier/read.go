@@ -26,6 +26,8 @@ type watch struct {
 	doomed map[key.MailboxKey][]doomed // to be deleted here
 	dooms  int                         // how many these are
 	wake   chan struct{}               // something to delete
+	wanted []key.Private[key.Mailbox]  // to be subscribed to on the open stream
+	ask    chan struct{}               // something to subscribe to
 	parked []parked                    // letters that wait for another try
 }
 
@@ -56,9 +58,20 @@ func (c *Courier) Watch(b records.Box) {
 			continue
 		}
 		w.boxes[b.Key] = true
-		if w.live != nil {
-			c.subscribe(w, b)
-		}
+		w.want(b)
+	}
+}
+
+// want has a mailbox subscribed to, where a stream is open; one that opens later
+// subscribes to everything. Called with the courier's mutex held.
+func (w *watch) want(b records.Box) {
+	if w.live == nil {
+		return
+	}
+	w.wanted = append(w.wanted, key.FromSeed[key.Mailbox](b.Seed.Secret()))
+	select {
+	case w.ask <- struct{}{}:
+	default: // it is awake
 	}
 }
 
@@ -72,7 +85,7 @@ func (c *Courier) streamFor(k protocol.Keeper) *watch {
 	if len(c.watches) >= maxWatches {
 		return nil
 	}
-	w := &watch{keeper: k, boxes: map[key.MailboxKey]bool{}, doomed: map[key.MailboxKey][]doomed{}, wake: make(chan struct{}, 1)}
+	w := &watch{keeper: k, boxes: map[key.MailboxKey]bool{}, doomed: map[key.MailboxKey][]doomed{}, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
 	if err := c.hire(w); err != nil {
 		return nil // closing
 	}
@@ -80,19 +93,40 @@ func (c *Courier) streamFor(k protocol.Keeper) *watch {
 	return w
 }
 
-// hire starts the two goroutines of a watch: one listens, one deletes.
+// hire starts the goroutines of a watch: one listens, one subscribes, one deletes.
 func (c *Courier) hire(w *watch) error {
+	if err := c.cfg.Crew.Hire("subscriber", func(ctx context.Context) { c.subscribe(ctx, w) }); err != nil {
+		return err
+	}
 	if err := c.cfg.Crew.Hire("listener", func(ctx context.Context) { c.listen(ctx, w) }); err != nil {
 		return err
 	}
 	return c.cfg.Crew.Hire("deleter", func(ctx context.Context) { c.deleteAll(ctx, w) })
 }
 
-// subscribe asks on an open stream; a stream that fails is opened again, and then
-// subscribes to everything.
-func (c *Courier) subscribe(w *watch, b records.Box) {
-	if err := w.live.Subscribe(key.FromSeed[key.Mailbox](b.Seed.Secret())); err != nil {
-		c.cfg.Log.Debug("courier: subscribe", "keeper", w.keeper.Key, "err", err)
+// subscribe asks for what is wanted, on the open stream. It holds no lock while it
+// writes: a keeper that is slow to read must not stop the market's loop, which calls
+// Watch. A stream that fails is opened again, and then asks for everything.
+func (c *Courier) subscribe(ctx context.Context, w *watch) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.ask:
+		}
+		c.mu.Lock()
+		list, live := w.wanted, w.live
+		w.wanted = nil
+		c.mu.Unlock()
+		if live == nil {
+			continue
+		}
+		for _, k := range list {
+			if err := live.Subscribe(k); err != nil {
+				c.cfg.Log.Debug("courier: subscribe", "keeper", w.keeper.Key, "err", err)
+				break
+			}
+		}
 	}
 }
 
@@ -136,14 +170,15 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 	}
 	defer func() {
 		c.mu.Lock()
-		w.live, w.parked = nil, nil
+		w.live, w.parked, w.wanted = nil, nil, nil
 		c.mu.Unlock()
 		_ = live.Close() // it is of no use any more
 	}()
 	c.mu.Lock()
 	w.live = live
+	w.wanted = nil
 	for k := range w.boxes {
-		c.subscribe(w, c.boxes[k])
+		w.want(c.boxes[k])
 	}
 	c.mu.Unlock()
 	for {

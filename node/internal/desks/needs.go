@@ -57,7 +57,7 @@ func (n Needs) read(ctx context.Context, s desk.NeedSpec) (market.Need, error) {
 		return need, fmt.Errorf("region %q is not in ISO 3166; near it are %v: %w", s.Region, protocol.NearRegions(s.Region, 3), fault.Malformed)
 	}
 	need.Life = need.Reason.Life()
-	if s.Days < 0 || protocol.Second(s.Days)*protocol.Day > need.Life {
+	if s.Days < 0 || protocol.Second(s.Days) > need.Life/protocol.Day {
 		return need, fmt.Errorf("a %s lives at most %d days: %w", need.Reason, need.Life/protocol.Day, fault.Malformed)
 	}
 	if s.Days > 0 {
@@ -347,7 +347,12 @@ func (n Needs) Update(ctx context.Context, id string, spec desk.NeedSpec) (desk.
 		if len(spec.Fields) == 0 {
 			need.Fields = m.Fields
 		}
-		need.Issuers = m.Issuers
+		if len(need.Issuers) == 0 {
+			need.Issuers = m.Issuers
+		}
+		if spec.Currency == "" && spec.MaxPrice == 0 {
+			need.Demand.Currency = m.Demand.Currency
+		}
 		*m = need
 		return nil
 	})

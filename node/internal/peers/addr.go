@@ -32,8 +32,8 @@ func ParseAddr(text string) (protocol.Keeper, error) {
 // AddrTexts writes a keeper as ParseAddr reads it, one line for each address.
 func AddrTexts(k protocol.Keeper) []string {
 	info, err := AddrInfoFromKeeper(k)
-	if err != nil {
-		return nil
+	if err != nil || len(info.Addrs) == 0 {
+		return nil // of a node without an address libp2p would write its id alone
 	}
 	full, err := peer.AddrInfoToP2pAddrs(&info)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 // A Watch is a stream on which a keeper pushes the letters of mailboxes. One
 // goroutine calls Recv in a loop; any may call Subscribe.
 type Watch struct {
+	write sync.Mutex // one Subscribe at a time
 	s     *Session
 	mu    sync.Mutex
 	asked map[uint32]key.MailboxKey // subscriptions not answered yet
@@ -42,8 +43,8 @@ func (cl Client) Watch(ctx context.Context, to protocol.Keeper) (*Watch, error) 
 // first. At most 16 that were pushed and not deleted are under way at once: delete
 // what was dealt with, by a Session. Whether the keeper agrees comes through Recv.
 func (w *Watch) Subscribe(box key.Private[key.Mailbox]) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.write.Lock() // the numbers go out in order; mu is not held while a slow keeper makes us wait
+	defer w.write.Unlock()
 	if w.s.n >= MaxOps {
 		return fmt.Errorf("client: stream used up: %w", fault.Offline)
 	}
@@ -53,11 +54,13 @@ func (w *Watch) Subscribe(box key.Private[key.Mailbox]) error {
 		return err
 	}
 	if err := w.s.c.SetWriteDeadline(time.Now().Add(replyWait)); err != nil {
-		return w.s.fail(err)
+		return w.end(err)
 	}
+	w.mu.Lock()
 	w.asked[op.N] = op.Box
+	w.mu.Unlock()
 	if err := wire.WriteFrame(w.s.c, op); err != nil {
-		return w.s.fail(err)
+		return w.end(err)
 	}
 	return nil
 }
