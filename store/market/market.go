@@ -8,10 +8,12 @@
 package market
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -284,10 +286,13 @@ func EachContext(r kv.Reader, after []byte, fn func(Context) (bool, error)) erro
 
 // PutAgreement keeps an agreement and its index by context.
 func PutAgreement(tx kv.Tx, a Agreement) error {
-	if err := byContext.put(tx, append(a.Context[:], a.ID[:]...), 1); err != nil {
-		return err
+	_, err := tx.Get(agreements.key(a.ID[:]))
+	if errors.Is(err, fault.NotFound) { // the indexes name it once, when it is new
+		if err = byContext.put(tx, append(a.Context[:], a.ID[:]...), 1); err == nil {
+			err = byVendor.put(tx, append(a.Context[:], a.Vendor[:]...), a.ID)
+		}
 	}
-	if err := byVendor.put(tx, append(a.Context[:], a.Vendor[:]...), a.ID); err != nil {
+	if err != nil {
 		return err
 	}
 	return agreements.put(tx, a.ID[:], a)
@@ -408,6 +413,52 @@ func Seen(r kv.Reader, id protocol.Hash) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// sweepBatch is how many records one Sweep looks at and removes at most.
+const sweepBatch = 2048
+
+// Sweep forgets letters whose date has passed and sightings older than before, a
+// batch at a time. It returns where the next call goes on, nil at the end.
+func Sweep(ctx context.Context, s kv.Store, now protocol.Second, beforeMS int64, after []byte) (next []byte, err error) {
+	var gone [][]byte
+	err = s.View(ctx, func(r kv.Reader) error {
+		looked := 0
+		look := func(k []byte, over bool) bool {
+			if over {
+				gone = append(gone, slices.Clone(k))
+			}
+			looked++
+			next = slices.Clone(k)
+			return looked < sweepBatch
+		}
+		err := r.Scan([]byte(seen), after, func(k, raw []byte) (bool, error) {
+			var until uint64
+			err := kv.DecodeCBOR(raw, &until)
+			return look(k, until <= uint64(now)), err
+		})
+		if err != nil || looked >= sweepBatch {
+			return err
+		}
+		next = nil
+		return sightings.scan(r, nil, nil, func(id []byte, v Sighting) (bool, error) {
+			if v.AtMS < beforeMS {
+				gone = append(gone, sightings.key(id))
+			}
+			return len(gone) < 2*sweepBatch, nil
+		})
+	})
+	if err != nil || len(gone) == 0 {
+		return next, err
+	}
+	return next, s.Update(ctx, func(tx kv.Tx) error {
+		for _, k := range gone {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // PutSighting keeps what was found of a letter at its keepers.

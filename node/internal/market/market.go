@@ -167,6 +167,7 @@ func (m *Market) Run(ctx context.Context) {
 	m.resume(ctx)
 	timer := time.NewTimer(m.deadlines(ctx))
 	defer timer.Stop()
+	swept := m.cfg.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -174,9 +175,37 @@ func (m *Market) Run(ctx context.Context) {
 		case j := <-m.jobs:
 			j.done <- m.take(ctx, j.name, j.fn)
 		case <-timer.C:
+			swept = m.sweep(ctx, swept)
 		}
 		timer.Reset(m.deadlines(ctx))
 	}
+}
+
+// How often what is past its date is forgotten, and how long what was found of
+// keepers is remembered.
+const (
+	sweepEvery = time.Hour
+	sightings  = 90 * 24 * time.Hour
+)
+
+// sweep forgets what is past its date, where the last time is long enough ago.
+func (m *Market) sweep(ctx context.Context, last time.Time) time.Time {
+	now := m.cfg.Now()
+	if now.Sub(last) < sweepEvery {
+		return last
+	}
+	var at []byte
+	for range 64 { // bounded; the rest at the next time
+		next, err := records.Sweep(ctx, m.cfg.Stores.KV, protocol.Second(now.Unix()), now.Add(-sightings).UnixMilli(), at)
+		if err != nil && ctx.Err() == nil {
+			m.cfg.Log.Warn("market: sweep", "err", err)
+		}
+		if err != nil || next == nil {
+			break
+		}
+		at = next
+	}
+	return now
 }
 
 // Do runs fn as one turn of the loop and waits for it.
@@ -195,6 +224,8 @@ func (m *Market) Do(ctx context.Context, name string, fn func(*turn) error) erro
 	select {
 	case err := <-j.done:
 		return err
+	case <-ctx.Done():
+		return fmt.Errorf("market: %s: it may still be done: %w", name, ctx.Err())
 	case <-m.gone:
 		select { // the loop may have done it just before it ended
 		case err := <-j.done:
