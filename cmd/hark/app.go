@@ -124,7 +124,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, client.ErrNotRunning):
 		return exitNotRunning
-	case client.Unauthorised(err) || errors.Is(err, fault.Locked):
+	case client.Unauthorised(err) || errors.Is(err, fault.Locked) || isWrongKey(err):
 		return exitLocked
 	case errors.Is(err, fault.NotFound):
 		return exitNotFound

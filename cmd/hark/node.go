@@ -158,7 +158,7 @@ func (c *unlockCmd) Run(ctx context.Context, a *app) error {
 		}
 		defer clear(secret)
 		if err := h.Admin().Unlock(ctx, secret); err != nil {
-			return err
+			return opening(err)
 		}
 		return a.done("hark.unlock/1", map[string]bool{"locked": false}, "the vault is open")
 	})

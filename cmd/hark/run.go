@@ -142,7 +142,7 @@ func (c *runCmd) Run(ctx context.Context, a *app) error {
 		return c.found(a, p, first)
 	}
 	if err != nil {
-		return err
+		return opening(err)
 	}
 	if err := a.ready(p, n.URL(), os.Getpid()); err != nil {
 		return errors.Join(err, closeNode(ctx, n))

@@ -3,11 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 // maxSecret bounds a secret that is read.
@@ -77,4 +80,26 @@ func stty(mode string) error {
 	c := exec.Command("stty", mode)
 	c.Stdin = os.Stdin
 	return c.Run()
+}
+
+// A wrongKey is a passphrase that does not open the home: who gave it is not
+// authorised, which is not the same as refused by somebody's consent.
+type wrongKey struct{ error }
+
+func (e *wrongKey) Unwrap() error { return e.error }
+
+// Next is what to do about it.
+func (e *wrongKey) Next() string { return "try again with the passphrase that was given to hark init" }
+
+// opening is for errors of opening a home.
+func opening(err error) error {
+	if errors.Is(err, fault.Denied) {
+		return &wrongKey{err}
+	}
+	return err
+}
+
+func isWrongKey(err error) bool {
+	_, ok := errors.AsType[*wrongKey](err)
+	return ok
 }

@@ -21,15 +21,23 @@ import (
 // Vault implements desk.Vault.
 type Vault struct{ *Office }
 
-// Set implements desk.Vault.
+// Set implements desk.Vault. A value that is there already is no change: a call that
+// was cut off and repeated is noted once.
 func (d Vault) Set(ctx context.Context, name, value string) (v desk.Field, err error) {
 	err = d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
 		nowMS := d.Now().UnixMilli()
+		was, err := d.Stores.Vault.Get(tx, protocol.FieldName(name))
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			return err
+		}
 		f, err := d.Stores.Vault.Set(tx, protocol.FieldName(name), value, nowMS)
 		if err != nil {
 			return err
 		}
 		v = field(f, true)
+		if f.Version == was.Version {
+			return nil
+		}
 		body, err := json.Marshal(map[string]string{"field": name, "version": strconv.FormatUint(f.Version, 10)})
 		if err != nil {
 			return err
