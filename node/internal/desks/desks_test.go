@@ -564,6 +564,9 @@ func TestTheVault(t *testing.T) {
 	}
 	must(v.Set(t.Context(), "health.condition", "well"))
 	must(v.Set(t.Context(), "child.age", "7"))
+	if f := must(v.Set(t.Context(), "contact.email", "a@example.org")); f.Version != 1 {
+		t.Errorf("the same value again: %+v", f)
+	}
 	if f := must(v.Get(t.Context(), "contact.email")); f.Masked || f.Value != "a@example.org" || f.Class != "ordinary" {
 		t.Errorf("asked for by name: %+v", f)
 	}
