@@ -107,7 +107,7 @@ func (x *example) interrupt() {
 	x.t.Helper()
 	if err := x.cmd.Process.Signal(os.Interrupt); err != nil { // Windows knows none
 		_ = x.cmd.Process.Kill()
-		<-x.done
+		<-x.done //nolint:errcheck // it was killed, whatever it says
 		return
 	}
 	select {

@@ -301,7 +301,7 @@ func (r reach) any(list []netip.AddrPort, try func(context.Context, netip.AddrPo
 // answers tells whether anything at all comes back to a QUIC handshake, a refusal too.
 func answers(ctx context.Context, at netip.AddrPort) (bool, error) {
 	conn, err := quic.DialAddr(ctx, at.String(), &tls.Config{
-		InsecureSkipVerify: true, NextProtos: []string{"libp2p"}, MinVersion: tls.VersionTLS13, //nolint:gosec // whoever answers has lost
+		InsecureSkipVerify: true, NextProtos: []string{"libp2p"}, MinVersion: tls.VersionTLS13,
 	}, &quic.Config{HandshakeIdleTimeout: 2 * waitForSilence})
 	if err == nil {
 		return true, conn.CloseWithError(0, "")

@@ -28,7 +28,7 @@ import (
 const (
 	readyWait = 60 * time.Second // from the start of a process to its first answer
 	stopWait  = 30 * time.Second // from SIGTERM to its end
-	storyWait = 40 * time.Second // for one step of a story between processes
+	storyWait = 2 * time.Minute  // for one step of a story between processes
 )
 
 var processLog = flag.String("process.log", "warn", "how much processes log: debug, info, warn or error; a test that fails shows the end of it")

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -122,12 +123,12 @@ func TestSpoiledKeysAreRefused(t *testing.T) {
 	}
 	flip := func(key string) func(map[string]any) {
 		return func(m map[string]any) {
-			s := []byte(m[key].(string))
-			s[3] ^= 'A' ^ 'B'
-			if s[3] < 'A' || s[3] > 'z' {
-				s[3] = 'A'
+			raw, err := base64.StdEncoding.DecodeString(m[key].(string))
+			if err != nil {
+				t.Fatal(err)
 			}
-			m[key] = string(s)
+			raw[2] ^= 1
+			m[key] = base64.StdEncoding.EncodeToString(raw)
 		}
 	}
 	for name, c := range map[string]struct {

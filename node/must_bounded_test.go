@@ -427,7 +427,7 @@ var rooms = map[string]func(t *testing.T){
 		full(t, m.Stats(), "market.queue")
 		m.Run(ctx) // which is over: nobody waits for ever
 		for range 256 {
-			<-done
+			<-done //nolint:errcheck // done or refused: it ended
 		}
 	},
 	"seller.queue": func(t *testing.T) {

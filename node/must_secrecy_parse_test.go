@@ -173,17 +173,3 @@ func each32(raw []byte, fn func([]byte)) {
 	}
 	walk(c)
 }
-
-// shared finds a run of n bytes that two strings have in common, nil where there is none.
-func shared(a, b []byte, n int) []byte {
-	runs := map[string]bool{}
-	for i := 0; i+n <= len(a); i++ {
-		runs[string(a[i:i+n])] = true
-	}
-	for i := 0; i+n <= len(b); i++ {
-		if runs[string(b[i:i+n])] {
-			return b[i : i+n]
-		}
-	}
-	return nil
-}

@@ -205,6 +205,10 @@ func (n *Node) follow(f market.Follow) error {
 
 // letter hands a letter from the courier to the market.
 func (in *inside) letter(ctx context.Context, box key.MailboxKey, raw []byte) (courier.Outcome, error) {
+	known, err := in.market.Known(ctx, wire.ID(raw))
+	if err != nil || known {
+		return courier.Known, err
+	}
 	opened, err := in.market.Letter(ctx, box, raw)
 	if err != nil {
 		return 0, err

@@ -63,8 +63,13 @@ func (c *Courier) collect(ctx context.Context, b records.Box, k protocol.Keeper)
 			}
 			for _, raw := range letters {
 				after = wire.ID(raw)
-				if _, err := c.cfg.Letter(ctx, b.Key, raw); err != nil {
+				outcome, err := c.cfg.Letter(ctx, b.Key, raw)
+				if err != nil {
 					return err
+				}
+				if outcome == Known {
+					c.goneBefore(b.Key, after)
+					continue
 				}
 				c.doom(b.Key, after)
 			}

@@ -51,8 +51,9 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Taken Outcome = 1 // opened and kept, now or before
+	Taken Outcome = 1 // opened and kept
 	Junk  Outcome = 2 // it opens under no key of its mailbox, or is refused
+	Known Outcome = 3 // it was dealt with before, perhaps before this node last started
 )
 
 // Config is what a courier is handed.

@@ -404,7 +404,7 @@ func TestAFirstLetterBringsThePassports(t *testing.T) {
 				Box: key.Generate[key.Mailbox]().Public(), Seal: key.GenerateSeal[key.InboxSeal]().Public(), Keepers: w.addresses(), Effort: effort, Quota: 8,
 			},
 		}))
-		vendor := protocol.VendorID(wire.ID(pass))
+		vendor := wire.ID(pass)
 		raw := sealed(box.Public(), "may I?")
 		first := outbox.Item{
 			ID: wire.ID(raw), What: outbox.Letter, Data: raw, Box: box.Public(), Keepers: w.addresses(), Kind: protocol.KindRequest, Grant: protocol.Hash{3},
@@ -447,14 +447,14 @@ func TestPassportsArePublished(t *testing.T) {
 				Box: key.Generate[key.Mailbox]().Public(), Seal: key.GenerateSeal[key.InboxSeal]().Public(), Keepers: w.addresses(), Effort: effort, Quota: 8,
 			},
 		}))
-		it := outbox.Item{ID: wire.ID(pass), What: outbox.Passport, Data: pass, Keepers: w.addresses(), Kind: protocol.KindPassport, Grant: protocol.Hash(wire.ID(pass)), Expires: now() + protocol.Day}
+		it := outbox.Item{ID: wire.ID(pass), What: outbox.Passport, Data: pass, Keepers: w.addresses(), Kind: protocol.KindPassport, Grant: wire.ID(pass), Expires: now() + protocol.Day}
 		it.First.Chain = [][]byte{pass}
 		u.send(it)
 		time.Sleep(time.Second)
 		if got := u.item(it.ID); !got.Over() {
 			w.Errorf("%s: %s", got.State, got.Last)
 		}
-		if _, err := w.keepers[2].board.Passports(w.Context(), protocol.VendorID(wire.ID(pass))); err != nil {
+		if _, err := w.keepers[2].board.Passports(w.Context(), wire.ID(pass)); err != nil {
 			w.Error(err)
 		}
 	})

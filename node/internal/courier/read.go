@@ -208,9 +208,17 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 	if err != nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(w.parked) < maxParked {
+		switch {
+		case len(w.parked) < maxParked:
 			w.parked = append(w.parked, parked{box, raw})
+		case w.live != nil:
+			_ = w.live.Close() // the next stream pushes everything again
 		}
+		return
+	}
+	if outcome == Known {
+		c.recent.add(id)
+		c.again(w, box, id) // deleted elsewhere before: who has it no more is not to blame
 		return
 	}
 	c.compare(ctx, w, box, id, raw, outcome)
@@ -279,6 +287,18 @@ func (c *Courier) again(w *watch, box key.MailboxKey, id protocol.Hash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.doom(box, doomed{id, onceMore})
+}
+
+// goneBefore has a letter deleted at all keepers of its mailbox that was dealt with
+// before: whether they still have it says nothing.
+func (c *Courier) goneBefore(box key.MailboxKey, id protocol.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.watches {
+		if w.boxes[box] {
+			w.doom(box, doomed{id, onceMore})
+		}
+	}
 }
 
 // A doomed letter is to be deleted at one keeper. Only the first deletion shows

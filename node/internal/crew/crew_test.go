@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,12 @@ import (
 func TestDismissWaitsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(t.Context(), 4, nil)
-		left := 0
+		var left atomic.Int32
 		for range 3 {
 			if err := c.Hire("worker", func(ctx context.Context) {
 				<-ctx.Done()
 				time.Sleep(time.Second)
-				left++
+				left.Add(1)
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -28,8 +29,8 @@ func TestDismissWaitsForAll(t *testing.T) {
 		if at, limit := c.Size(); at != 3 || limit != 4 {
 			t.Fatalf("Size = %d, %d", at, limit)
 		}
-		if err := c.Dismiss(t.Context()); err != nil || left != 3 {
-			t.Fatalf("Dismiss = %v with %d of 3 gone", err, left)
+		if err := c.Dismiss(t.Context()); err != nil || left.Load() != 3 {
+			t.Fatalf("Dismiss = %v with %d of 3 gone", err, left.Load())
 		}
 		if err := c.Hire("late", func(context.Context) {}); !errors.Is(err, fault.Offline) {
 			t.Fatalf("Hire after Dismiss = %v, want offline", err)

@@ -23,7 +23,7 @@ func (g *Gossip) Joined() []int {
 func (g *Gossip) MeshPeers() []string {
 	in := map[string]bool{}
 	for _, s := range g.Joined() {
-		for _, p := range g.Mesh(uint16(s)) { //nolint:gosec // it was one
+		for _, p := range g.Mesh(uint16(s)) {
 			in[p.String()] = true
 		}
 	}

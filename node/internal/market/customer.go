@@ -72,6 +72,19 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 
 // vouchedBy opens the passport chain of a request and holds its signer to it.
 func (t *turn) vouchedBy(r *protocol.Request) (wire.Chain, error) {
+	chain, err := t.chain(r)
+	if err != nil {
+		return chain, err
+	}
+	if !chain.Operational(key.OperationalKey(r.From), protocol.RoleRequests, t.now) {
+		return chain, fmt.Errorf("signed by a key that the passport does not list for now: %w", fault.Denied)
+	}
+	return chain, nil
+}
+
+// chain opens the passports of a request. A later one that was heard elsewhere wins:
+// the sender may use a key that was rotated out.
+func (t *turn) chain(r *protocol.Request) (wire.Chain, error) {
 	chain, err := wire.OpenChain(r.Chain, t.m.cfg.Net)
 	if err != nil {
 		return chain, fmt.Errorf("passport: %w", err)
@@ -79,14 +92,9 @@ func (t *turn) vouchedBy(r *protocol.Request) (wire.Chain, error) {
 	if chain.Vendor() != r.Vendor || chain.LatestHash() != r.Passport {
 		return chain, fmt.Errorf("passport is not the one named: %w", fault.Denied)
 	}
-	// A later passport that was heard elsewhere wins: the sender may use a key that
-	// was rotated out.
 	known, err := t.m.cfg.Registry.Passport(context.Background(), r.Vendor)
 	if err == nil && known.Latest().Seq > chain.Latest().Seq {
 		chain = known
-	}
-	if !chain.Operational(key.OperationalKey(r.From), protocol.RoleRequests, t.now) {
-		return chain, fmt.Errorf("signed by a key that the passport does not list for now: %w", fault.Denied)
 	}
 	return chain, nil
 }
@@ -320,7 +328,7 @@ func (t *turn) passportOf(a *records.Agreement) (wire.Chain, error) {
 		if err != nil {
 			return wire.Chain{}, err
 		}
-		return t.vouchedBy(r)
+		return t.chain(r)
 	}
 	if !errors.Is(err, fault.NotFound) {
 		return wire.Chain{}, err

@@ -50,6 +50,9 @@ func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal
 		if err != nil {
 			return err
 		}
+		if rec.Until <= t.now {
+			return fmt.Errorf("the lease on grant %s ended; its values may not be used until she renews it: %w", id.Short(), fault.Conflict)
+		}
 		a.Answered = true
 		for _, p := range list {
 			if made, err := t.offered(&a, rec.Demand, p); made || err != nil {

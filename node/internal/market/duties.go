@@ -35,6 +35,10 @@ func (t *turn) act(a *records.Agreement, act flow.Act) error {
 		return t.deleteHeld(a)
 	case flow.SendDeletion:
 		return t.sendDeletion(a)
+	case flow.StopOffers:
+		if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindOffer); err != nil {
+			return fmt.Errorf("outbox: %w", err)
+		}
 	case flow.RecordLapse:
 		return t.lapse(a)
 	}
@@ -338,7 +342,10 @@ func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *prot
 	}
 	switch r.Exercise {
 	case protocol.RightAccess:
-		answer.Values = rec.Fields
+		wanted := slices.DeleteFunc(slices.Clone(rec.Fields), func(v protocol.FieldValue) bool {
+			return len(r.Fields) > 0 && !slices.Contains(r.Fields, v.Name)
+		})
+		answer.Values, answer.Text = fitting(wanted)
 	case protocol.RightCorrection:
 		for i := range rec.Fields {
 			for _, v := range r.Values {
@@ -353,9 +360,30 @@ func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *prot
 		if _, err := t.m.cfg.Stores.Held.Delete(t, a.ID); err != nil {
 			return err
 		}
-		answer.Text = "deleted; no further use is made of it"
+		answer.Text = "deleted what was held; revoke the grant to end further disclosures"
 	}
 	return nil
+}
+
+// maxAnswer leaves room for the rest of an answer in its envelope.
+const maxAnswer = 12 * 1024
+
+// fitting gives the values that one answer holds, and names those that it does not.
+func fitting(values []protocol.FieldValue) (list []protocol.FieldValue, text string) {
+	size := 0
+	var rest []string
+	for _, v := range values {
+		if size+len(v.Value) > maxAnswer {
+			rest = append(rest, string(v.Name))
+			continue
+		}
+		size += len(v.Value)
+		list = append(list, v)
+	}
+	if len(rest) > 0 {
+		text = "held too, and asked for by name comes alone: " + strings.Join(rest, ", ")
+	}
+	return list, text[:min(len(text), protocol.MaxText)]
 }
 
 // answered takes a vendor's answer to a right.

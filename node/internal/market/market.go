@@ -369,6 +369,15 @@ func (t *turn) due(d records.Deadline) error {
 	return records.SetDue(t, d.What, d.ID, 0)
 }
 
+// Known reports whether a letter was dealt with before.
+func (m *Market) Known(ctx context.Context, id protocol.Hash) (known bool, err error) {
+	err = m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
+		known, err = records.Seen(r, id)
+		return err
+	})
+	return known, err
+}
+
 // Letter takes one letter that came to a mailbox. Without an error it is done with
 // and may be deleted: opened tells whether it was kept, now or before, or was junk.
 // An error means: leave it where it is and try again.

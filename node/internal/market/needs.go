@@ -252,7 +252,7 @@ func (m *Market) rematch(r kv.Reader, a records.Agreement) {
 		return
 	}
 	rec, err := m.cfg.Stores.Held.Get(r, a.ID)
-	if err != nil || rec.Demand.Name == "" {
+	if err != nil || rec.Demand.Name == "" || int64(rec.Until) <= m.cfg.Now().Unix() {
 		return
 	}
 	f := follow(r)

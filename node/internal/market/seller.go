@@ -364,6 +364,13 @@ func (t *turn) granted(a records.Agreement, s wire.Signed, export func(seal.Labe
 	if err != nil {
 		return fmt.Errorf("own request: %w", err)
 	}
+	asked, err := wire.As[*protocol.Request](request)
+	if err != nil {
+		return fmt.Errorf("own request: %w", err)
+	}
+	if g.Terms != asked.Terms || g.End > asked.Until {
+		return fmt.Errorf("grant under other terms, or for longer, than was asked: %w", fault.Denied)
+	}
 	return t.countersign(&a, g, s, v.after(key.OperationalKey(request.Head().From), t.now), export)
 }
 
@@ -474,7 +481,10 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 		return err
 	}
 	if d.Lease <= a.Leases || !a.Flow.State.Live() {
-		return nil // a newer lease stands, or the grant is over
+		if err := t.owe(&a, id); err != nil { // a newer lease stands, or the grant is over
+			return err
+		}
+		return t.keep(&a)
 	}
 	a.Leases, a.Letters.Disclosure, a.Times.Disclosed, a.Answered = d.Lease, id, t.nowMS, false
 	rec := held.Record{Grant: a.ID, Context: a.Context, Until: d.Until, Fields: d.Values, BodyKey: d.BodyKey, OfferSecret: d.OfferSecret}

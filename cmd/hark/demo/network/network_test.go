@@ -71,7 +71,7 @@ func TestAnEndIsNoticed(t *testing.T) {
 	if err := n.Stop(); err != nil {
 		t.Errorf("stop after the end: %v", err)
 	}
-	if err := (&Process{Name: "x", Role: Keeper}).start("/no/such/program", false, &sync.WaitGroup{}, nil); err == nil {
+	if err := (&Process{Name: "x", Role: Keeper, Home: t.TempDir()}).start("/no/such/program", false, &sync.WaitGroup{}, nil); err == nil {
 		t.Error("a program that is not there was started")
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestMust_bounded_answers: kept answers are bounded by number and by bytes; the
+// TestAnswersAreBounded: kept answers are bounded by number and by bytes; the
 // oldest give way, and the latest is there.
-func TestMust_bounded_answers(t *testing.T) {
+func TestAnswersAreBounded(t *testing.T) {
 	for name, c := range map[string]struct{ n, size, wantN, wantBytes int }{
 		"many":  {3 * maxAnswers, 10, maxAnswers, 10 * maxAnswers},
 		"large": {64, 1 << 20, maxReplay >> 20, maxReplay},

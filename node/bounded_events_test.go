@@ -9,9 +9,9 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 )
 
-// TestMust_bounded_events: a flood of events drops the oldest, and a reader sees the
+// TestEventsAreBounded: a flood of events drops the oldest, and a reader sees the
 // gap in their ids.
-func TestMust_bounded_events(t *testing.T) {
+func TestEventsAreBounded(t *testing.T) {
 	e := newEvents(time.Now)
 	most := int64(0)
 	for range 3 * maxEvents {
