@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/nodetest"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 const shop = `id,title,price,description
@@ -72,5 +74,41 @@ func TestTheWholeStory(t *testing.T) {
 				t.Fatalf("ledger of %s: %+v %v", m.Name, rep, err)
 			}
 		}
+	})
+}
+
+// TestNoOfferAfterTheLeaseEnded: a vendor whose lease was not renewed, because the
+// customer is away, may not use what it was given until she comes back.
+func TestNoOfferAfterTheLeaseEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewWorld(t)
+		defer w.Close()
+		ctx := context.Background()
+		vendor, her := w.Public("couches"), w.Personal("thandi")
+		time.Sleep(5 * time.Second)
+		vendor.Sell(shop)
+		her.Fill(map[string]string{"location.area": "Melville"})
+		if _, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture"}); err != nil {
+			t.Fatal(err)
+		}
+		w.Until(time.Minute, "an offer opened", func() (bool, error) { return len(her.Offers(desk.Query{})) > 0, nil })
+		grant := her.Grants(desk.Query{})[0].ID
+		if _, err := vendor.Vendor().Catalog().List(ctx, desk.Query{}); err != nil {
+			t.Fatal(err)
+		}
+		offer := desk.OfferSpec{Grant: grant, Product: "2"}
+		if _, err := vendor.Customer().Offers().Make(ctx, offer); err != nil {
+			t.Fatalf("within the lease: %v", err)
+		}
+		her.Stop()
+		time.Sleep(25 * time.Hour)
+		if _, err := vendor.Customer().Offers().Make(ctx, offer); !errors.Is(err, fault.Conflict) {
+			t.Fatalf("an offer an hour after the lease ended: %v, want conflict", err)
+		}
+		her.Start()
+		w.Until(time.Minute, "an offer under the renewed lease", func() (bool, error) {
+			_, err := vendor.Customer().Offers().Make(ctx, offer)
+			return err == nil, nil
+		})
 	})
 }
