@@ -564,6 +564,25 @@ func TestAKeeperThatWithholdsIsNoted(t *testing.T) {
 	})
 }
 
+// The same keeper, but the letter was dealt with before the reader's last start: by
+// then its copies may have been deleted at any of the keepers.
+func TestALetterDealtWithBeforeAStartConvictsNobody(t *testing.T) {
+	in(t, keeper.WithholdMail, func(w *world) {
+		sender, reader := w.user(), w.user()
+		reader.answer = func() (courier.Outcome, error) { return courier.Known, nil }
+		b, c, d := w.box()
+		reader.Watch(b)
+		sender.send(item(b, c, d, "hello"))
+		time.Sleep(time.Minute)
+		if list := reader.sightings(); len(list) != 0 {
+			w.Errorf("noted %+v", list)
+		}
+		if fills := w.fills(b); fills != [3]int{} {
+			w.Errorf("the keepers still hold %v", fills)
+		}
+	})
+}
+
 func TestAKeeperThatAltersIsNoted(t *testing.T) {
 	in(t, keeper.FlipBits, func(w *world) {
 		sender, reader := w.user(), w.user()
