@@ -69,6 +69,21 @@ func TestTheWholeStory(t *testing.T) {
 		if err != nil || len(held.Items) != 0 {
 			t.Fatalf("the vendor still holds %+v (%v)", held.Items, err)
 		}
+		w.Until(10*time.Minute, "all mail taken away from the keepers", func() (bool, error) {
+			left := int64(0)
+			for _, m := range w.Members() {
+				st, err := m.Admin().Status(ctx)
+				if err != nil {
+					return false, err
+				}
+				for _, b := range st.Bounds {
+					if b.Name == "mailbox.letters" {
+						left += b.Used
+					}
+				}
+			}
+			return left == 0, nil
+		})
 		for _, m := range []*nodetest.Member{vendor, her} {
 			if rep, err := m.Ledger().Verify(ctx); err != nil || !rep.OK || rep.Entries == 0 {
 				t.Fatalf("ledger of %s: %+v %v", m.Name, rep, err)

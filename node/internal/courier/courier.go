@@ -81,6 +81,7 @@ type Courier struct {
 	sessions map[key.KeeperKey]*line
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
+	leaving  map[key.MailboxKey]time.Time // mailboxes that are read no longer, and since when
 	watches  []*watch
 	slots    *slots
 	recent   *recent
@@ -96,7 +97,7 @@ type counters struct{ deposits, failures, letters, junk int64 }
 func New(cfg Config) *Courier {
 	return &Courier{
 		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
-		boxes: map[key.MailboxKey]records.Box{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
+		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
 	}
 }
 
@@ -125,6 +126,7 @@ func (c *Courier) Run(ctx context.Context) {
 		}
 		if now := c.cfg.Now(); now.Sub(swept) > time.Minute {
 			c.sweep(ctx, now)
+			c.forget(now)
 			swept = now
 		}
 		timer.Reset(c.dispatch(ctx))

@@ -678,6 +678,7 @@ func TestUnwatchedMailboxesAreLeftAlone(t *testing.T) {
 		reader.Watch(other)
 		time.Sleep(time.Second)
 		reader.Unwatch(b.Key)
+		time.Sleep(5 * time.Minute)   // it lingers for a while
 		for _, n := range w.keepers { // streams that open anew follow what is left
 			w.net.SetOnline(n.port, false)
 			w.net.SetOnline(n.port, true)

@@ -29,6 +29,7 @@ type watch struct {
 	wanted []key.Private[key.Mailbox]  // to be subscribed to on the open stream
 	ask    chan struct{}               // something to subscribe to
 	parked []parked                    // letters that wait for another try
+	end    context.CancelFunc          // ends its goroutines
 }
 
 type parked struct {
@@ -43,6 +44,7 @@ const perStream = 200
 func (c *Courier) Watch(b records.Box) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.leaving, b.Key)
 	if _, ok := c.boxes[b.Key]; ok {
 		return
 	}
@@ -94,14 +96,24 @@ func (c *Courier) streamFor(k protocol.Keeper) *watch {
 }
 
 // hire starts the goroutines of a watch: one listens, one subscribes, one deletes.
+// They end with the crew, or when the watch has nothing more to read.
 func (c *Courier) hire(w *watch) error {
-	if err := c.cfg.Crew.Hire("subscriber", func(ctx context.Context) { c.subscribe(ctx, w) }); err != nil {
-		return err
+	own, end := context.WithCancel(context.Background())
+	w.end = end
+	for name, work := range map[string]func(context.Context, *watch){
+		"subscriber": c.subscribe, "listener": c.listen, "deleter": c.deleteAll,
+	} {
+		err := c.cfg.Crew.Hire(name, func(ctx context.Context) {
+			stop := context.AfterFunc(ctx, end)
+			defer stop()
+			work(own, w)
+		})
+		if err != nil {
+			end()
+			return err
+		}
 	}
-	if err := c.cfg.Crew.Hire("listener", func(ctx context.Context) { c.listen(ctx, w) }); err != nil {
-		return err
-	}
-	return c.cfg.Crew.Hire("deleter", func(ctx context.Context) { c.deleteAll(ctx, w) })
+	return nil
 }
 
 // subscribe asks for what is wanted, on the open stream. It holds no lock while it
@@ -130,14 +142,40 @@ func (c *Courier) subscribe(ctx context.Context, w *watch) {
 	}
 }
 
-// Unwatch reads a mailbox no longer.
+// lingers is how long a mailbox is kept in mind after its last letter was taken: that
+// letter has still to be deleted at its keepers.
+const lingers = time.Minute
+
+// Unwatch reads a mailbox no longer, once what came last is deleted.
 func (c *Courier) Unwatch(k key.MailboxKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.boxes, k)
-	for _, w := range c.watches {
-		delete(w.boxes, k)
+	if _, ok := c.boxes[k]; ok {
+		c.leaving[k] = c.cfg.Now()
 	}
+}
+
+// forget ends the reading of mailboxes that linger no more, and of keepers that hold
+// none.
+func (c *Courier) forget(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k, since := range c.leaving {
+		if now.Sub(since) < lingers {
+			continue
+		}
+		delete(c.leaving, k)
+		delete(c.boxes, k)
+		for _, w := range c.watches {
+			delete(w.boxes, k)
+		}
+	}
+	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool {
+		if len(w.boxes) == 0 {
+			w.end()
+		}
+		return len(w.boxes) == 0
+	})
 }
 
 // listen keeps one stream to a keeper open, with growing pauses where it fails.
