@@ -87,11 +87,7 @@ type Courier struct {
 	recent   *recent
 	pushed   *recent // letters, each at one keeper, that were shown
 	missed   *recent // and those that were noted as lacking
-	sent     counters
 }
-
-// counters are totals since start, for status.
-type counters struct{ deposits, failures, letters, junk int64 }
 
 // New makes a courier that does nothing until Run.
 func New(cfg Config) *Courier {

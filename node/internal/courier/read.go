@@ -274,10 +274,6 @@ func (c *Courier) compare(ctx context.Context, w *watch, box key.MailboxKey, id 
 		slot = l.Slot
 	}
 	c.mu.Lock()
-	c.sent.letters++
-	if outcome == Junk {
-		c.sent.junk++
-	}
 	letter, by := c.slots.see(box, slot, id, w.keeper.Key, outcome)
 	c.mu.Unlock()
 	for _, k := range by {

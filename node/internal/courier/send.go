@@ -154,7 +154,6 @@ func (c *Courier) settle(it *outbox.Item, list []result) {
 			last = fmt.Sprintf("%s: %v", r.keeper.Key, r.err)
 		}
 	}
-	c.count(len(list), done)
 	it.Tries++
 	it.Last = last
 	now := c.cfg.Now().UnixMilli()
@@ -172,13 +171,6 @@ func (c *Courier) settle(it *outbox.Item, list []result) {
 	default:
 		it.Next = now + outbox.Backoff(it.Tries, jitter())
 	}
-}
-
-func (c *Courier) count(tried, done int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent.deposits += int64(done)
-	c.sent.failures += int64(tried - done)
 }
 
 // taken reports whether a refusal means that there is nothing left to do: the reader
