@@ -15,6 +15,7 @@ require (
 	github.com/multiformats/go-multiaddr v0.16.1 // addresses as libp2p writes them
 	github.com/multiformats/go-multihash v0.2.3 // the hash inside a content address
 	github.com/pelletier/go-toml/v2 v2.4.3 // config.toml
+	github.com/prometheus/client_golang v1.25.0 // metrics in Prometheus's format
 	github.com/quic-go/quic-go v0.64.1 // dials sockets by hand in tests
 	github.com/rogpeppe/go-internal v1.16.0 // script tests of the commands
 	github.com/zalando/go-keyring v0.2.8 // the operating system's keyring
@@ -115,7 +116,6 @@ require (
 	github.com/pion/transport/v4 v4.0.1 // indirect
 	github.com/pion/turn/v4 v4.0.2 // indirect
 	github.com/pion/webrtc/v4 v4.1.2 // indirect
-	github.com/prometheus/client_golang v1.25.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect

@@ -33,7 +33,8 @@
 //     others, and how to ask others for it.
 //   - internal/peers, internal/gossip: the host and the topics.
 //   - internal/seller: finds products for needs (Go ignores folders named vendor).
-//   - internal/api: the REST API. internal/crew: every goroutine's boss.
+//   - internal/api: the REST API. internal/metrics: what the node counts, for Prometheus,
+//     at /metrics behind the same token. internal/crew: every goroutine's boss.
 //
 // # Decisions that differ from the first design
 //

@@ -21,6 +21,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
@@ -361,8 +362,13 @@ func (n *Node) openAPI() error {
 	} else if err := writeFile(n.cfg.Paths.Token(), []byte(token)); err != nil {
 		return err
 	}
-	var err error
-	n.server, err = api.New(n, api.Options{Addr: n.settings.API, Token: token, Version: n.cfg.Version, Log: n.cfg.Log, Now: time.Now})
+	scrape, err := metrics.Handler(n.samples, n.cfg.Log)
+	if err != nil {
+		return err
+	}
+	n.server, err = api.New(n, api.Options{
+		Addr: n.settings.API, Token: token, Version: n.cfg.Version, Metrics: scrape, Log: n.cfg.Log, Now: time.Now,
+	})
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ type Options struct {
 	Addr    string
 	Token   string
 	Version string
+	Metrics http.Handler // what /metrics answers; none where nil
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -167,6 +168,9 @@ func (s *Server) register() error {
 		_, _ = w.Write(spec)
 	})
 	s.mux.HandleFunc("GET /healthz", s.health)
+	if s.opt.Metrics != nil {
+		s.mux.Handle("GET /metrics", s.opt.Metrics)
+	}
 	return nil
 }
 

@@ -60,6 +60,7 @@ type Gossip struct {
 	host    *peers.Host
 	router  *pubsub.PubSub
 	mesh    *mesh
+	tally   *tally
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription
 
@@ -85,7 +86,7 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: a personal node is in no mesh: %w", fault.Unsupported)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gossip{cfg: cfg, host: h, mesh: newMesh(), stop: stop, readers: crew.New(ctx, maxShards, nil), topics: map[uint16]*topic{}}
+	g := &Gossip{cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, stop: stop, readers: crew.New(ctx, maxShards, nil), topics: map[uint16]*topic{}}
 	g.quiet = sync.NewCond(&g.mu)
 	score, limits := scores()
 	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
@@ -98,7 +99,7 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 		pubsub.WithValidateQueueSize(validateQueue),
 		pubsub.WithPeerGater(pubsub.DefaultPeerGaterParams()),
 		pubsub.WithPeerScore(score, limits),
-		pubsub.WithRawTracer(g.mesh), pubsub.WithLogger(cfg.Log))
+		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithLogger(cfg.Log))
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("gossip: start: %w", err)

@@ -143,6 +143,16 @@ func TestVerdictsDecideWhatIsPassedOn(t *testing.T) {
 	if ears[2].has("3 junk") || ears[2].has("3 early") {
 		t.Error("what the node in the middle refused was passed on")
 	}
+	c, sent := nodes[0].Gossip.Counts(), nodes[1].Gossip.Counts()
+	if c.Blamed != 1 || c.Ignored != 1 || c.ReceivedBytes < int64(len("junk")+len("early")) || c.ReceivedRPC == 0 || c.SentRPC == 0 {
+		t.Errorf("the node in the middle counts %+v", c)
+	}
+	if sent.SentBytes < int64(len("junk")+len("early")) || sent.Grafts == 0 {
+		t.Errorf("who published counts %+v", sent)
+	}
+	if c := nodes[2].Gossip.Counts(); c.Kept != 1 {
+		t.Errorf("who heard it counts %+v", c)
+	}
 }
 
 func TestANodeHearsOnlyItsShards(t *testing.T) {

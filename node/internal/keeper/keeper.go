@@ -31,6 +31,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
@@ -79,6 +80,7 @@ type Keeper struct {
 	mail    *mail
 	library *library
 	puller  *puller
+	judged  metrics.Counts[Judgement]
 }
 
 // New reads from the board which mailboxes are named there. Loops start with Serve

@@ -10,6 +10,15 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
+// A Judgement is what the door said of an announcement, and why.
+type Judgement struct {
+	Verdict check.Verdict
+	Reason  check.Reason
+}
+
+// Judged counts the announcements that came in, whichever way, by judgement.
+func (k *Keeper) Judged() map[Judgement]int64 { return k.judged.All() }
+
 // Hear is the peers.Hear of this node: gossip passes the door and is put on the
 // board before it is passed on.
 func (k *Keeper) Hear(ctx context.Context, raw []byte, shard uint16, from string) uint8 {
@@ -24,6 +33,12 @@ func (k *Keeper) Hear(ctx context.Context, raw []byte, shard uint16, from string
 // who want to know. topic is the shard of a gossip topic, or -1. What passed the door
 // but could not be kept is ignored, with the error.
 func (k *Keeper) Admit(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error) {
+	verdict, why, err := k.admit(ctx, raw, topic, from)
+	k.judged.Add(Judgement{verdict, why})
+	return verdict, why, err
+}
+
+func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error) {
 	heard, verdict, why := k.door.Announcement(raw, topic, from, k.now())
 	if verdict != check.Pass {
 		return verdict, why, nil
