@@ -2,7 +2,7 @@
 //
 //  1. Whoever opens a node hands in a function that reads all samples at one moment.
 //  2. Handler answers each scrape with them, beside those of the Go runtime and of the
-//     process. Nothing is counted here: the rooms count, this one only spells.
+//     process. The rooms count, some of them with Counts; this one spells.
 //
 // Names follow Prometheus's rules: hark_ first, base units, _total on what only grows.
 // No sample carries a key, an id or an address of anybody else's: metrics leave the
