@@ -322,9 +322,12 @@ func (s *Session) Fetch(ctx context.Context, pages ...[]protocol.Hash) (raws [][
 func (s *Session) Ranges(ctx context.Context, ops ...*protocol.Op) ([]*protocol.Reply, error) {
 	replies, refused, err := s.askAll(ctx, ops, unsigned)
 	if err == nil && refused != nil {
-		return nil, refused
+		err = refused
 	}
-	return replies, err
+	if err != nil {
+		return nil, err
+	}
+	return replies, nil
 }
 
 // Passports reads a vendor's chain, first to latest.

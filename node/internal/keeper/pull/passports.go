@@ -13,7 +13,12 @@ import (
 func (p *Puller) passports(ctx context.Context, s *client.Session) error {
 	var after protocol.VendorID
 	for seen := 0; seen < maxVendors; {
-		ids, more, err := s.Vendors(ctx, after)
+		var ids []protocol.VendorID
+		var more bool
+		err := patiently(ctx, func() (err error) {
+			ids, more, err = s.Vendors(ctx, after)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -35,7 +40,11 @@ func (p *Puller) passport(ctx context.Context, s *client.Session, id protocol.Ve
 	if p.cfg.Board.Knows(id) {
 		return nil
 	}
-	raws, err := s.Passports(ctx, id)
+	var raws [][]byte
+	err := patiently(ctx, func() (err error) {
+		raws, err = s.Passports(ctx, id)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -78,34 +78,35 @@ func (p *Puller) mine(ctx context.Context, shard uint16) (all []protocol.Hash, e
 // asker puts reconcile's questions to a session.
 func asker(s *client.Session, shard uint16) reconcile.Ask {
 	return func(ctx context.Context, qs []reconcile.Question) ([]reconcile.Answer, error) {
-		for {
+		var replies []*protocol.Reply
+		err := patiently(ctx, func() (err error) {
 			ops := make([]*protocol.Op, len(qs))
 			for i, q := range qs {
 				ops[i] = &protocol.Op{Kind: protocol.OpRanges, Shard: shard, Ranges: q.Ranges, Bits: q.Bits, Split: q.Split, After: q.After}
 			}
-			replies, err := s.Ranges(ctx, ops...)
-			if isFull(err) {
-				if err := pause(ctx); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			answers := make([]reconcile.Answer, len(replies))
-			for i, r := range replies {
-				answers[i] = reconcile.Answer{Salt: r.Salt, Counts: r.Counts, Prints: r.Prints, IDs: r.Hashes, More: r.More}
-			}
-			return answers, nil
+			replies, err = s.Ranges(ctx, ops...)
+			return err
+		})
+		answers := make([]reconcile.Answer, len(replies))
+		for i, r := range replies {
+			answers[i] = reconcile.Answer{Salt: r.Salt, Counts: r.Counts, Prints: r.Prints, IDs: r.Hashes, More: r.More}
 		}
+		return answers, err
 	}
 }
 
-// isFull tells a keeper's word that a budget is used up.
-func isFull(err error) bool {
-	var no *client.Refused
-	return errors.As(err, &no) && no.Kind == fault.Full
+// patiently asks again, as long as ctx allows, where a budget is used up.
+func patiently(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		var no *client.Refused
+		if !errors.As(err, &no) || no.Kind != fault.Full {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 func pause(ctx context.Context) error {

@@ -44,7 +44,7 @@ const (
 	MaxRounds = 64      // round trips
 	MaxPrints = 1 << 16 // fingerprints
 	MaxIDs    = 1 << 17 // ids listed
-	MaxVain   = 256     // ranges whose fingerprint differs and whose ids do not
+	MaxVain   = 32      // ranges whose fingerprint differs and whose ids do not
 )
 
 // What is asked next.
