@@ -17,12 +17,13 @@
 // and an answer that does not fit its question ends it at once. What a liar can do
 // is to hide what it has: so a node asks two of different operators.
 //
-// A fingerprint is a hash of a sum of hashed ids modulo 2^256. Such sums collide if
-// somebody can choose hundreds of ids: with fewer than 2^40 steps sets can be found
-// that add up to the same. Were sums the same everywhere, he could hide a need of
-// somebody else from all who compare. So each node adds up under a salt of its own,
-// drawn at its start: what collides at one node does not at the next. A node that
-// makes collisions under its own salt only hides what it could have left out anyway.
+// A fingerprint is a hash of a sum of hashed ids modulo 2^256. Who can choose a
+// thousand ids finds sets that add up to the same in some 2^33 steps (the generalized
+// birthday problem). Were sums the same everywhere, a third party could place such
+// sets so that a need of somebody else is hidden from all who compare. So each node
+// adds up under a salt of its own, drawn at its start: what collides at one node does
+// not at the second that is asked. A node that makes collisions under its own salt
+// only hides what it could have left out anyway.
 package reconcile
 
 import (
