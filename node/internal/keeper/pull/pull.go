@@ -36,7 +36,7 @@ const (
 	MaxRefused = 8192 // ids that are not pulled again for a while
 	maxVendors = 4096 // vendors asked about in one pull
 	sources    = 2    // nodes in one round
-	maxTurns   = 10   // of one node in one round
+	maxTurns   = 5    // of one node in one round: a round is over well within ten minutes
 )
 
 // When.

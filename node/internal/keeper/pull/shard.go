@@ -18,9 +18,14 @@ import (
 // breath is how long a node is left alone whose budget is used up.
 const breath = time.Second
 
+// maxWithheld is how many announcements more may be listed and not handed over than
+// are: some end in the meantime.
+const maxWithheld = 2 * client.FetchPage
+
 // An inflow is what one shard of one node brought.
 type inflow struct {
 	fresh    []protocol.Second // when each was made that was news
+	came     int               // handed over
 	withheld int               // listed, asked for, and not handed over
 }
 
@@ -38,9 +43,6 @@ func (p *Puller) shard(ctx context.Context, s *client.Session, shard uint16) (in
 		}
 	}
 	err = p.fetch(ctx, s, shard, missing, &in)
-	if err == nil && in.withheld > len(missing)/2+client.FetchPage {
-		err = fmt.Errorf("pull: %d of %d announcements were listed and not handed over: %w", in.withheld, len(missing), fault.NotFound)
-	}
 	return in, diff.Lacking, errors.Join(diffErr, err)
 }
 
@@ -186,6 +188,7 @@ func (p *Puller) take(ctx context.Context, shard uint16, page []protocol.Hash, r
 			return fmt.Errorf("pull: an announcement that nobody asked for: %w", fault.Malformed)
 		}
 		delete(asked, id)
+		in.came++
 		verdict, why, err := p.cfg.Admit(ctx, raw, int(shard), "")
 		switch {
 		case fault.Of(err) == fault.Full && err != nil:
@@ -203,6 +206,8 @@ func (p *Puller) take(ctx context.Context, shard uint16, page []protocol.Hash, r
 			p.refuse(id)
 		}
 	}
-	in.withheld += len(asked)
+	if in.withheld += len(asked); in.withheld > in.came+maxWithheld {
+		return fmt.Errorf("pull: %d announcements were listed and not handed over, %d were: %w", in.withheld, in.came, fault.NotFound)
+	}
 	return nil
 }
