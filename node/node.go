@@ -85,6 +85,14 @@ func (n *Node) limits() Limits {
 	return Limits{}
 }
 
+// boardLimits: a public node has room for the market that it passes on.
+func (n *Node) boardLimits() board.Limits {
+	if n.settings.Profile == Public {
+		return n.limits().Board.Or(board.PublicLimits)
+	}
+	return n.limits().Board
+}
+
 // maxCrew bounds the goroutines of one node's own making.
 const maxCrew = 512
 
@@ -164,7 +172,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if n.board, err = board.Open(n.store, n.genesis.Shards, n.limits().Board); err != nil {
+	if n.board, err = board.Open(n.store, n.genesis.Shards, n.boardLimits()); err != nil {
 		return fmt.Errorf("board: %w", err)
 	}
 	if n.port, err = n.openPort(ctx); err != nil {

@@ -26,6 +26,10 @@ const (
 	MaxList       = 32   // any other list
 	FirstPerBox   = 64   // first letters kept for one mailbox
 	FirstVouched  = 48   // of these, kept for vendors vouched for
+	MaxRanges     = 1024 // ranges asked about at once
+	MaxPrints     = 2048 // their fingerprints, or ids, in one answer
+	MaxRangeBits  = 32   // leading bits that set ranges apart
+	PrintSize     = 16   // bytes of a fingerprint
 	MaxNeedLife   = 14 * Day
 	MaxStandLife  = 180 * Day // an interest
 	MaxSkew       = 2 * Hour  // a letter from further ahead is refused, from nearer it is parked

@@ -73,6 +73,7 @@ const (
 	OpPassport  OpKind = 9  // a vendor's passports
 	OpPeers     OpKind = 10 // public nodes that this one knows
 	OpPublish   OpKind = 11 // a passport, to be kept and passed on
+	OpRanges    OpKind = 12 // fingerprints of ranges of a shard's ids, or the ids themselves
 )
 
 // An Op is one operation. Owner is the mailbox key that signs OpCollect,
@@ -93,7 +94,10 @@ type Op struct {
 	Next   Keeper         `cbor:"11,keyasint,omitzero"`  // post: hand it to this node, which publishes it
 	Data   []byte         `cbor:"12,keyasint,omitempty"` // post, publish: the envelope
 	Vendor VendorID       `cbor:"13,keyasint,omitzero"`
-	CapID  ID             `cbor:"14,keyasint,omitzero"` // revoke
+	CapID  ID             `cbor:"14,keyasint,omitzero"`  // revoke
+	Ranges []uint32       `cbor:"15,keyasint,omitempty"` // ranges: each is all ids that begin with these Bits, ascending
+	Bits   uint8          `cbor:"16,keyasint,omitempty"`
+	Split  uint8          `cbor:"17,keyasint,omitempty"` // fingerprints of the 2^Split parts of each; 0: the ids after After
 	Sig    []byte         `cbor:"127,keyasint,omitempty"`
 }
 
@@ -109,6 +113,9 @@ type Reply struct {
 	Hashes  []Hash         `cbor:"7,keyasint,omitempty"` // list: ids; delete: those that were there
 	More    bool           `cbor:"8,keyasint,omitempty"`
 	Keepers []Keeper       `cbor:"9,keyasint,omitempty"`
+	Salt    ID             `cbor:"10,keyasint,omitzero"`  // ranges: under which this node's fingerprints are made
+	Counts  []uint32       `cbor:"11,keyasint,omitempty"` // ranges: how many ids each part has
+	Prints  []byte         `cbor:"12,keyasint,omitempty"` // ranges: the fingerprint of each part, 16 bytes
 }
 
 // A DepositReceipt is a keeper's signed word that it holds a letter until Expires.

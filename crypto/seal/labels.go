@@ -30,6 +30,8 @@ const (
 	LabelPassport    Label = "hark/1/passport"     // vendor id, and the commitment to the next root key
 	LabelShard       Label = "hark/1/shard"        // gossip shard of a category and region
 	LabelStamp       Label = "hark/1/stamp"        // admission by work
+	LabelSync        Label = "hark/1/sync"         // what an announcement adds to the fingerprint of a range
+	LabelSyncPrint   Label = "hark/1/sync-print"   // fingerprint of a range
 	LabelVaultName   Label = "hark/1/vault-name"   // names of records on disk
 )
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestOps(t *testing.T) {
 		want fault.Kind
 	}{
 		"no kind":              {&protocol.Op{N: 1}, bad},
-		"kind 12":              {&protocol.Op{N: 1, Kind: 12}, newer},
+		"kind 99":              {&protocol.Op{N: 1, Kind: 99}, newer},
 		"no number":            {&protocol.Op{Kind: protocol.OpPeers}, bad},
 		"collect unsigned":     {boxOp(protocol.OpCollect), bad},
 		"list signed":          {&protocol.Op{N: 1, Kind: protocol.OpList, Sig: make([]byte, 64)}, bad},
@@ -105,6 +106,95 @@ func TestOps(t *testing.T) {
 	other.Box = box.Public()
 	if err := CheckOp(other, keeper, nonce); !errors.Is(err, bad) {
 		t.Errorf("a capability for another mailbox: %v", err)
+	}
+}
+
+// What is said of ranges is bounded and in order, and each part belongs to one range.
+func TestRanges(t *testing.T) {
+	all := func(n int) []uint32 {
+		out := make([]uint32, n)
+		for i := range out {
+			out[i] = uint32(i)
+		}
+		return out
+	}
+	for name, row := range map[string]struct {
+		op   protocol.Op
+		want error
+	}{
+		"all at once":       {protocol.Op{Ranges: []uint32{0}, Split: 8}, nil},
+		"as many as go":     {protocol.Op{Ranges: all(protocol.MaxRanges), Bits: 10, Split: 1}, nil},
+		"ids":               {protocol.Op{Ranges: []uint32{0xffffffff}, Bits: 32, After: hash("x")}, nil},
+		"none":              {protocol.Op{}, bad},
+		"too many":          {protocol.Op{Ranges: all(protocol.MaxRanges + 1), Bits: 11}, bad},
+		"too many parts":    {protocol.Op{Ranges: all(protocol.MaxRanges), Bits: 10, Split: 2}, bad},
+		"too fine":          {protocol.Op{Ranges: []uint32{0}, Split: 9}, bad},
+		"too deep":          {protocol.Op{Ranges: []uint32{0}, Bits: 33}, bad},
+		"too deep by parts": {protocol.Op{Ranges: []uint32{0}, Bits: 30, Split: 3}, bad},
+		"bits that wrap":    {protocol.Op{Ranges: []uint32{0}, Bits: 255, Split: 8}, bad},
+		"twice the same":    {protocol.Op{Ranges: []uint32{1, 1}, Bits: 2}, bad},
+		"descending":        {protocol.Op{Ranges: []uint32{2, 1}, Bits: 2}, bad},
+		"more than bits":    {protocol.Op{Ranges: []uint32{4}, Bits: 2}, bad},
+		"prints after id":   {protocol.Op{Ranges: []uint32{1}, Bits: 2, Split: 2, After: hash("x")}, bad},
+		"signed":            {protocol.Op{Ranges: []uint32{1}, Bits: 2, Sig: make([]byte, 64)}, bad},
+	} {
+		row.op.N, row.op.Kind = 1, protocol.OpRanges
+		if err := CheckOp(&row.op, keepers(1)[0].Key, id("nonce")); !errors.Is(err, row.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	prints := func(n int) []byte { return bytes.Repeat([]byte{1}, n) }
+	for name, reply := range map[string]protocol.Reply{
+		"prints by halves":  {Salt: id("s"), Counts: []uint32{1}, Prints: prints(protocol.PrintSize - 1)},
+		"more prints":       {Salt: id("s"), Counts: []uint32{1}, Prints: prints(2 * protocol.PrintSize)},
+		"prints alone":      {Salt: id("s"), Prints: prints(protocol.PrintSize)},
+		"without a salt":    {Counts: []uint32{1}, Prints: prints(protocol.PrintSize)},
+		"more than go into": {Salt: id("s"), Counts: make([]uint32, protocol.MaxPrints+1), Prints: prints((protocol.MaxPrints + 1) * protocol.PrintSize)},
+	} {
+		reply.N = 1
+		var back protocol.Reply
+		if err := Unmarshal(must(Marshal(&reply)), &back, protocol.MaxFrame); !errors.Is(err, bad) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Sums come and go in any order, and a fingerprint tells sets, counts and salts apart.
+func TestFingerprints(t *testing.T) {
+	a, b, c := SumOf(id("salt"), hash("a")), SumOf(id("salt"), hash("b")), SumOf(id("salt"), hash("c"))
+	var abc, cba Sum
+	for _, s := range []Sum{a, b, c} {
+		abc.Add(s)
+	}
+	for _, s := range []Sum{c, b, a} {
+		cba.Add(s)
+	}
+	if abc != cba {
+		t.Error("the order counts")
+	}
+	cba.Sub(b)
+	ac := a
+	ac.Add(c)
+	if cba != ac {
+		t.Error("what is taken away is not gone")
+	}
+	largest := Sum{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 1<<64 - 1}
+	largest.Add(Sum{2})
+	if largest != (Sum{1}) {
+		t.Errorf("2^256 + 1 is %v", largest)
+	}
+	seen := map[[protocol.PrintSize]byte]bool{}
+	for _, p := range [][protocol.PrintSize]byte{abc.Print(3), abc.Print(2), ac.Print(2), (Sum{}).Print(0), SumOf(id("other"), hash("a")).Print(1), a.Print(1)} {
+		if seen[p] {
+			t.Errorf("%x twice", p)
+		}
+		seen[p] = true
+	}
+	x := protocol.Hash{0xab, 0xcd, 0xef, 0x01, 0x23}
+	for bits, prefix := range map[uint8]uint32{0: 0, 1: 1, 4: 0xa, 12: 0xabc, 32: 0xabcdef01} {
+		if !InRange(x, prefix, bits) || InRange(x, prefix^1, bits) {
+			t.Errorf("%d bits", bits)
+		}
 	}
 }
 

@@ -59,7 +59,9 @@ func announcementExtra() ([]byte, error) {
 
 func sampleOps() []any {
 	box := private[key.Mailbox]("box context")
-	ops := []any{&protocol.Op{N: 9, Kind: protocol.OpFetch, Hashes: []protocol.Hash{hash("a"), {}}}, &protocol.Op{N: 7, Kind: protocol.OpList, Shard: 3, After: hash("x")}}
+	ops := []any{&protocol.Op{N: 9, Kind: protocol.OpFetch, Hashes: []protocol.Hash{hash("a"), {}}}, &protocol.Op{N: 7, Kind: protocol.OpList, Shard: 3, After: hash("x")},
+		&protocol.Op{N: 12, Kind: protocol.OpRanges, Shard: 3, Ranges: []uint32{0, 9, 15}, Bits: 4, Split: 6},
+		&protocol.Op{N: 13, Kind: protocol.OpRanges, Ranges: []uint32{1 << 31}, Bits: 32, After: hash("x")}}
 	for _, o := range []*protocol.Op{{N: 1, Kind: protocol.OpCollect, Box: box.Public(), After: hash("x")}, {N: 2, Kind: protocol.OpDelete, Box: box.Public(), Hashes: []protocol.Hash{hash("a")}},
 		{N: 3, Kind: protocol.OpRevoke, Box: box.Public(), CapID: id("cap")}} {
 		if err := SignOp(box, o, keepers(1)[0].Key, id("nonce")); err != nil {
@@ -116,7 +118,8 @@ func depositReceipt() protocol.DepositReceipt {
 
 func replies() []any {
 	return []any{&protocol.Reply{N: 4, Receipt: depositReceipt()}, &protocol.Reply{N: 5, Fault: 5, Text: "not found"},
-		&protocol.Reply{Box: private[key.Mailbox]("box offer").Public(), Letters: [][]byte{{1}, {2}}, Hashes: []protocol.Hash{hash("a")}, More: true, Keepers: keepers(3)}}
+		&protocol.Reply{Box: private[key.Mailbox]("box offer").Public(), Letters: [][]byte{{1}, {2}}, Hashes: []protocol.Hash{hash("a")}, More: true, Keepers: keepers(3)},
+		&protocol.Reply{N: 12, Salt: id("salt"), Counts: []uint32{0, 3}, Prints: bytes.Repeat([]byte{1}, 2*protocol.PrintSize)}}
 }
 
 var decoders = map[string]decoder{
@@ -312,6 +315,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	allocates(t, "genesis", decoders["genesis"], bomb(5))
 	allocates(t, "reply", decoders["reply"], bomb(6))
 	allocates(t, "reply", decoders["reply"], bomb(9))
+	allocates(t, "reply", decoders["reply"], bomb(11))
+	allocates(t, "op", decoders["op"], bomb(15))
 	allocates(t, "frame", decoders["frame"], binary.BigEndian.AppendUint32(nil, protocol.MaxFrame))
 	allocates(t, "frame", decoders["frame"], binary.BigEndian.AppendUint32(nil, 1<<32-1))
 }

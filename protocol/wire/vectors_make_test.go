@@ -221,6 +221,22 @@ func sealTo[P key.SealPurpose](to key.Encapsulation[P], c seal.Class, box key.Ma
 	return must(raw, err), export
 }
 
+// fingerprintVectors: the raw bytes are the ids, one after another.
+func fingerprintVectors(add adder) {
+	salt := id("salt")
+	for n, name := range []string{"none", "one", "two", "three"} {
+		var sum Sum
+		var ids []byte
+		for i := range n {
+			x := hash(fmt.Sprint("announcement ", i))
+			sum.Add(SumOf(salt, x))
+			ids = append(ids, x[:]...)
+		}
+		p := sum.Print(uint32(n))
+		add("fingerprint-"+name, "fingerprint", "ok", "fingerprint of a range of so many ids", ids, "salt", hexOf(salt), "print", hexOf(p))
+	}
+}
+
 func mailVectors(add adder) {
 	now := fmt.Sprint(testNow)
 	c := capability("offer")
@@ -236,6 +252,11 @@ func mailVectors(add adder) {
 	add("operation-replayed", "operation", "denied", "a deposit on another stream", must(Marshal(capDeposit())), "keeper", keeper, "nonce", hexOf(id("x")))
 	add("operation-other-keeper", "operation", "denied", "a deposit at another keeper", must(Marshal(capDeposit())), "keeper", hexOf(keepers(2)[1].Key), "nonce", nonce)
 	add("operation-unknown-key", "operation", "unsupported", "an operation with a key above 128, which may not be left unread here", with(must(Marshal(sampleOps()[0])), "\x18\x80\x01"), "keeper", keeper, "nonce", nonce)
+	disorder := must(Marshal(&protocol.Op{N: 12, Kind: protocol.OpRanges, Ranges: []uint32{9, 9}, Bits: 4, Split: 6}))
+	add("operation-ranges-twice", "operation", "malformed", "an operation that names a range twice", disorder, "keeper", keeper, "nonce", nonce)
+	ranges := must(Marshal(&protocol.Op{N: 12, Kind: protocol.OpRanges, Ranges: []uint32{16}, Bits: 4, Split: 6}))
+	add("operation-ranges-beyond", "operation", "malformed", "an operation that names a range of more bits than it says", ranges, "keeper", keeper, "nonce", nonce)
+	fingerprintVectors(add)
 	r := depositReceipt()
 	add("deposit-receipt", "deposit-receipt", "ok", "a keeper's receipt", must(Marshal(r)))
 	r.Expires++

@@ -179,6 +179,14 @@ var runs = map[string]func(*vector) error{
 		}
 		return CheckOp(&o, key.KeeperKey(v.hash("keeper")), protocol.ID(v.hex("nonce")))
 	},
+	"fingerprint": func(v *vector) error {
+		var sum Sum
+		for x := range slices.Chunk(v.raw, 32) {
+			sum.Add(SumOf(protocol.ID(v.hex("salt")), protocol.Hash(x)))
+		}
+		p := sum.Print(uint32(len(v.raw) / 32))
+		return v.same("print", p[:])
+	},
 	"deposit-receipt": func(v *vector) error {
 		var r protocol.DepositReceipt
 		if err := Unmarshal(v.raw, &r, protocol.MaxFrame); err != nil {

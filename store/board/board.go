@@ -8,7 +8,8 @@
 //  2. [Board.Put] keeps it if it comes before what is known of its context:
 //     withdrawn before open, then higher seq, then lower hash. It is on disk before
 //     anybody can read it here.
-//  3. [Board.Find] and [Board.Get] show it; [Board.IDs] lists it to nodes that pull.
+//  3. [Board.Find] and [Board.Get] show it; [Board.Prints] shows nodes that pull
+//     where they lack something, [Board.Within] and [Board.IDs] list it to them.
 //  4. [Board.Expire] removes it at its date. What was withdrawn stays as a tombstone
 //     until then.
 //
@@ -49,9 +50,14 @@ type Limits struct {
 // DefaultLimits is room for 20,000 contexts and 10,000 vendors.
 var DefaultLimits = Limits{Entries: 20_000, Bytes: 64 << 20, Passports: 10_000, PassportBytes: 32 << 20}
 
-func (l Limits) orDefault() Limits {
-	l.Entries, l.Bytes = cmp.Or(l.Entries, DefaultLimits.Entries), cmp.Or(l.Bytes, DefaultLimits.Bytes)
-	l.Passports, l.PassportBytes = cmp.Or(l.Passports, DefaultLimits.Passports), cmp.Or(l.PassportBytes, DefaultLimits.PassportBytes)
+// PublicLimits is room for 100,000 contexts: what a node needs that passes a market
+// on to others. It costs memory and disk only as far as the market fills it.
+var PublicLimits = Limits{Entries: 100_000, Bytes: 384 << 20}
+
+// Or fills in from d what is zero.
+func (l Limits) Or(d Limits) Limits {
+	l.Entries, l.Bytes = cmp.Or(l.Entries, d.Entries), cmp.Or(l.Bytes, d.Bytes)
+	l.Passports, l.PassportBytes = cmp.Or(l.Passports, d.Passports), cmp.Or(l.PassportBytes, d.PassportBytes)
 	return l
 }
 
@@ -77,12 +83,13 @@ type Board struct {
 	shards uint16
 	lim    Limits
 	shelf  shelf
+	salt   protocol.ID // of fingerprints
 
 	mu       sync.RWMutex // guards what follows; never held while waiting
 	entries  map[protocol.ContextID]*entry
 	ids      map[protocol.Hash]*entry             // of what stands in entries
-	contexts []protocol.ContextID                 // sorted: of what Find may show
-	shard    map[uint16][]protocol.Hash           // sorted: of what IDs may show
+	contexts *row                                 // of what Find may show
+	shard    map[uint16]*row                      // of what IDs may show
 	ends     ends                                 // all, soonest first
 	bytes    int64                                // of announcements
 	pending  int                                  // new contexts that are being written
@@ -97,9 +104,9 @@ func Open(s kv.Store, shards uint16, lim Limits) (*Board, error) {
 		return nil, fmt.Errorf("board: no shards: %w", fault.Malformed)
 	}
 	b := &Board{
-		s: s, shards: shards, lim: lim.orDefault(),
-		entries: map[protocol.ContextID]*entry{}, ids: map[protocol.Hash]*entry{}, shard: map[uint16][]protocol.Hash{},
-		busy: map[protocol.ContextID]chan struct{}{},
+		s: s, shards: shards, lim: lim.Or(DefaultLimits),
+		entries: map[protocol.ContextID]*entry{}, ids: map[protocol.Hash]*entry{}, shard: map[uint16]*row{},
+		busy: map[protocol.ContextID]chan struct{}{}, salt: wire.NewID(),
 	}
 	b.shelf = shelf{s: s, most: b.lim.Passports, mostBytes: b.lim.PassportBytes, known: map[protocol.VendorID]passport{}}
 	err := s.View(context.Background(), func(r kv.Reader) error {
@@ -111,7 +118,7 @@ func Open(s kv.Store, shards uint16, lim Limits) (*Board, error) {
 	if err != nil {
 		return nil, fmt.Errorf("board: open: %w", err)
 	}
-	b.sort()
+	b.index()
 	return b, nil
 }
 
@@ -201,13 +208,14 @@ func (b *Board) IDs(ctx context.Context, shard uint16, after protocol.Hash, limi
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	all := b.shard[shard]
-	i, found := slices.BinarySearchFunc(all, after, byHash)
-	if found {
-		i++
+	limit = min(max(limit, 0), MaxIDs)
+	for id := range b.shard[shard].after(after) {
+		if len(ids) == limit {
+			return ids, true, nil
+		}
+		ids = append(ids, id)
 	}
-	n := min(max(limit, 0), MaxIDs, len(all)-i)
-	return slices.Clone(all[i : i+n]), i+n < len(all), nil
+	return ids, false, nil
 }
 
 // A Filter chooses announcements. What is zero does not matter.
@@ -257,15 +265,11 @@ func (b *Board) Find(ctx context.Context, f Filter, after protocol.ContextID, li
 func (b *Board) match(f Filter, after protocol.ContextID, n int) (ids []protocol.ContextID) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	i, found := slices.BinarySearchFunc(b.contexts, after, byContext)
-	if found {
-		i++
-	}
-	for _, id := range b.contexts[i:] {
+	for x := range b.contexts.after(protocol.Hash(after)) {
 		if len(ids) == n {
 			break
 		}
-		if f.match(b.entries[id]) {
+		if id := protocol.ContextID(x); f.match(b.entries[id]) {
 			ids = append(ids, id)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -191,11 +190,12 @@ func (b *Board) add(e *entry) {
 	if e.size == 0 {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(b.contexts, e.context, byContext)
-	b.contexts = slices.Insert(b.contexts, i, e.context)
+	b.contexts.add(protocol.Hash(e.context))
 	s := e.shard(b.shards)
-	i, _ = slices.BinarySearchFunc(b.shard[s], e.ID, byHash)
-	b.shard[s] = slices.Insert(b.shard[s], i, e.ID)
+	if b.shard[s] == nil {
+		b.shard[s] = newRow(b.salt, nil)
+	}
+	b.shard[s].add(e.ID)
 }
 
 // enter adds e to what is not sorted.
@@ -212,19 +212,16 @@ func (b *Board) drop(e *entry) {
 	if e.size == 0 {
 		return
 	}
-	if i, ok := slices.BinarySearchFunc(b.contexts, e.context, byContext); ok {
-		b.contexts = slices.Delete(b.contexts, i, i+1)
-	}
+	b.contexts.remove(protocol.Hash(e.context))
 	s := e.shard(b.shards)
-	if i, ok := slices.BinarySearchFunc(b.shard[s], e.ID, byHash); ok {
-		b.shard[s] = slices.Delete(b.shard[s], i, i+1)
-	}
-	if len(b.shard[s]) == 0 {
-		delete(b.shard, s)
+	if r := b.shard[s]; r != nil {
+		if r.remove(e.ID); r.n == 0 {
+			delete(b.shard, s)
+		}
 	}
 }
 
-// load takes one record from disk; sort then does what add does per entry.
+// load takes one record from disk; index then does what add does per entry.
 func (b *Board) load(k, v []byte) (bool, error) {
 	e := &entry{}
 	if err := e.context.UnmarshalBinary(k[len(prefixEntry):]); err != nil {
@@ -237,19 +234,23 @@ func (b *Board) load(k, v []byte) (bool, error) {
 	e.label, e.size = rec.label, int64(len(rec.Raw))
 	b.enter(e)
 	b.ends.Push(e)
-	if e.size > 0 {
-		b.contexts = append(b.contexts, e.context)
-		s := e.shard(b.shards)
-		b.shard[s] = append(b.shard[s], e.ID)
-	}
 	return true, nil
 }
 
-func (b *Board) sort() {
+func (b *Board) index() {
 	heap.Init(&b.ends)
-	slices.SortFunc(b.contexts, byContext)
-	for _, ids := range b.shard {
-		slices.SortFunc(ids, byHash)
+	var contexts []protocol.Hash
+	shards := map[uint16][]protocol.Hash{}
+	for _, e := range b.ends {
+		if e.size > 0 {
+			contexts = append(contexts, protocol.Hash(e.context))
+			s := e.shard(b.shards)
+			shards[s] = append(shards[s], e.ID)
+		}
+	}
+	b.contexts = newRow(protocol.ID{}, contexts)
+	for s, ids := range shards {
+		b.shard[s] = newRow(b.salt, ids)
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/pull"
 	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -59,6 +60,14 @@ type Config struct {
 	Port   peers.Port
 	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
 	Tell func(from string, n int) []protocol.Keeper
+	// Sources draws at most n nodes of different operators, to pull from; nil: any
+	// that the port knows.
+	Sources func(n int) []protocol.Keeper
+	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
+	// Audit is told how many live announcements it held back (pull.Withheld). Both or
+	// neither; Audit must not block.
+	Mesh  func(shard uint16) []protocol.Keeper
+	Audit func(peer key.KeeperKey, shard uint16, withheld int)
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
 	Fresh  func(wire.Heard)
@@ -79,7 +88,7 @@ type Keeper struct {
 	index   *index
 	mail    *mail
 	library *library
-	puller  *puller
+	puller  *pull.Puller
 	judged  metrics.Counts[Judgement]
 }
 
@@ -101,7 +110,13 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	feeds := &feeds{mail: cfg.Mail, misbehave: cfg.Misbehave, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
 	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, now: k.now, hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
-	k.puller = newPuller(k)
+	if cfg.Sources == nil {
+		cfg.Sources = cfg.Port.Keepers
+	}
+	k.puller = pull.New(pull.Config{
+		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Admit: k.Admit, KeepChain: k.index.keepChain,
+		Mesh: cfg.Mesh, Audit: cfg.Audit, Log: cfg.Log, Now: k.now,
+	})
 	return k, nil
 }
 
@@ -121,11 +136,12 @@ func (k *Keeper) Serve() error {
 		protocol.OpList:     {4, k.library.list},
 		protocol.OpFetch:    {8, k.library.fetch},
 		protocol.OpPassport: {2, k.library.passport},
+		protocol.OpRanges:   {8, k.library.ranges},
 		protocol.OpPeers:    {1, k.library.tell},
 		protocol.OpPublish:  {8, k.library.publish},
 	}))
 	return errors.Join(
-		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.run))
+		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.Run))
 }
 
 // Join follows these shards from now on: by gossip and by pull.
@@ -133,14 +149,14 @@ func (k *Keeper) Join(shards []uint16) error {
 	if err := k.cfg.Port.Join(shards, k.Hear); err != nil {
 		return err
 	}
-	k.puller.follow(shards)
+	k.puller.Follow(shards)
 	return nil
 }
 
 // Pull fetches from one node what it has of these shards and this node lacks, and
 // passports. got counts announcements that came in fresh.
 func (k *Keeper) Pull(ctx context.Context, from protocol.Keeper, shards []uint16) (got int, err error) {
-	return k.puller.pull(ctx, from, shards)
+	return k.puller.Pull(ctx, from, shards)
 }
 
 // Close ends loops and pushes; the port ends the streams.
@@ -163,7 +179,7 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"budgets":  {At: names, Limit: budget.Max},
 		"boxes":    {At: boxes, Limit: maxIndex},
 		"inboxes":  {At: inboxes, Limit: maxIndex},
-		"refused":  {At: k.puller.size(), Limit: maxRefused},
+		"refused":  {At: k.puller.Size(), Limit: pull.MaxRefused},
 	}
 }
 

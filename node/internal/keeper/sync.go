@@ -42,6 +42,21 @@ func (l *library) list(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 	return protocol.Reply{Hashes: ids, More: more}, err
 }
 
+// ranges shows a caller where its own set of ids differs, and the ids there. Nothing
+// is remembered between two questions.
+func (l *library) ranges(_ context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+	if op.Shard >= l.shards {
+		return protocol.Reply{}, fmt.Errorf("keeper: shard %d: %w", op.Shard, fault.Malformed)
+	}
+	q := board.Ranges{Prefixes: op.Ranges, Bits: op.Bits, Split: op.Split}
+	if op.Split == 0 {
+		ids, more, err := l.board.Within(op.Shard, q, op.After, protocol.MaxPrints)
+		return protocol.Reply{Hashes: ids, More: more}, err
+	}
+	counts, prints, err := l.board.Prints(op.Shard, q)
+	return protocol.Reply{Salt: l.board.Salt(), Counts: counts, Prints: prints}, err
+}
+
 func (l *library) fetch(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
 	if len(op.Hashes) > fetchPage {
 		return protocol.Reply{}, fmt.Errorf("keeper: fetch of %d: %w", len(op.Hashes), fault.Malformed)

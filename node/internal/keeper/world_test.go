@@ -33,7 +33,7 @@ var (
 
 // A world is a network of keepers in memory.
 type world struct {
-	*testing.T
+	testing.TB
 	net *nodetest.Net
 }
 

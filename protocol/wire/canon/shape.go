@@ -17,7 +17,7 @@ import (
 // Bounds of a list by what is in it, before the noun's own rules: a list's memory
 // stays within a small multiple of the bytes that it came in.
 const (
-	MaxFixed = 2048 // keys, hashes
+	MaxFixed = 2048 // keys, hashes, numbers
 	MaxItems = 64   // anything else
 )
 
@@ -82,6 +82,8 @@ func newShape(t reflect.Type) *shape {
 	case k == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
 		return &shape{kind: shapeBytes}
 	case k == reflect.Slice && t.Elem().Kind() == reflect.Array && t.Elem().Elem().Kind() == reflect.Uint8:
+		return &shape{kind: shapeList, limit: MaxFixed, elem: shapeOf(t.Elem())}
+	case k == reflect.Slice && t.Elem().Kind() > reflect.Uint8 && t.Elem().Kind() <= reflect.Uint64:
 		return &shape{kind: shapeList, limit: MaxFixed, elem: shapeOf(t.Elem())}
 	case k == reflect.Slice:
 		return &shape{kind: shapeList, limit: MaxItems, elem: shapeOf(t.Elem())}

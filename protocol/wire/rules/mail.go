@@ -102,7 +102,7 @@ const MaxHold = protocol.Hour
 // The hashes of a fetch or a delete are bounded by the frame.
 func checkOp(r *rules, o *protocol.Op) {
 	r.must(o.N != 0 && o.Kind != 0, "no number or kind")
-	r.known(o.Kind <= protocol.OpPublish, "kind of operation")
+	r.known(o.Kind <= protocol.OpRanges, "kind of operation")
 	if r.err != nil {
 		return
 	}
@@ -124,9 +124,26 @@ func checkOp(r *rules, o *protocol.Op) {
 		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxEnvelope, "size of the passport")
 	case protocol.OpPassport:
 		r.must(!o.Vendor.IsZero(), "no vendor")
+	case protocol.OpRanges:
+		checkRanges(r, o)
 	}
 	if !o.Next.Key.IsZero() || len(o.Next.Addrs) > 0 {
 		r.keepers([]protocol.Keeper{o.Next}, 1, 1)
+	}
+}
+
+// maxSplit is the finest split of one range in one step.
+const maxSplit = 8
+
+// checkRanges: ranges that ascend and so never overlap, each of as many bits as it says, and
+// no more parts than one answer holds.
+func checkRanges(r *rules, o *protocol.Op) {
+	r.must(len(o.Ranges) > 0 && len(o.Ranges) <= protocol.MaxRanges, "number of ranges")
+	r.must(o.Split <= maxSplit && o.Bits <= protocol.MaxRangeBits && o.Bits+o.Split <= protocol.MaxRangeBits, "bits of the ranges")
+	r.must(o.Split == 0 || len(o.Ranges) <= protocol.MaxPrints>>o.Split, "parts of the ranges")
+	r.must(o.Split == 0 || o.After.IsZero(), "a cursor among fingerprints")
+	for i, p := range o.Ranges {
+		r.must(uint64(p) < 1<<o.Bits && (i == 0 || o.Ranges[i-1] < p), "order of the ranges")
 	}
 }
 
@@ -159,6 +176,8 @@ func checkReply(r *rules, p *protocol.Reply) {
 	}
 	r.keepers(p.Keepers, 0, protocol.MaxList)
 	r.must(p.Box.Check() == nil || p.Box.IsZero(), "mailbox")
+	r.must(len(p.Counts) <= protocol.MaxPrints && len(p.Prints) == len(p.Counts)*protocol.PrintSize, "number of fingerprints")
+	r.must(len(p.Counts) == 0 || !p.Salt.IsZero(), "fingerprints without a salt")
 }
 
 // maxDuty bounds the deadlines of a genesis document.

@@ -26,6 +26,8 @@ const (
 	MaxOps      = 4096             // operations on one stream
 	PingEvery   = 60 * time.Second // a keeper's sign of life on a stream with subscriptions
 	VendorShard = 1<<16 - 1        // in an OpList: vendor ids in place of a shard's announcements
+	Window      = 8                // operations that a client sends before it reads: their answers fit in what a stream buffers
+	FetchPage   = 23               // announcements asked for at once: they always fit into one frame
 )
 
 // How long a client waits.
@@ -150,40 +152,65 @@ func (s *Session) Keeper() key.KeeperKey { return s.keeper }
 
 // ask sends one operation and reads its answer.
 func (s *Session) ask(ctx context.Context, op *protocol.Op, sign func(*protocol.Op) error) (*protocol.Reply, error) {
+	replies, refused, err := s.askAll(ctx, []*protocol.Op{op}, sign)
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	return replies[0], nil
+}
+
+// askAll sends operations at once and reads their answers: one round trip. An
+// operation that was refused has no answer; refused is the first such.
+func (s *Session) askAll(ctx context.Context, ops []*protocol.Op, sign func(*protocol.Op) error) (replies []*protocol.Reply, refused *Refused, err error) {
 	select {
 	case <-s.turn:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("client: %w", ctx.Err())
+		return nil, nil, fmt.Errorf("client: %w", ctx.Err())
 	}
 	defer func() { s.turn <- struct{}{} }()
 	if s.broken != nil {
-		return nil, fmt.Errorf("client: session ended: %v: %w", s.broken, fault.Offline)
+		return nil, nil, fmt.Errorf("client: session ended: %v: %w", s.broken, fault.Offline)
 	}
-	if s.n >= MaxOps {
-		return nil, s.fail(fmt.Errorf("client: session used up: %w", fault.Offline))
+	if s.n+uint32(len(ops)) > MaxOps {
+		return nil, nil, s.fail(fmt.Errorf("client: session used up: %w", fault.Offline))
 	}
-	s.n++
-	op.N = s.n
-	if err := sign(op); err != nil {
-		s.n--
-		return nil, err
-	}
-	var reply protocol.Reply
-	err := s.waiting(ctx, replyWait, func() error {
-		if err := wire.WriteFrame(s.c, op); err != nil {
-			return err
+	for i, op := range ops {
+		op.N = s.n + uint32(i) + 1
+		if err := sign(op); err != nil {
+			return nil, nil, err
 		}
-		return wire.ReadFrame(s.c, &reply)
-	})
-	switch {
-	case err != nil:
-		return nil, s.fail(err)
-	case reply.N != op.N:
-		return nil, s.fail(fmt.Errorf("client: answer %d to operation %d: %w", reply.N, op.N, fault.Malformed))
-	case reply.Fault != 0:
-		return nil, &Refused{fault.Kind(reply.Fault - 1), reply.Text}
 	}
-	return &reply, nil
+	s.n += uint32(len(ops))
+	replies = make([]*protocol.Reply, len(ops))
+	err = s.waiting(ctx, replyWait, func() error {
+		for _, op := range ops {
+			if err := wire.WriteFrame(s.c, op); err != nil {
+				return err
+			}
+		}
+		for i, op := range ops {
+			reply := &protocol.Reply{}
+			if err := wire.ReadFrame(s.c, reply); err != nil {
+				return err
+			}
+			switch {
+			case reply.N != op.N:
+				return fmt.Errorf("client: answer %d to operation %d: %w", reply.N, op.N, fault.Malformed)
+			case reply.Fault == 0:
+				replies[i] = reply
+			case refused == nil:
+				refused = &Refused{fault.Kind(reply.Fault - 1), reply.Text}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, s.fail(err)
+	}
+	return replies, refused, nil
 }
 
 // by signs with k.
@@ -271,14 +298,36 @@ func (s *Session) Vendors(ctx context.Context, after protocol.VendorID) (ids []p
 	return s.List(ctx, VendorShard, after)
 }
 
-// Fetch reads announcements by id, at most 64. What the keeper no longer has is
-// missing from the answer, and so may be the rest where it does not fit.
-func (s *Session) Fetch(ctx context.Context, ids []protocol.Hash) ([][]byte, error) {
-	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpFetch, Hashes: ids}, unsigned)
+// Fetch reads announcements by id, at most FetchPage a page and Window pages in one
+// round trip. What the keeper no longer has is missing from a page. Pages that were
+// refused are nil, and the first refusal is told.
+func (s *Session) Fetch(ctx context.Context, pages ...[]protocol.Hash) (raws [][][]byte, refused *Refused, err error) {
+	ops := make([]*protocol.Op, 0, len(pages))
+	for _, ids := range pages {
+		ops = append(ops, &protocol.Op{Kind: protocol.OpFetch, Hashes: ids})
+	}
+	replies, refused, err := s.askAll(ctx, ops, unsigned)
+	for _, r := range replies {
+		var page [][]byte
+		if r != nil {
+			page = append([][]byte{}, r.Letters...)
+		}
+		raws = append(raws, page)
+	}
+	return raws, refused, err
+}
+
+// Ranges asks about ranges of a shard's ids: at most Window operations
+// protocol.OpRanges in one round trip. All are answered, or there is an error.
+func (s *Session) Ranges(ctx context.Context, ops ...*protocol.Op) ([]*protocol.Reply, error) {
+	replies, refused, err := s.askAll(ctx, ops, unsigned)
+	if err == nil && refused != nil {
+		err = refused
+	}
 	if err != nil {
 		return nil, err
 	}
-	return reply.Letters, nil
+	return replies, nil
 }
 
 // Passports reads a vendor's chain, first to latest.

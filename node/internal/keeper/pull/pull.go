@@ -1,0 +1,236 @@
+// Package pull fetches from other nodes what gossip missed, so that this one holds
+// every live announcement of its shards.
+//
+//  1. At start, when the shards change and every minute, Run draws two nodes of
+//     different operators: one that hides something is made up for by the other.
+//  2. Of each it finds out, shard by shard, what it has and this node lacks: by
+//     fingerprints (package reconcile), or, from an older node, by its whole list.
+//  3. What is missing is fetched, many pages in one round trip, and passes the same
+//     door as gossip. What the door refused is not fetched again for ten minutes,
+//     from whomever; what was listed and did not come is asked of others at once.
+//  4. Whoever needs longer than his turn takes another one after the others had
+//     theirs, as long as he brings something.
+//  5. Passports of vendors that this node does not know are fetched too.
+//  6. One mesh peer of one shard is audited each minute: see Withheld.
+package pull
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/check"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/board"
+)
+
+// Bounds of pulling.
+const (
+	MaxRefused = 8192 // ids that are not pulled again for a while
+	maxVendors = 4096 // vendors asked about in one pull
+	sources    = 2    // nodes in one round
+	maxTurns   = 5    // of one node in one round: a round is over well within ten minutes
+)
+
+// When.
+const (
+	every = time.Minute
+	soon  = time.Second      // at start, until somebody was there; doubled each time
+	turn  = 50 * time.Second // of one node
+)
+
+// Config is what a Puller needs: all but Mesh and Audit.
+type Config struct {
+	Board   *board.Board
+	Client  client.Client
+	Sources func(n int) []protocol.Keeper // at most n nodes, of different operators
+	// Admit is the door and the board behind it.
+	Admit     func(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error)
+	KeepChain func(ctx context.Context, c wire.Chain) error
+	// Mesh lists the mesh peers of a shard, and Audit is told what one of them held back.
+	Mesh  func(shard uint16) []protocol.Keeper
+	Audit func(peer key.KeeperKey, shard uint16, withheld int)
+	Log   *slog.Logger
+	Now   func() protocol.Second
+}
+
+// A Puller fetches what gossip missed. Make it with New.
+type Puller struct {
+	cfg   Config
+	nudge chan struct{} // wakes the loop
+
+	mu      sync.Mutex
+	refused map[protocol.Hash]protocol.Second // pulled in vain: not again until then
+	shards  []uint16
+	since   map[uint16]protocol.Second // that a shard is followed
+	audits  int
+}
+
+// New makes a Puller; Run starts it.
+func New(cfg Config) *Puller {
+	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
+}
+
+// Size is how many ids are refused at the moment, of MaxRefused.
+func (p *Puller) Size() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.refused)
+}
+
+// Follow pulls these shards from now on, and at once.
+func (p *Puller) Follow(shards []uint16) {
+	p.mu.Lock()
+	since := map[uint16]protocol.Second{}
+	for _, s := range shards {
+		since[s] = p.cfg.Now()
+		if at, ok := p.since[s]; ok {
+			since[s] = at
+		}
+	}
+	p.shards, p.since = slices.Clone(shards), since
+	p.mu.Unlock()
+	select {
+	case p.nudge <- struct{}{}:
+	default: // awake already
+	}
+}
+
+func (p *Puller) followed() []uint16 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shards
+}
+
+// Run pulls at start, when the shards change, and every minute.
+func (p *Puller) Run(ctx context.Context) {
+	wait := soon
+	for ctx.Err() == nil {
+		pause := every
+		if !p.once(ctx) {
+			pause, wait = wait, min(2*wait, every)
+		}
+		select {
+		case <-ctx.Done():
+		case <-p.nudge:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// once is one round. It says whether a node was there, or there was nothing to pull.
+func (p *Puller) once(ctx context.Context) bool {
+	shards := p.followed()
+	done := len(shards) == 0
+	from := p.cfg.Sources(sources)
+	from = from[:min(len(from), sources)]
+	for range maxTurns {
+		from = slices.DeleteFunc(slices.Clone(from), func(k protocol.Keeper) bool {
+			answered, again := p.turn(ctx, k, shards)
+			done = done || answered
+			return !again
+		})
+	}
+	p.audit(ctx, shards)
+	return done
+}
+
+// turn pulls from one node for a while. again says that there is more to be had.
+func (p *Puller) turn(ctx context.Context, from protocol.Keeper, shards []uint16) (answered, again bool) {
+	ctx, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	got, err := p.Pull(ctx, from, shards)
+	if got > 0 {
+		p.cfg.Log.Info("pulled announcements that gossip had not brought", "got", got)
+	}
+	if err != nil {
+		p.cfg.Log.Debug("pull failed", "from", from.Key, "why", err)
+		return got > 0, got > 0 && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	}
+	return true, false
+}
+
+// Pull fetches from one node what it has of these shards and this node lacks, and
+// passports. got counts announcements that came in fresh.
+func (p *Puller) Pull(ctx context.Context, from protocol.Keeper, shards []uint16) (got int, err error) {
+	s, err := p.cfg.Client.Sync(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = s.Close() }() // read to its end
+	for _, shard := range shards {
+		in, _, err := p.shard(ctx, s, shard)
+		got += len(in.fresh)
+		if err != nil {
+			return got, err
+		}
+	}
+	return got, p.passports(ctx, s)
+}
+
+// audit compares one shard, each in its turn, with one of its mesh peers.
+func (p *Puller) audit(ctx context.Context, shards []uint16) {
+	if p.cfg.Mesh == nil || p.cfg.Audit == nil || len(shards) == 0 {
+		return
+	}
+	p.mu.Lock()
+	shard := shards[p.audits%len(shards)]
+	p.audits++
+	since := p.since[shard]
+	p.mu.Unlock()
+	mesh := p.cfg.Mesh(shard)
+	if len(mesh) == 0 {
+		return
+	}
+	peer := mesh[rand.IntN(len(mesh))] //nolint:gosec // a draw that decides nothing but whose turn it is
+	ctx, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	s, err := p.cfg.Client.Sync(ctx, peer)
+	if err != nil {
+		return // it is away: that is for others to judge
+	}
+	defer func() { _ = s.Close() }() // read to its end
+	in, lacking, err := p.shard(ctx, s, shard)
+	if err != nil {
+		p.cfg.Log.Debug("a mesh peer could not be audited", "peer", peer.Key, "shard", shard, "why", err)
+		return
+	}
+	var heard []protocol.Second
+	for _, id := range lacking {
+		if ms, ok := p.cfg.Board.HeardAt(id); ok {
+			heard = append(heard, protocol.Second(ms/1000))
+		}
+	}
+	p.cfg.Audit(peer.Key, shard, Withheld(p.cfg.Now(), since, in.fresh, heard))
+}
+
+// refuse notes an id that is not worth pulling for ten minutes.
+func (p *Puller) refuse(id protocol.Hash) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.refused) >= MaxRefused {
+		clear(p.refused)
+	}
+	p.refused[id] = p.cfg.Now() + 10*protocol.Minute
+}
+
+func (p *Puller) worthPulling(ids []protocol.Hash) []protocol.Hash {
+	now := p.cfg.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []protocol.Hash
+	for _, id := range ids {
+		if p.refused[id] <= now {
+			delete(p.refused, id)
+			out = append(out, id)
+		}
+	}
+	return out
+}
