@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 )
 
 // maxIndex bounds the mailboxes named by announcements, and those named by passports.
+// It is more than a board holds: what stands there always finds room, once what stands
+// there no more is forgotten.
 const maxIndex = 1 << 17
 
 // named is which announcement of which context names a mailbox.
@@ -29,13 +32,14 @@ type index struct {
 	board   *board.Board
 	net     protocol.Hash
 	log     *slog.Logger
+	most    int // of each
 	mu      sync.Mutex
 	boxes   map[key.MailboxKey]named
 	inboxes map[key.MailboxKey]protocol.VendorID
 }
 
-func newIndex(b *board.Board, net protocol.Hash, log *slog.Logger) *index {
-	return &index{board: b, net: net, log: log, boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
+func newIndex(b *board.Board, net protocol.Hash, most int, log *slog.Logger) *index {
+	return &index{board: b, net: net, log: log, most: cmp.Or(most, maxIndex), boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
 }
 
 func (x *index) size() (boxes, inboxes int) {
@@ -125,24 +129,44 @@ func (x *index) read(ctx context.Context, shards uint16) error {
 	return x.readVendors(ctx)
 }
 
-// note remembers whose mailbox an announcement names.
+// note remembers whose mailbox an announcement names. When there are too many, those
+// that stand no more make room, so that a flood does not keep out the next one.
 func (x *index) note(h wire.Heard) {
 	a := h.A()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, known := x.boxes[a.Mailbox]; !a.Mailbox.IsZero() && (known || len(x.boxes) < maxIndex) {
+	_, known := x.boxes[a.Mailbox]
+	if !known && len(x.boxes) >= x.most {
+		x.forgetBoxes()
+	}
+	if !a.Mailbox.IsZero() && (known || len(x.boxes) < x.most) {
 		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID()}
 	}
 }
 
 // forget drops mailboxes whose announcement is gone, or was replaced by one that
-// names another. Memory answers; nothing is opened.
+// names another, and inboxes whose vendor is gone. Memory answers; nothing is opened.
 func (x *index) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.forgetBoxes()
+	x.forgetInboxes()
+}
+
+// forgetBoxes is called with mu held.
+func (x *index) forgetBoxes() {
 	for box, n := range x.boxes {
 		if _, _, id, ok := x.board.Precedence(n.by); !ok || id != n.in {
 			delete(x.boxes, box)
+		}
+	}
+}
+
+// forgetInboxes is called with mu held.
+func (x *index) forgetInboxes() {
+	for box, vendor := range x.inboxes {
+		if !x.board.Knows(vendor) {
+			delete(x.inboxes, box)
 		}
 	}
 }
@@ -156,12 +180,17 @@ func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
 	return nil
 }
 
-// noteInbox remembers the inboxes of a vendor.
+// noteInbox remembers the inboxes of a vendor. When there are too many, those of
+// vendors that the board gave up make room.
 func (x *index) noteInbox(c wire.Chain) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, box := range c.Inboxes() {
-		if !box.IsZero() && len(x.inboxes) < maxIndex {
+		_, known := x.inboxes[box]
+		if !known && len(x.inboxes) >= x.most {
+			x.forgetInboxes()
+		}
+		if !box.IsZero() && (known || len(x.inboxes) < x.most) {
 			x.inboxes[box] = c.Vendor()
 		}
 	}

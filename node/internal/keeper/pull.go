@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -70,6 +71,7 @@ type puller struct {
 	log    *slog.Logger
 	now    func() protocol.Second
 	nudge  chan struct{} // wakes the loop
+	most   int           // refused
 
 	mu      sync.Mutex
 	refused map[protocol.Hash]protocol.Second // pulled in vain: not again until then
@@ -79,7 +81,7 @@ type puller struct {
 func newPuller(k *Keeper) *puller {
 	return &puller{
 		board: k.cfg.Board, index: k.index, port: k.cfg.Port, client: k.client(), lists: Lists{k.cfg.Board}, admit: k.Admit,
-		log: k.cfg.Log, now: k.now, nudge: make(chan struct{}, 1), refused: map[protocol.Hash]protocol.Second{},
+		log: k.cfg.Log, now: k.now, nudge: make(chan struct{}, 1), most: cmp.Or(k.cfg.Tables.Refused, maxRefused), refused: map[protocol.Hash]protocol.Second{},
 	}
 }
 
@@ -201,12 +203,15 @@ func left(page []protocol.Hash, came map[protocol.Hash]bool, n int) []protocol.H
 	return nil
 }
 
-// refuse notes an id that is not worth pulling for ten minutes.
+// refuse notes an id that is not worth pulling for ten minutes. Any other gives way.
 func (p *puller) refuse(id protocol.Hash) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.refused) >= maxRefused {
-		clear(p.refused)
+	for old := range p.refused {
+		if len(p.refused) < p.most {
+			break
+		}
+		delete(p.refused, old)
 	}
 	p.refused[id] = p.now() + 10*protocol.Minute
 }

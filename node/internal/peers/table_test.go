@@ -36,7 +36,7 @@ const farAway = "/ip4/198.51.100.7/udp/4001/quic-v1"
 // did, and never to somebody farther away than that address.
 func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	unseen, lan, far := keeperAt(farAway), keeperAt("/ip4/192.168.1.9/udp/1/quic-v1"), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{unseen, lan, far}, false)
 	tb.met(lan.Key, netip.MustParseAddr("192.168.1.9"), addrs("/ip4/192.168.1.9/udp/1/quic-v1"), now)
@@ -62,7 +62,7 @@ func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 
 func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, met := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.learn([]protocol.Keeper{met}, false)
@@ -82,7 +82,7 @@ func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
 // A flood of names fills the table and drives out nobody who works.
 func TestTheTableIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	good, boot := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.met(good.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
@@ -110,7 +110,7 @@ func TestTheTableIsBounded(t *testing.T) {
 
 func TestPausesGrowAndEnd(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, other := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.learn([]protocol.Keeper{other}, false)
