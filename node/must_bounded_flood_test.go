@@ -1,9 +1,11 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -14,7 +16,9 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -92,7 +96,7 @@ func post(n int) func(*field) error {
 				Header: protocol.Header{Net: f.net, ID: wire.NewID(), Seq: 1, Created: second(), Expires: second() + protocol.Hour},
 				Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA",
 				Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: f.w.Genesis.Terms, Mailbox: key.Generate[key.Mailbox]().Public(),
-				Keepers: []protocol.Keeper{f.target.Port.Self()}, Body: body, Commitment: commitment,
+				Keepers: f.places(), Body: body, Commitment: commitment,
 			}, protocol.LaneNone, 0)
 			if err != nil {
 				f.Fatal(err)
@@ -102,6 +106,38 @@ func post(n int) func(*field) error {
 			}
 		}
 		return nil
+	}
+}
+
+// places are where the mailboxes of nobody lie.
+func (f *field) places() []protocol.Keeper {
+	if len(f.deaf) == 0 {
+		return []protocol.Keeper{f.target.Port.Self()}
+	}
+	return f.deaf
+}
+
+// deafly makes the keepers that needs of nobody name take every stream and say nothing.
+func deafly(attack func(*field) error) func(*field) error {
+	return func(f *field) error {
+		for range protocol.MaxKeepers {
+			p := f.w.Net.Port(true)
+			f.w.Net.Hide(p)
+			p.Serve(peers.ProtoMail, func(ctx context.Context, _ peers.Conn, _ string) { <-ctx.Done() })
+			f.deaf = append(f.deaf, p.Self())
+		}
+		return attack(f)
+	}
+}
+
+// asks wants an offer of the target for a need that she announces now.
+func asks(most time.Duration) func(*field) {
+	return func(f *field) {
+		need := announce(f.T, f.her, 7)
+		f.w.Until(most, "an offer of the one that is flooded", func() (bool, error) {
+			return slices.ContainsFunc(f.her.Offers(desk.Query{Context: need}), func(o desk.Offer) bool { return o.VendorName == "target" }), nil
+		})
+		served(f)
 	}
 }
 
@@ -147,6 +183,51 @@ func watchers(n int, one bool) func(*field) error {
 		defer cancel()
 		p, _ := last.Recv(ctx) // where it was not refused there is nothing to receive
 		return p.Err
+	}
+}
+
+// only cuts her off from all keepers but the target, so that her need is kept there
+// alone, until what it returns is called.
+func (f *field) only() (mend func()) {
+	var others []*nodetest.Member
+	for _, m := range f.w.Members() {
+		if m != f.target && m != f.her {
+			f.w.Net.SetLink(f.her.Port, m.Port, false)
+			others = append(others, m)
+		}
+	}
+	return func() {
+		for _, m := range others {
+			f.w.Net.SetLink(f.her.Port, m.Port, true)
+		}
+	}
+}
+
+// toInbox writes to the inbox of a vendor that has just come.
+func toInbox(n int) func(*field) error {
+	return func(f *field) error {
+		v := newIssuer(f.T, f.w)
+		if err := v.publish(f.target, v.chain); err != nil {
+			f.Fatal(err)
+		}
+		c, err := wire.OpenChain(v.chain, v.net)
+		if err != nil {
+			f.Fatal(err)
+		}
+		s, box := f.mail(), c.Latest().Inbox.Box
+		for range n {
+			to := key.GenerateSeal[key.InboxSeal]().Public()
+			raw, _, err := wire.SealLetter(to, seal.Vendor, f.net, box, second()+protocol.Day, []byte("hello"))
+			if err != nil {
+				f.Fatal(err)
+			}
+			first := protocol.FirstContact{}
+			wire.StampFirst(&first, box, wire.ID(raw), f.target.Port.Self().Key, 1)
+			if _, err = s.Deposit(f.Context(), keeper.Deposit{Box: box, Letter: raw, First: first, Key: key.Generate[key.Depositor]()}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
@@ -221,6 +302,32 @@ func served(f *field) {
 	})
 }
 
+// lie lists vendors that there are not, and passports that are none.
+func (f *field) lie(_ context.Context, c peers.Conn, _ string) {
+	if err := wire.WriteFrame(c, &protocol.Hello{V: protocol.Version, Nonce: wire.NewID(), Net: f.net}); err != nil {
+		return
+	}
+	for {
+		var op protocol.Op
+		if err := wire.ReadFrame(c, &op); err != nil {
+			return
+		}
+		reply := protocol.Reply{N: op.N}
+		switch {
+		case op.Kind == protocol.OpList && op.Shard == client.VendorShard:
+			for range 64 {
+				reply.Hashes = append(reply.Hashes, protocol.Hash(key.NewSecret().Reveal()))
+			}
+			slices.SortFunc(reply.Hashes, func(a, b protocol.Hash) int { return bytes.Compare(a[:], b[:]) })
+		case op.Kind == protocol.OpPassport:
+			reply.Letters = [][]byte{[]byte("no passport")}
+		}
+		if err := wire.WriteFrame(c, &reply); err != nil {
+			return
+		}
+	}
+}
+
 func hers(f *field) *nodetest.Member { return f.her }
 
 var floods = []flood{
@@ -228,8 +335,17 @@ var floods = []flood{
 	{bound: "board.bytes", limits: node.Limits{Board: board.Limits{Bytes: 96 << 10}}, attack: crowd(96), slack: protocol.MaxAnnouncement},
 	{bound: "board.passports", limits: node.Limits{Board: board.Limits{Passports: 4}}, attack: passports(12)},
 	{bound: "board.passport-bytes", limits: node.Limits{Board: board.Limits{PassportBytes: 8 << 10}}, attack: passports(32), slack: 2 << 10},
-	{bound: "keeper.boxes", limits: node.Limits{Board: board.Limits{Entries: 32}, Tables: keeper.Tables{Index: 32}}, attack: crowd(64)},
-	{bound: "keeper.inboxes", limits: node.Limits{Board: board.Limits{Passports: 4}, Tables: keeper.Tables{Index: 4}}, attack: passports(12)},
+	{bound: "keeper.boxes", limits: node.Limits{Board: board.Limits{Entries: 32}, Tables: keeper.Tables{Index: 32}}, attack: crowd(64), after: func(f *field) {
+		defer f.only()()
+		if err := askers(1, true)(f); err != nil {
+			f.Errorf("the first letter to a need that has just come: %v", err)
+		}
+	}},
+	{bound: "keeper.inboxes", limits: node.Limits{Board: board.Limits{Passports: 4}, Tables: keeper.Tables{Index: 4}}, attack: passports(12), after: func(f *field) {
+		if err := toInbox(1)(f); err != nil {
+			f.Errorf("a letter to a vendor that has just come: %v", err)
+		}
+	}},
 	{bound: "mailbox.bytes", limits: node.Limits{Mail: mailbox.Policy{Bytes: 256 << 10}}, refused: fault.Full, attack: manyBoxes(64, 9000), slack: 20 << 10},
 	{bound: "mailbox.bytes-per-box", limits: node.Limits{Mail: mailbox.Policy{BytesPerBox: 128 << 10}}, refused: fault.Full, attack: oneBox(16, 9000), slack: 20 << 10},
 	{bound: "mailbox.tombs", limits: node.Limits{Mail: mailbox.Policy{Tombs: 24}}, attack: func(f *field) error {
@@ -286,43 +402,47 @@ var floods = []flood{
 		}
 		return nil
 	}), after: served},
-	{bound: "courier.boxes", limits: node.Limits{Courier: courier.Limits{Boxes: 8}}, attack: selling(post(24)), after: served},
+	{bound: "courier.boxes", limits: node.Limits{Courier: courier.Limits{Boxes: 8}}, attack: selling(post(24)), after: asks(3 * time.Hour)},
+	{bound: "courier.streams", limits: node.Limits{Courier: courier.Limits{Streams: 2}}, attack: selling(post(24)), after: asks(3 * time.Hour)},
+	{bound: "courier.deliveries", limits: node.Limits{Courier: courier.Limits{Deliveries: 4}}, attack: selling(deafly(post(24))), after: asks(time.Hour)},
+	{bound: "market.crew", limits: node.Limits{Courier: courier.Limits{Deliveries: 2, Streams: 2}}, attack: selling(deafly(post(24))), after: asks(3 * time.Hour)},
+	{bound: "courier.slots", limits: node.Limits{Courier: courier.Limits{Slots: 8}}, attack: askers(12, false), at: hers},
+	{bound: "courier.parked", limits: node.Limits{Held: 2, Courier: courier.Limits{Parked: 2}}, attack: selling(func(f *field) error {
+		for range 10 { // what they disclose finds no room: it waits
+			announce(f.T, f.her, 7)
+		}
+		return nil
+	}), after: served},
+	{bound: "courier.doomed", limits: node.Limits{Courier: courier.Limits{Doomed: 2}}, attack: func(f *field) error {
+		f.need = announce(f.T, f.her, 7)
+		for range 12 {
+			v := newIssuer(f.T, f.w)
+			if _, err := v.ask(f.need, v.chain, v.chain, v.ops[0], v.ops[0]); err != nil {
+				return err
+			}
+		}
+		synctest.Wait() // they are taken, and will be deleted in a moment
+		return nil
+	}, at: hers, after: func(f *field) {
+		need := announce(f.T, f.her, 7)
+		f.w.Until(15*time.Minute, "an offer to her", func() (bool, error) { return offered(f.her, need), nil })
+	}},
+	{bound: "keeper.refused", limits: node.Limits{Tables: keeper.Tables{Refused: 32}}, attack: func(f *field) error {
+		liar := f.w.Net.Port(true)
+		for _, m := range f.w.Members() {
+			f.w.Net.SetLink(liar, m.Port, m == f.target)
+		}
+		liar.Serve(peers.ProtoSync, f.lie)
+		return nil
+	}},
 	{bound: "mailbox.letters-per-box", limits: node.Limits{Mail: mailbox.Policy{LettersPerBox: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
 	{bound: "mailbox.boxes", limits: node.Limits{Mail: mailbox.Policy{Boxes: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
 	{bound: "mailbox.letters", limits: node.Limits{Mail: mailbox.Policy{Letters: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
 	{bound: "mailbox.first-per-box", limits: node.Limits{Mail: mailbox.Policy{FirstPerBox: 4}}, refused: fault.Full, attack: func(f *field) error {
-		for _, k := range f.w.Members()[:2] { // so that her need is kept at the target alone
-			f.w.Net.SetLink(f.her.Port, k.Port, false)
-			defer f.w.Net.SetLink(f.her.Port, k.Port, true)
-		}
-		f.w.Net.SetLink(f.her.Port, f.vendor.Port, false)
+		defer f.only()()
 		return askers(12, true)(f)
 	}},
-	{bound: "mailbox.inbox-per-box", limits: node.Limits{Mail: mailbox.Policy{InboxPerBox: 4}}, refused: fault.Full, attack: func(f *field) (err error) {
-		v := newIssuer(f.T, f.w)
-		if err := v.publish(f.target, v.chain); err != nil {
-			f.Fatal(err)
-		}
-		c, err := wire.OpenChain(v.chain, v.net)
-		if err != nil {
-			f.Fatal(err)
-		}
-		s := f.mail()
-		for range 12 {
-			to := key.GenerateSeal[key.InboxSeal]().Public()
-			raw, _, err := wire.SealLetter(to, seal.Vendor, f.net, c.Latest().Inbox.Box, second()+protocol.Day, []byte("hello"))
-			if err != nil {
-				f.Fatal(err)
-			}
-			first := protocol.FirstContact{}
-			wire.StampFirst(&first, c.Latest().Inbox.Box, wire.ID(raw), f.target.Port.Self().Key, 1)
-			_, err = s.Deposit(f.Context(), keeper.Deposit{Box: c.Latest().Inbox.Box, Letter: raw, First: first, Key: key.Generate[key.Depositor]()})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}},
+	{bound: "mailbox.inbox-per-box", limits: node.Limits{Mail: mailbox.Policy{InboxPerBox: 4}}, refused: fault.Full, attack: toInbox(12)},
 	{bound: "mailbox.tombs-per-box", limits: node.Limits{Mail: mailbox.Policy{TombsPerBox: 16}}, attack: func(f *field) (err error) {
 		s, box := f.mail(), key.Generate[key.Mailbox]()
 		for range 24 {

@@ -39,6 +39,7 @@ func (c *Courier) watch(b records.Box) bool {
 		}
 	}
 	if len(at) < min(len(b.Keepers), max(1, len(b.Keepers)-1)) { // a letter may lie at the others alone
+		c.drop() // the streams that were begun
 		return false
 	}
 	c.boxes[b.Key] = b
@@ -88,18 +89,21 @@ func (c *Courier) turns(ctx context.Context, now time.Time) {
 	if c.unread = len(next) > 0; !c.unread {
 		return // all are read
 	}
-	gone := c.queue[:min(len(c.queue), max(0, len(c.boxes)+len(next)-c.lim.Boxes))]
-	if len(c.watches) >= c.lim.Streams { // they stand in the way of new streams
-		gone = c.queue[:min(len(c.queue), len(next))]
-	}
-	c.drop(slices.Clone(gone)...)
+	c.drop(slices.Clone(c.queue[:min(len(c.queue), max(0, len(c.boxes)+len(next)-c.lim.Boxes))])...)
+	old := min(len(c.queue), maxUnseated)
 	for _, b := range next {
-		c.cursor = b.Key
-		if !c.watch(b) {
-			break
+		for ; !c.watch(b); old-- { // others hold the streams that it needs
+			if old == 0 {
+				return // it is the first at the next turn
+			}
+			c.drop(c.queue[0])
 		}
+		c.cursor = b.Key
 	}
 }
+
+// maxUnseated is how many mailboxes make room one by one in one turn.
+const maxUnseated = 64
 
 func (c *Courier) reads(box key.MailboxKey) bool {
 	c.mu.Lock()

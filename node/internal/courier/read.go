@@ -30,6 +30,7 @@ type watch struct {
 	wanted []key.Private[key.Mailbox]  // to be subscribed to on the open stream
 	ask    chan struct{}               // something to subscribe to
 	parked []parked                    // letters that wait for another try
+	lost   time.Time                   // since when some found no place there
 	end    context.CancelFunc          // ends its goroutines
 }
 
@@ -140,7 +141,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 	}()
 	c.mu.Lock()
 	w.live = live
-	w.wanted, w.asked = nil, 0
+	w.wanted, w.asked, w.lost = nil, 0, time.Time{}
 	for k := range w.boxes {
 		w.want(c.boxes[k])
 	}
@@ -175,8 +176,8 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 		switch {
 		case len(w.parked) < c.lim.Parked:
 			w.parked = append(w.parked, parked{box, raw})
-		case w.live != nil:
-			_ = w.live.Close() // the next stream pushes everything again
+		case w.lost.IsZero():
+			w.lost = c.cfg.Now() // a later stream pushes it again
 		}
 		return
 	}
@@ -401,6 +402,10 @@ func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id pr
 	})
 }
 
+// pushAgain is how long a stream is kept that has pushed letters for which there was
+// no place: at once, all that comes on it would wait for those that nobody can take.
+const pushAgain = time.Minute
+
 // unpark tries letters again that the market could not take before.
 func (c *Courier) unpark(ctx context.Context, w *watch) {
 	c.mu.Lock()
@@ -409,6 +414,12 @@ func (c *Courier) unpark(ctx context.Context, w *watch) {
 	c.mu.Unlock()
 	for _, p := range list {
 		c.letter(ctx, w, p.box, p.raw)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.live != nil && !w.lost.IsZero() && c.cfg.Now().Sub(w.lost) >= pushAgain {
+		w.lost = time.Time{}
+		_ = w.live.Close() // the next stream pushes everything again
 	}
 }
 
