@@ -209,4 +209,4 @@ func full(t *testing.T, list []kv.Fill, name string) {
 	t.Errorf("%s is not shown", name)
 }
 
-var peersFloods, apiFloods map[string]func(t *testing.T)
+var apiFloods map[string]func(t *testing.T)
