@@ -208,5 +208,3 @@ func full(t *testing.T, list []kv.Fill, name string) {
 	}
 	t.Errorf("%s is not shown", name)
 }
-
-var apiFloods map[string]func(t *testing.T)

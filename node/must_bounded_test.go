@@ -108,7 +108,8 @@ func TestMust_bounded(t *testing.T) {
 // statusShowsAll opens a real public node on loopback.
 func statusShowsAll(t *testing.T) {
 	all, _ := everyFlood()
-	v, err := openReal(t).Admin().Status(t.Context())
+	n, _ := openReal(t)
+	v, err := n.Admin().Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func statusShowsAll(t *testing.T) {
 }
 
 // openReal opens a real public node on loopback, which ends with the test.
-func openReal(t *testing.T) *node.Node {
+func openReal(t *testing.T) (*node.Node, node.Paths) {
 	t.Helper()
 	paths, err := node.DefaultPaths(filepath.Join(t.TempDir(), "home"))
 	if err != nil {
@@ -136,7 +137,7 @@ func openReal(t *testing.T) *node.Node {
 			t.Error(err)
 		}
 	})
-	return n
+	return n, paths
 }
 
 // A flood is done to one node with small limits, in the middle of a market.
