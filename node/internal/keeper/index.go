@@ -25,6 +25,7 @@ const maxIndex = 1 << 17
 type named struct {
 	by protocol.ContextID
 	in protocol.Hash
+	at int64 // ms: when it was heard
 }
 
 // An index knows which announcement or passport on the board names a mailbox.
@@ -120,7 +121,7 @@ func (x *index) read(ctx context.Context, shards uint16) error {
 			for _, id := range ids {
 				after = id
 				if e, err := x.board.ByID(ctx, id); err == nil {
-					x.note(e.Heard)
+					x.note(e.Heard, e.HeardMS)
 				}
 			}
 			more = more && len(ids) > 0
@@ -130,17 +131,22 @@ func (x *index) read(ctx context.Context, shards uint16) error {
 }
 
 // note remembers whose mailbox an announcement names. When there are too many, those
-// that stand no more make room, so that a flood does not keep out the next one.
-func (x *index) note(h wire.Heard) {
+// that stand no more make room, so that a flood does not keep out the next one. A
+// mailbox stays with the context that was heard to name it first, while that stands:
+// whoever names another's takes nothing away.
+func (x *index) note(h wire.Heard, heardMS int64) {
 	a := h.A()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	_, known := x.boxes[a.Mailbox]
+	was, known := x.boxes[a.Mailbox]
+	if known && was.by != a.ContextID() && was.at <= heardMS && x.stands(was) {
+		return
+	}
 	if !known && len(x.boxes) >= x.most {
 		x.forgetBoxes()
 	}
 	if !a.Mailbox.IsZero() && (known || len(x.boxes) < x.most) {
-		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID()}
+		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID(), heardMS}
 	}
 }
 
@@ -156,10 +162,15 @@ func (x *index) forget() {
 // forgetBoxes is called with mu held.
 func (x *index) forgetBoxes() {
 	for box, n := range x.boxes {
-		if _, _, id, ok := x.board.Precedence(n.by); !ok || id != n.in {
+		if !x.stands(n) {
 			delete(x.boxes, box)
 		}
 	}
+}
+
+func (x *index) stands(n named) bool {
+	_, _, id, ok := x.board.Precedence(n.by)
+	return ok && id == n.in
 }
 
 // forgetInboxes is called with mu held.
@@ -186,7 +197,10 @@ func (x *index) noteInbox(c wire.Chain) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, box := range c.Inboxes() {
-		_, known := x.inboxes[box]
+		was, known := x.inboxes[box]
+		if known && was != c.Vendor() && x.board.Knows(was) {
+			continue // as with mailboxes
+		}
 		if !known && len(x.inboxes) >= x.most {
 			x.forgetInboxes()
 		}
