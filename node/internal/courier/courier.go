@@ -13,7 +13,7 @@
 // In:
 //
 //  1. For each keeper of each mailbox that is watched, one stream stays open on
-//     which the keeper pushes letters.
+//     which the keeper pushes letters. Mailboxes beyond the bounds take turns.
 //  2. The market takes a letter, and has it on disk, before anything else happens.
 //  3. Then the letter is deleted at all keepers of its mailbox. A keeper that did
 //     not have it, or had another one in its slot, is noted: with the receipt that

@@ -347,6 +347,12 @@ func TestTheOpenLaneOfAnInbox(t *testing.T) {
 		if err := sync.Publish(w.Context(), v.chain); err != nil {
 			t.Errorf("publish again: %v", err)
 		}
+		// A vendor that names the inbox as its own, and asks for more, changes nothing.
+		root, lie := key.Generate[key.Root](), *must(wire.OpenChain(v.chain, netID)).Latest()
+		lie.ID, lie.From, lie.Root, lie.Inbox.Effort = wire.NewID(), protocol.Hash{}, root.Public(), effort+16
+		if err := sync.Publish(w.Context(), [][]byte{must(wire.Sign(root, &lie))}); err != nil {
+			t.Fatal(err)
+		}
 		for _, stamp := range []uint8{0, effort - 1} {
 			if err := deposit(stamp); !errors.Is(err, fault.NotFound) {
 				t.Errorf("stamp %d: %v", stamp, err)
