@@ -13,7 +13,6 @@ import (
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
-	"github.com/harkmarket/hark/store/outbox"
 )
 
 // auditHome makes a home and fills its store as a node would have.
@@ -39,7 +38,7 @@ func auditHome(t *testing.T, o InitOptions, fill func(p private, tx kv.Tx) error
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := openPrivate(t.Context(), store, master, outbox.Limits{})
+	p, err := openPrivate(t.Context(), store, master, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,13 +12,13 @@ import (
 // TestEventsAreBounded: a flood of events drops the oldest, and a reader sees the
 // gap in their ids.
 func TestEventsAreBounded(t *testing.T) {
-	e := newEvents(time.Now)
+	e := newEvents(time.Now, 0)
 	most := int64(0)
 	for range 3 * maxEvents {
 		e.Emit("flood", "", nil)
 		most = max(most, e.fill().Used)
 	}
-	if f := e.fill(); most != f.Cap || f.Used > f.Cap || f.Cap != maxEvents {
+	if f := e.fill(); most != f.Cap || f.Used != f.Cap || f.Cap != maxEvents {
 		t.Errorf("at most %d, now %+v", most, f)
 	}
 	enough := errors.New("enough")

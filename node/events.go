@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"sync"
@@ -15,6 +16,7 @@ const maxEvents = 4096
 // events is a bounded log of what happened, for streams. Ids grow by one, so a
 // reader that was away too long sees the gap.
 type events struct {
+	most int
 	mu   sync.Mutex
 	log  []desk.Event // oldest first
 	next uint64
@@ -22,16 +24,18 @@ type events struct {
 	now  func() time.Time
 }
 
-func newEvents(now func() time.Time) *events {
-	return &events{next: 1, news: make(chan struct{}), now: now}
+// newEvents keeps at most so many; maxEvents where that is zero.
+func newEvents(now func() time.Time, most int) *events {
+	return &events{most: cmp.Or(most, maxEvents), next: 1, news: make(chan struct{}), now: now}
 }
 
 // Emit implements market.Events.
 func (e *events) Emit(kind, ref string, data map[string]string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.log) >= maxEvents {
-		e.log = append(e.log[:0], e.log[maxEvents/4:]...)
+	if len(e.log) >= e.most {
+		clear(e.log[:1])
+		e.log = e.log[1:] // the next append that needs room leaves what is before it
 	}
 	e.log = append(e.log, desk.Event{ID: e.next, AtMS: e.now().UnixMilli(), Kind: kind, Ref: ref, Data: maps.Clone(data)})
 	e.next++
@@ -76,5 +80,5 @@ func (e *events) follow(ctx context.Context, after uint64, fn func(desk.Event) e
 func (e *events) fill() desk.Fill {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return desk.Fill{Name: "node.events", Used: int64(len(e.log)), Cap: maxEvents}
+	return desk.Fill{Name: "node.events", Used: int64(len(e.log)), Cap: int64(e.most)}
 }

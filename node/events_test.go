@@ -12,7 +12,7 @@ import (
 )
 
 func numbered(n int) *events {
-	e := newEvents(time.Now)
+	e := newEvents(time.Now, 0)
 	for i := range n {
 		e.Emit("kind", fmt.Sprint(i+1), nil)
 	}
@@ -35,7 +35,7 @@ func TestEventsAreNumberedFromOne(t *testing.T) {
 }
 
 func TestEventsDoNotShareWhatTheyWereMadeOf(t *testing.T) {
-	e := newEvents(time.Now)
+	e := newEvents(time.Now, 0)
 	data := map[string]string{"a": "1"}
 	e.Emit("kind", "", data)
 	data["a"] = "2"

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/node/client"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/api"
+	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper"
@@ -75,6 +76,12 @@ type Limits struct {
 	Market market.Limits
 	Seller int // needs that wait to be answered
 	Fresh  int // announcements that wait for the market
+	Events int // kept for those who come back for them
+
+	Tables   keeper.Tables
+	Courier  courier.Limits
+	Held     int // records of customers
+	Products int
 }
 
 // limits are those of a simulated node.
@@ -93,8 +100,9 @@ func (n *Node) boardLimits() board.Limits {
 	return n.limits().Board
 }
 
-// maxCrew bounds the goroutines of one node's own making.
-const maxCrew = 512
+// maxCrew is how many goroutines are of the node's own making: one hears, one serves
+// the API.
+const maxCrew = 2
 
 // A Node is one running node. It implements desk.House.
 //
@@ -154,7 +162,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if !misbehaviours[cfg.Misbehave] {
 		return nil, fmt.Errorf("misbehaviour %q is none of %v: %w", cfg.Misbehave, Misbehaviours(), fault.Malformed)
 	}
-	n.events = newEvents(n.now)
+	n.events = newEvents(n.now, n.limits().Events)
 	// The node outlives the context that opened it: Close ends it.
 	n.crew = crew.New(context.WithoutCancel(ctx), maxCrew, nil)
 	if err := n.open(ctx); err != nil {
@@ -276,7 +284,7 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:  &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Fresh: n.freshly, Limits: n.limits().Keeper, Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
+		Fresh: n.freshly, Limits: n.limits().Keeper, Tables: n.limits().Tables, Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
 		Tell(from string, n int) []protocol.Keeper

@@ -91,14 +91,14 @@ type private struct {
 }
 
 // openPrivate opens the private stores over a kv store.
-func openPrivate(ctx context.Context, store kv.Store, master key.Secret, lim outbox.Limits) (p private, err error) {
+func openPrivate(ctx context.Context, store kv.Store, master key.Secret, lim Limits) (p private, err error) {
 	sealed := kv.Sealed(store, seal.Derive(master, seal.LabelRecord, nil))
 	p.device = key.FromSeed[key.Device](seal.Derive(master, seal.LabelDevice, nil))
-	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.New()}
+	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.Bounded(lim.Held)}
 	if p.stores.Ledger, err = ledger.Open(ctx, sealed, p.device); err != nil {
 		return p, fmt.Errorf("ledger: %w", err)
 	}
-	if p.stores.Outbox, err = outbox.Open(sealed, lim); err != nil {
+	if p.stores.Outbox, err = outbox.Open(sealed, lim.Outbox); err != nil {
 		return p, fmt.Errorf("outbox: %w", err)
 	}
 	p.catalog = catalog.Open(sealed)
@@ -152,8 +152,8 @@ const maxOutbox = 16384
 // openInside opens the private stores and hires the market, the courier and the
 // seller.
 func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, error) {
-	lim := n.limits().Outbox
-	lim.Items = cmp.Or(lim.Items, maxOutbox)
+	lim := n.limits()
+	lim.Outbox.Items = cmp.Or(lim.Outbox.Items, maxOutbox)
 	p, err := openPrivate(ctx, n.store, master, lim)
 	if err != nil {
 		return nil, err
@@ -161,20 +161,23 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}
-	in := &inside{crew: crew.New(context.WithoutCancel(ctx), maxCrew, nil)}
+	// The market, the seller, and what the courier needs: each of its own bounds is
+	// reached before this one, so that nobody finds no place in the crew.
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 2+lim.Courier.Crew(), nil)}
 	in.courier = courier.New(courier.Config{
 		Client: keeper.Client{Port: n.port, Net: n.net}, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
-		Letter: in.letter, Collected: in.collected, Now: n.now, Log: n.cfg.Log,
+		Letter: in.letter, Collected: in.collected, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
 	})
 	search := seller.Searcher(p.catalog)
 	if sim := n.cfg.Simulated; sim != nil && sim.Search != nil {
 		p.catalog = catalog.OpenOnDemand(p.stores.KV)
+		p.catalog.Bound(lim.Products)
 		search = sim.Search(p.catalog)
 	}
-	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: n.limits().Seller})
+	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: lim.Seller})
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: n.limits().Market,
+		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,

@@ -162,12 +162,19 @@ func (n *Net) others(p *Port) []*Port {
 	defer n.mu.Unlock()
 	var out []*Port
 	for _, other := range n.ports {
-		if other != p && other.public && n.linked(p, other) {
+		if other != p && other.public && !other.hidden && n.linked(p, other) {
 			out = append(out, other)
 		}
 	}
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
+}
+
+// Hide lets nobody be told of a node, or gossip with it: who knows its key reaches it.
+func (n *Net) Hide(p *Port) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.hidden = true
 }
 
 type message struct {
@@ -184,6 +191,7 @@ type Port struct {
 	public bool
 	key    key.Private[key.Keeper]
 	online bool // guarded by net.mu
+	hidden bool // likewise
 	inbox  chan message
 	closed chan struct{}
 

@@ -20,6 +20,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -119,6 +120,7 @@ func before(a, b string) int {
 // A Catalog is a vendor's products. It is safe for many goroutines.
 type Catalog struct {
 	onDemand bool // see OpenOnDemand
+	most     int  // products
 	store    kv.Store
 	turn     chan struct{} // held by the one who imports or builds the index
 
@@ -128,7 +130,13 @@ type Catalog struct {
 }
 
 // Open readies the catalogue in the private store s. It reads and builds nothing.
-func Open(s kv.Store) *Catalog { return &Catalog{store: s, turn: make(chan struct{}, 1)} }
+func Open(s kv.Store) *Catalog {
+	return &Catalog{store: s, most: MaxProducts, turn: make(chan struct{}, 1)}
+}
+
+// Bound lets it keep at most so many products, fewer than MaxProducts. It is called
+// before the first use; zero changes nothing.
+func (c *Catalog) Bound(products int) { c.most = cmp.Or(products, c.most) }
 
 // OpenOnDemand is Open where an import leaves the index to the first search: for
 // homes in which nobody searches, and for bubbles of fake time, in which bleve's own
@@ -282,7 +290,7 @@ func (c *Catalog) Count(ctx context.Context) (int, error) {
 // Fill tells how full the catalogue is.
 func (c *Catalog) Fill(ctx context.Context) (kv.Fill, error) {
 	n, err := c.Count(ctx)
-	return kv.Fill{Name: "catalog.products", Used: int64(n), Cap: MaxProducts}, err
+	return kv.Fill{Name: "catalog.products", Used: int64(n), Cap: int64(c.most)}, err
 }
 
 // A Diff counts what an import does to the products.
@@ -382,8 +390,8 @@ func (c *Catalog) merge(ctx context.Context, h head, list []*Product, replace bo
 	old := stream{store: c.store, head: h}
 	total := 0
 	keep := func(p *Product) error {
-		if total++; total > MaxProducts {
-			return fmt.Errorf("more than %d products: %w", MaxProducts, fault.Full)
+		if total++; total > c.most {
+			return fmt.Errorf("more than %d products: %w", c.most, fault.Full)
 		}
 		return emit(p)
 	}

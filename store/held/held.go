@@ -12,6 +12,7 @@
 package held
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/harkmarket/hark/protocol"
@@ -57,25 +58,28 @@ func (rec *Record) Names() []string {
 	return names
 }
 
-// Held has no state: all of it is in the store.
-type Held struct{}
+// Held knows its bound alone: all else is in the store.
+type Held struct{ most int64 }
 
-// New makes the one Held of a node.
-func New() *Held { return &Held{} }
+// New makes the one Held of a node, for MaxRecords.
+func New() *Held { return Bounded(0) }
+
+// Bounded makes a Held of at most so many records; MaxRecords where that is zero.
+func Bounded(most int) *Held { return &Held{cmp.Or(int64(most), MaxRecords)} }
 
 func recordKey(g protocol.GrantID) []byte { return append([]byte(prefix), g[:]...) }
 
 // Put keeps a record in place of what was held under its grant. A record without a
-// grant or with too many fields gives fault.Malformed, a new one beyond MaxRecords
+// grant or with too many fields gives fault.Malformed, a new one beyond the bound
 // fault.Full.
-func (*Held) Put(tx kv.Tx, rec Record) error {
+func (h *Held) Put(tx kv.Tx, rec Record) error {
 	if rec.Grant.IsZero() || len(rec.Fields) > protocol.MaxFields {
 		return fmt.Errorf("held: a record without a grant, or of %d fields: %w", len(rec.Fields), fault.Malformed)
 	}
 	k := recordKey(rec.Grant)
 	_, err := tx.Get(k)
 	if fault.Of(err) == fault.NotFound {
-		err = add(tx, 1)
+		err = h.add(tx, 1)
 	}
 	if err != nil {
 		return fmt.Errorf("held: %s: %w", rec.Grant.Short(), err)
@@ -84,12 +88,12 @@ func (*Held) Put(tx kv.Tx, rec Record) error {
 }
 
 // add moves the count of records.
-func add(tx kv.Tx, by int64) error {
+func (h *Held) add(tx kv.Tx, by int64) error {
 	n, err := count(tx)
 	if err != nil {
 		return err
 	}
-	if n+by > MaxRecords {
+	if by > 0 && n+by > h.most {
 		return fmt.Errorf("%d records are held already: %w", n, fault.Full)
 	}
 	return kv.PutCBOR(tx, []byte(countKey), n+by)
@@ -157,14 +161,14 @@ func (h *Held) Delete(tx kv.Tx, grant protocol.GrantID) (deleted []string, err e
 		}
 		deleted = rec.Names()
 	}
-	if err := add(tx, -1); err != nil {
+	if err := h.add(tx, -1); err != nil {
 		return nil, fmt.Errorf("held: %w", err)
 	}
 	return deleted, tx.Delete(k)
 }
 
 // Fill tells how many records are held.
-func (*Held) Fill(r kv.Reader) (kv.Fill, error) {
+func (h *Held) Fill(r kv.Reader) (kv.Fill, error) {
 	n, err := count(r)
-	return kv.Fill{Name: "held.records", Used: n, Cap: MaxRecords}, err
+	return kv.Fill{Name: "held.records", Used: n, Cap: h.most}, err
 }

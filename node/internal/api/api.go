@@ -10,7 +10,8 @@
 //  2. Origin: state-changing requests of other sites are refused (403); there is no
 //     CORS, so a preflight is refused as well (405).
 //  3. Token: all but /healthz needs the bearer token, compared in constant time (401).
-//  4. Bounds: so many requests at once (429), so large a body (413), so long a wait.
+//  4. Bounds: so many requests at once (429; /healthz and event streams apart), so
+//     large a body (413), so long a wait.
 //  5. Once: with an Idempotency-Key, a repeated request that moves keys or money
 //     gets the first one's answer and does nothing. The answers are kept in memory,
 //     bounded in number, bytes and age; a restart of the node forgets them.

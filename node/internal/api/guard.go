@@ -68,10 +68,11 @@ func (s *Server) bearer(next http.Handler) http.Handler {
 	})
 }
 
-// bounds holds back what comes all at once. Event streams have their own bound.
+// bounds holds back what comes all at once. Event streams have their own bound, and a
+// node with all hands full can still be told from one that is gone.
 func (s *Server) bounds(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == Root+"/events" {
+		if r.URL.Path == Root+"/events" || r.URL.Path == "/healthz" {
 			next.ServeHTTP(w, r)
 			return
 		}

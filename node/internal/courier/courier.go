@@ -13,7 +13,7 @@
 // In:
 //
 //  1. For each keeper of each mailbox that is watched, one stream stays open on
-//     which the keeper pushes letters.
+//     which the keeper pushes letters. Mailboxes beyond the bounds take turns.
 //  2. The market takes a letter, and has it on disk, before anything else happens.
 //  3. Then the letter is deleted at all keepers of its mailbox. A keeper that did
 //     not have it, or had another one in its slot, is noted: with the receipt that
@@ -21,6 +21,7 @@
 package courier
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -36,15 +37,33 @@ import (
 	"github.com/harkmarket/hark/store/outbox"
 )
 
-// Bounds.
-const (
-	maxDeliveries = 16  // items under way at once
-	maxWatches    = 128 // streams that are listened to
-	maxBoxes      = maxWatches * perStream
-	maxParked     = 64   // letters of one keeper that wait for another try
-	maxDoomed     = 4096 // letters that wait to be deleted, at one keeper
-	maxSlots      = 4096 // slots that are remembered, to notice altered letters
-)
+// Limits bound a courier. What is zero takes the value of DefaultLimits.
+type Limits struct {
+	Deliveries int // items under way at once, and mailboxes that are collected
+	Streams    int // that are listened to
+	Boxes      int // mailboxes that are read; where there are more, by turns
+	Parked     int // letters of one keeper that wait for another try
+	Doomed     int // letters that wait to be deleted, at one keeper
+	Slots      int // slots that are remembered, to notice altered letters
+}
+
+// DefaultLimits is room for all mailboxes that so many streams can follow.
+var DefaultLimits = Limits{Deliveries: 16, Streams: 128, Boxes: 128 * perStream, Parked: 64, Doomed: 4096, Slots: 4096}
+
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits
+	return Limits{
+		Deliveries: cmp.Or(l.Deliveries, d.Deliveries), Streams: cmp.Or(l.Streams, d.Streams), Boxes: cmp.Or(l.Boxes, d.Boxes),
+		Parked: cmp.Or(l.Parked, d.Parked), Doomed: cmp.Or(l.Doomed, d.Doomed), Slots: cmp.Or(l.Slots, d.Slots),
+	}
+}
+
+// Crew is how many goroutines a courier under these limits has at most: its sender,
+// three for each stream, and for each delivery one and one for each keeper.
+func (l Limits) Crew() int {
+	l = l.orDefault()
+	return 1 + 3*l.Streams + l.Deliveries*(1+protocol.MaxKeepers)
+}
 
 // An Outcome says what the market made of a letter.
 type Outcome uint8
@@ -66,6 +85,7 @@ type Config struct {
 	Letter func(ctx context.Context, box key.MailboxKey, raw []byte) (Outcome, error)
 	// Collected is told that Collect has read a mailbox to its end at a moment.
 	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
+	Limits    Limits
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -76,11 +96,15 @@ type Config struct {
 //house:allow methods sending and reading share sessions, mailboxes and the crew under one mutex
 type Courier struct {
 	cfg      Config
+	lim      Limits
 	kick     chan struct{}
 	mu       sync.Mutex
 	sessions map[key.KeeperKey]*line
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
+	queue    []key.MailboxKey             // of boxes, those read longest first
+	unread   bool                         // there are more than found room
+	cursor   key.MailboxKey               // where the next turn begins
 	leaving  map[key.MailboxKey]time.Time // mailboxes that are read no longer, and since when
 	watches  []*watch
 	slots    *slots
@@ -91,9 +115,11 @@ type Courier struct {
 
 // New makes a courier that does nothing until Run.
 func New(cfg Config) *Courier {
+	lim := cfg.Limits.orDefault()
 	return &Courier{
-		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
-		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
+		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
+		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{},
+		slots: newSlots(lim.Slots), recent: newRecent(lim.Slots), pushed: newRecent(4 * lim.Slots), missed: newRecent(lim.Slots),
 	}
 }
 
@@ -123,6 +149,7 @@ func (c *Courier) Run(ctx context.Context) {
 		if now := c.cfg.Now(); now.Sub(swept) > time.Minute {
 			c.sweep(ctx, now)
 			c.forget(now)
+			c.turns(ctx, now)
 			swept = now
 		}
 		timer.Reset(c.dispatch(ctx))
@@ -184,7 +211,7 @@ func (c *Courier) dispatch(ctx context.Context) time.Duration {
 func (c *Courier) room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maxDeliveries - len(c.busy)
+	return c.lim.Deliveries - len(c.busy)
 }
 
 // underWay reports whether an item is being delivered.
@@ -198,7 +225,7 @@ func (c *Courier) underWay(id protocol.Hash) bool {
 func (c *Courier) take(id protocol.Hash) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.busy[id] || len(c.busy) >= maxDeliveries {
+	if c.busy[id] || len(c.busy) >= c.lim.Deliveries {
 		return false
 	}
 	c.busy[id] = true
@@ -223,11 +250,11 @@ func (c *Courier) Stats() []kv.Fill {
 		parked, doomed = max(parked, len(w.parked)), max(doomed, w.dooms)
 	}
 	return []kv.Fill{
-		{Name: "courier.boxes", Used: int64(len(c.boxes)), Cap: maxBoxes},
-		{Name: "courier.parked", Used: int64(parked), Cap: maxParked},
-		{Name: "courier.doomed", Used: int64(doomed), Cap: maxDoomed},
-		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
-		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
-		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},
+		{Name: "courier.boxes", Used: int64(len(c.boxes)), Cap: int64(c.lim.Boxes)},
+		{Name: "courier.parked", Used: int64(parked), Cap: int64(c.lim.Parked)},
+		{Name: "courier.doomed", Used: int64(doomed), Cap: int64(c.lim.Doomed)},
+		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
+		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
+		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: int64(c.lim.Slots)},
 	}
 }

@@ -83,29 +83,30 @@ func TestSlots(t *testing.T) {
 }
 
 func TestDoomedLettersAreBounded(t *testing.T) {
+	c := idle()
 	w := &watch{doomed: map[key.MailboxKey][]doomed{}, wake: make(chan struct{}, 1)}
-	for i := range maxDoomed + 10 {
-		w.doom(key.MailboxKey{byte(i)}, doomed{letter(i), firstTime})
+	for i := range c.lim.Doomed + 10 {
+		c.toDelete(w, key.MailboxKey{byte(i)}, doomed{letter(i), firstTime})
 	}
-	w.doom(key.MailboxKey{1}, doomed{letter(1), onceMore}) // known already
-	if w.dooms != maxDoomed {
-		t.Errorf("%d letters wait, at most %d", w.dooms, maxDoomed)
+	c.toDelete(w, key.MailboxKey{1}, doomed{letter(1), onceMore}) // known already
+	if w.dooms != c.lim.Doomed {
+		t.Errorf("%d letters wait, at most %d", w.dooms, c.lim.Doomed)
 	}
 	if first := w.doomed[key.MailboxKey{1}][0]; !first.first {
 		t.Error("a repeat made the first deletion one")
 	}
 	all := 0
-	for _, list := range idle().dooms(w) {
+	for _, list := range c.dooms(w) {
 		all += len(list)
 	}
-	if all != maxDoomed || w.dooms != 0 || len(w.doomed) != 0 {
+	if all != c.lim.Doomed || w.dooms != 0 || len(w.doomed) != 0 {
 		t.Errorf("%d were handed over, %d stay", all, w.dooms)
 	}
 }
 
 func TestDeliveriesAreBounded(t *testing.T) {
 	c := idle()
-	for i := range maxDeliveries {
+	for i := range c.lim.Deliveries {
 		if !c.take(letter(i)) {
 			t.Fatalf("no room for delivery %d", i+1)
 		}

@@ -23,45 +23,20 @@ type watch struct {
 	keeper protocol.Keeper
 	live   *keeper.Watch               // nil while there is no stream
 	boxes  map[key.MailboxKey]bool     // to be read here
+	asked  int                         // mailboxes subscribed to on the open stream
 	doomed map[key.MailboxKey][]doomed // to be deleted here
 	dooms  int                         // how many these are
 	wake   chan struct{}               // something to delete
 	wanted []key.Private[key.Mailbox]  // to be subscribed to on the open stream
 	ask    chan struct{}               // something to subscribe to
 	parked []parked                    // letters that wait for another try
+	lost   time.Time                   // since when some found no place there
 	end    context.CancelFunc          // ends its goroutines
 }
 
 type parked struct {
 	box key.MailboxKey
 	raw []byte
-}
-
-// perStream is how many mailboxes one stream follows; keepers allow 256.
-const perStream = 200
-
-// Watch reads a mailbox from now on.
-func (c *Courier) Watch(b records.Box) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.leaving, b.Key)
-	if _, ok := c.boxes[b.Key]; ok {
-		return
-	}
-	if len(c.boxes) >= maxBoxes {
-		c.cfg.Log.Warn("courier: too many mailboxes", "box", b.Key)
-		return
-	}
-	c.boxes[b.Key] = b
-	for _, k := range b.Keepers {
-		w := c.streamFor(k)
-		if w == nil {
-			c.cfg.Log.Warn("courier: too many streams", "keeper", k.Key)
-			continue
-		}
-		w.boxes[b.Key] = true
-		w.want(b)
-	}
 }
 
 // want has a mailbox subscribed to, where a stream is open; one that opens later
@@ -75,24 +50,6 @@ func (w *watch) want(b records.Box) {
 	case w.ask <- struct{}{}:
 	default: // it is awake
 	}
-}
-
-// streamFor finds or starts a stream to a keeper that has room for one more mailbox.
-func (c *Courier) streamFor(k protocol.Keeper) *watch {
-	for _, w := range c.watches {
-		if w.keeper.Key == k.Key && len(w.boxes) < perStream {
-			return w
-		}
-	}
-	if len(c.watches) >= maxWatches {
-		return nil
-	}
-	w := &watch{keeper: k, boxes: map[key.MailboxKey]bool{}, doomed: map[key.MailboxKey][]doomed{}, wake: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
-	if err := c.hire(w); err != nil {
-		return nil // closing
-	}
-	c.watches = append(c.watches, w)
-	return w
 }
 
 // hire starts the goroutines of a watch: one listens, one subscribes, one deletes.
@@ -129,8 +86,14 @@ func (c *Courier) subscribe(ctx context.Context, w *watch) {
 		c.mu.Lock()
 		list, live := w.wanted, w.live
 		w.wanted = nil
+		w.asked += len(list)
+		full := w.asked > maxAsked
 		c.mu.Unlock()
 		if live == nil {
+			continue
+		}
+		if full {
+			_ = live.Close() // the next stream asks for what is read by then
 			continue
 		}
 		for _, k := range list {
@@ -140,42 +103,6 @@ func (c *Courier) subscribe(ctx context.Context, w *watch) {
 			}
 		}
 	}
-}
-
-// lingers is how long a mailbox is kept in mind after its last letter was taken: that
-// letter has still to be deleted at its keepers.
-const lingers = time.Minute
-
-// Unwatch reads a mailbox no longer, once what came last is deleted.
-func (c *Courier) Unwatch(k key.MailboxKey) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.boxes[k]; ok {
-		c.leaving[k] = c.cfg.Now()
-	}
-}
-
-// forget ends the reading of mailboxes that linger no more, and of keepers that hold
-// none.
-func (c *Courier) forget(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k, since := range c.leaving {
-		if now.Sub(since) < lingers {
-			continue
-		}
-		delete(c.leaving, k)
-		delete(c.boxes, k)
-		for _, w := range c.watches {
-			delete(w.boxes, k)
-		}
-	}
-	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool {
-		if len(w.boxes) == 0 {
-			w.end()
-		}
-		return len(w.boxes) == 0
-	})
 }
 
 // listen keeps one stream to a keeper open, with growing pauses where it fails.
@@ -214,7 +141,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 	}()
 	c.mu.Lock()
 	w.live = live
-	w.wanted = nil
+	w.wanted, w.asked, w.lost = nil, 0, time.Time{}
 	for k := range w.boxes {
 		w.want(c.boxes[k])
 	}
@@ -247,10 +174,10 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		switch {
-		case len(w.parked) < maxParked:
+		case len(w.parked) < c.lim.Parked:
 			w.parked = append(w.parked, parked{box, raw})
-		case w.live != nil:
-			_ = w.live.Close() // the next stream pushes everything again
+		case w.lost.IsZero():
+			w.lost = c.cfg.Now() // a later stream pushes it again
 		}
 		return
 	}
@@ -310,7 +237,7 @@ func (c *Courier) doom(box key.MailboxKey, id protocol.Hash) {
 	defer c.mu.Unlock()
 	for _, w := range c.watches {
 		if w.boxes[box] {
-			w.doom(box, doomed{id, firstTime})
+			c.toDelete(w, box, doomed{id, firstTime})
 		}
 	}
 }
@@ -320,7 +247,7 @@ func (c *Courier) doom(box key.MailboxKey, id protocol.Hash) {
 func (c *Courier) again(w *watch, box key.MailboxKey, id protocol.Hash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.doom(box, doomed{id, onceMore})
+	c.toDelete(w, box, doomed{id, onceMore})
 }
 
 // goneBefore has a letter deleted at all keepers of its mailbox that was dealt with
@@ -330,7 +257,7 @@ func (c *Courier) goneBefore(box key.MailboxKey, id protocol.Hash) {
 	defer c.mu.Unlock()
 	for _, w := range c.watches {
 		if w.boxes[box] {
-			w.doom(box, doomed{id, onceMore})
+			c.toDelete(w, box, doomed{id, onceMore})
 		}
 	}
 }
@@ -347,10 +274,10 @@ const (
 	onceMore  = false
 )
 
-// doom is called with the courier's mutex held.
-func (w *watch) doom(box key.MailboxKey, d doomed) {
+// toDelete is called with the courier's mutex held.
+func (c *Courier) toDelete(w *watch, box key.MailboxKey, d doomed) {
 	known := slices.ContainsFunc(w.doomed[box], func(x doomed) bool { return x.id == d.id })
-	if known || w.dooms >= maxDoomed {
+	if known || w.dooms >= c.lim.Doomed {
 		return
 	}
 	w.doomed[box] = append(w.doomed[box], d)
@@ -475,6 +402,10 @@ func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id pr
 	})
 }
 
+// pushAgain is how long a stream is kept that has pushed letters for which there was
+// no place: at once, all that comes on it would wait for those that nobody can take.
+const pushAgain = time.Minute
+
 // unpark tries letters again that the market could not take before.
 func (c *Courier) unpark(ctx context.Context, w *watch) {
 	c.mu.Lock()
@@ -483,6 +414,12 @@ func (c *Courier) unpark(ctx context.Context, w *watch) {
 	c.mu.Unlock()
 	for _, p := range list {
 		c.letter(ctx, w, p.box, p.raw)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.live != nil && !w.lost.IsZero() && c.cfg.Now().Sub(w.lost) >= pushAgain {
+		w.lost = time.Time{}
+		_ = w.live.Close() // the next stream pushes everything again
 	}
 }
 

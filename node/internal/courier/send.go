@@ -28,7 +28,7 @@ func (c *Courier) session(ctx context.Context, to protocol.Keeper, what string) 
 	c.mu.Lock()
 	l := c.sessions[to.Key]
 	if l == nil {
-		if len(c.sessions) >= maxWatches {
+		if len(c.sessions) >= c.lim.Streams {
 			clear(c.sessions) // rare: the next use dials again
 		}
 		l = &line{turn: make(chan struct{}, 1), open: map[string]*keeper.Session{}}

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,12 +17,15 @@ import (
 )
 
 // maxIndex bounds the mailboxes named by announcements, and those named by passports.
+// It is more than a board holds: what stands there always finds room, once what stands
+// there no more is forgotten.
 const maxIndex = 1 << 17
 
 // named is which announcement of which context names a mailbox.
 type named struct {
 	by protocol.ContextID
 	in protocol.Hash
+	at int64 // ms: when it was heard
 }
 
 // An index knows which announcement or passport on the board names a mailbox.
@@ -29,13 +33,14 @@ type index struct {
 	board   *board.Board
 	net     protocol.Hash
 	log     *slog.Logger
+	most    int // of each
 	mu      sync.Mutex
 	boxes   map[key.MailboxKey]named
 	inboxes map[key.MailboxKey]protocol.VendorID
 }
 
-func newIndex(b *board.Board, net protocol.Hash, log *slog.Logger) *index {
-	return &index{board: b, net: net, log: log, boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
+func newIndex(b *board.Board, net protocol.Hash, most int, log *slog.Logger) *index {
+	return &index{board: b, net: net, log: log, most: cmp.Or(most, maxIndex), boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
 }
 
 func (x *index) size() (boxes, inboxes int) {
@@ -116,7 +121,7 @@ func (x *index) read(ctx context.Context, shards uint16) error {
 			for _, id := range ids {
 				after = id
 				if e, err := x.board.ByID(ctx, id); err == nil {
-					x.note(e.Heard)
+					x.note(e.Heard, e.HeardMS)
 				}
 			}
 			more = more && len(ids) > 0
@@ -125,24 +130,54 @@ func (x *index) read(ctx context.Context, shards uint16) error {
 	return x.readVendors(ctx)
 }
 
-// note remembers whose mailbox an announcement names.
-func (x *index) note(h wire.Heard) {
+// note remembers whose mailbox an announcement names. When there are too many, those
+// that stand no more make room, so that a flood does not keep out the next one. A
+// mailbox stays with the context that was heard to name it first, while that stands:
+// whoever names another's takes nothing away.
+func (x *index) note(h wire.Heard, heardMS int64) {
 	a := h.A()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, known := x.boxes[a.Mailbox]; !a.Mailbox.IsZero() && (known || len(x.boxes) < maxIndex) {
-		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID()}
+	was, known := x.boxes[a.Mailbox]
+	if known && was.by != a.ContextID() && was.at <= heardMS && x.stands(was) {
+		return
+	}
+	if !known && len(x.boxes) >= x.most {
+		x.forgetBoxes()
+	}
+	if !a.Mailbox.IsZero() && (known || len(x.boxes) < x.most) {
+		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID(), heardMS}
 	}
 }
 
 // forget drops mailboxes whose announcement is gone, or was replaced by one that
-// names another. Memory answers; nothing is opened.
+// names another, and inboxes whose vendor is gone. Memory answers; nothing is opened.
 func (x *index) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.forgetBoxes()
+	x.forgetInboxes()
+}
+
+// forgetBoxes is called with mu held.
+func (x *index) forgetBoxes() {
 	for box, n := range x.boxes {
-		if _, _, id, ok := x.board.Precedence(n.by); !ok || id != n.in {
+		if !x.stands(n) {
 			delete(x.boxes, box)
+		}
+	}
+}
+
+func (x *index) stands(n named) bool {
+	_, _, id, ok := x.board.Precedence(n.by)
+	return ok && id == n.in
+}
+
+// forgetInboxes is called with mu held.
+func (x *index) forgetInboxes() {
+	for box, vendor := range x.inboxes {
+		if !x.board.Knows(vendor) {
+			delete(x.inboxes, box)
 		}
 	}
 }
@@ -156,12 +191,20 @@ func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
 	return nil
 }
 
-// noteInbox remembers the inboxes of a vendor.
+// noteInbox remembers the inboxes of a vendor. When there are too many, those of
+// vendors that the board gave up make room.
 func (x *index) noteInbox(c wire.Chain) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, box := range c.Inboxes() {
-		if !box.IsZero() && len(x.inboxes) < maxIndex {
+		was, known := x.inboxes[box]
+		if known && was != c.Vendor() && x.board.Knows(was) {
+			continue // as with mailboxes
+		}
+		if !known && len(x.inboxes) >= x.most {
+			x.forgetInboxes()
+		}
+		if !box.IsZero() && (known || len(x.inboxes) < x.most) {
 			x.inboxes[box] = c.Vendor()
 		}
 	}

@@ -72,10 +72,17 @@ type Config struct {
 	// is on the board. It must not block.
 	Fresh  func(wire.Heard)
 	Limits Limits // zero: DefaultLimits
+	Tables Tables
 	// Misbehave breaks a promise on purpose; none where empty.
 	Misbehave Misbehaviour
 	Log       *slog.Logger
 	Now       func() time.Time
+}
+
+// Tables bound what a keeper remembers. What is zero takes its usual value.
+type Tables struct {
+	Index   int // mailboxes named by announcements, and those named by passports
+	Refused int // ids that were pulled in vain
 }
 
 // A Keeper serves others. Make it with New.
@@ -103,7 +110,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	if k.door.Budget == nil {
 		k.door.Budget = k.budgets.Relayed
 	}
-	k.index = newIndex(cfg.Board, k.door.Net, cfg.Log)
+	k.index = newIndex(cfg.Board, k.door.Net, cfg.Tables.Index, cfg.Log)
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
@@ -115,7 +122,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	}
 	k.puller = pull.New(pull.Config{
 		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Admit: k.Admit, KeepChain: k.index.keepChain,
-		Mesh: cfg.Mesh, Audit: cfg.Audit, Log: cfg.Log, Now: k.now,
+		Mesh: cfg.Mesh, Audit: cfg.Audit, Refused: cfg.Tables.Refused, Log: cfg.Log, Now: k.now,
 	})
 	return k, nil
 }
@@ -173,13 +180,14 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
+	refused, mostRefused := k.puller.Refused()
 	return map[string]peers.Fill{
 		"pushes":   {At: at, Limit: limit},
 		"prefixes": {At: prefixes, Limit: budget.Max},
 		"budgets":  {At: names, Limit: budget.Max},
-		"boxes":    {At: boxes, Limit: maxIndex},
-		"inboxes":  {At: inboxes, Limit: maxIndex},
-		"refused":  {At: k.puller.Size(), Limit: pull.MaxRefused},
+		"boxes":    {At: boxes, Limit: k.index.most},
+		"inboxes":  {At: inboxes, Limit: k.index.most},
+		"refused":  {At: refused, Limit: mostRefused},
 	}
 }
 

@@ -261,6 +261,31 @@ func TestAFirstLetterToAnAnnouncement(t *testing.T) {
 	})
 }
 
+// Whoever names another's mailbox in an announcement takes no letters away from it,
+// and when that ends nothing ends with it.
+func TestAMailboxStaysWithItsOwner(t *testing.T) {
+	in(t, func(w *world) {
+		k := w.keeper()
+		n, v := w.need(k, effort), w.seller(k, protocol.RoleRequests)
+		w.announce(k, n.raw)
+		h, err := wire.OpenAnnouncement(n.raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := *h.A()
+		a.Header.ID, a.Expires, a.Issuers = wire.NewID(), now()+protocol.Hour, nil
+		w.announce(k, must(wire.SignAnnouncement(key.Generate[key.Context](), &a, protocol.LaneWork, effort)))
+		time.Sleep(2 * time.Hour) // the thief's has ended, and was forgotten
+		synctest.Wait()
+		raw := letter(n.box.Public())
+		f := v.first(n, raw, k, effort)
+		f.Chain = v.chain
+		if _, err := w.mail(k).Deposit(w.Context(), keeper.Deposit{Box: n.box.Public(), Letter: raw, First: f}); err != nil {
+			t.Errorf("a first letter to the owner: %v", err)
+		}
+	})
+}
+
 // When the box is full, a vendor that an issuer of the announcement vouches for
 // still gets in, and one that another issuer vouches for does not.
 func TestVouchedVendorsGoFirst(t *testing.T) {
@@ -321,6 +346,12 @@ func TestTheOpenLaneOfAnInbox(t *testing.T) {
 		}
 		if err := sync.Publish(w.Context(), v.chain); err != nil {
 			t.Errorf("publish again: %v", err)
+		}
+		// A vendor that names the inbox as its own, and asks for more, changes nothing.
+		root, lie := key.Generate[key.Root](), *must(wire.OpenChain(v.chain, netID)).Latest()
+		lie.ID, lie.From, lie.Root, lie.Inbox.Effort = wire.NewID(), protocol.Hash{}, root.Public(), effort+16
+		if err := sync.Publish(w.Context(), [][]byte{must(wire.Sign(root, &lie))}); err != nil {
+			t.Fatal(err)
 		}
 		for _, stamp := range []uint8{0, effort - 1} {
 			if err := deposit(stamp); !errors.Is(err, fault.NotFound) {

@@ -43,14 +43,15 @@ func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) 
 	if verdict != check.Pass {
 		return verdict, why, nil
 	}
-	fresh, err := k.cfg.Board.Put(ctx, heard, k.cfg.Now().UnixMilli())
+	nowMS := k.cfg.Now().UnixMilli()
+	fresh, err := k.cfg.Board.Put(ctx, heard, nowMS)
 	if err != nil {
 		return check.Ignore, why, err
 	}
 	if !fresh {
 		return check.Ignore, check.Precedence, nil // another was faster
 	}
-	k.index.note(heard)
+	k.index.note(heard, nowMS)
 	if k.cfg.Fresh != nil {
 		k.cfg.Fresh(heard)
 	}

@@ -58,6 +58,7 @@ type Config struct {
 	Bootstrap []protocol.Keeper
 	Book      Book
 	Exchange  Exchange
+	Limits    Limits
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -70,6 +71,7 @@ type Host struct {
 	known    *table
 	upkeep   *crew.Crew // keeps connections up
 	streams  *crew.Crew // serves
+	callers  *callers
 	kick     chan struct{}
 	ended    event.Subscription
 	mu       sync.Mutex
@@ -79,6 +81,7 @@ type Host struct {
 
 // Open starts the host. Its loops end with ctx or with Close.
 func Open(ctx context.Context, cfg Config) (*Host, error) {
+	cfg.Limits = cfg.Limits.orDefault(cfg.Profile)
 	options, err := hostOptions(cfg)
 	if err != nil {
 		return nil, err
@@ -88,12 +91,12 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		cfg: cfg, host: lib, self: cfg.Key.Public(), known: newTable(cfg.Key.Public()),
+		cfg: cfg, host: lib, self: cfg.Key.Public(), known: newTable(cfg.Key.Public(), cfg.Limits.Known),
 		upkeep: crew.New(ctx, maxWorkers, nil),
-		streams: crew.New(ctx, maxStreams, func(name string, v any, stack []byte) {
+		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+		callers: &callers{most: cfg.Limits.Streams, of: map[string]int{}}, kick: make(chan struct{}, 1), handlers: map[string]Handler{},
 	}
 	h.known.learn(cfg.Bootstrap, true)
 	if cfg.Book != nil {
@@ -127,13 +130,14 @@ func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits, err := newResourceManager(cfg.Profile)
+	limits, err := newResourceManager(cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
-	low, high := 192, 256
+	high := cfg.Limits.Conns / 2 // from here on those of least use are closed
+	low := high * 3 / 4
 	if cfg.Profile != Public {
-		low, high = 16, 32
+		low = high / 2
 	}
 	conns, err := connmgr.NewConnManager(low, high)
 	if err != nil {
@@ -328,11 +332,50 @@ func (h *Host) Serve(proto string, serve Handler) {
 	h.mu.Unlock()
 	h.host.SetStreamHandler(wireproto.ID(proto), func(s network.Stream) {
 		from := prefix(s.Conn().RemoteMultiaddr())
-		err := h.streams.Hire("serve "+proto, func(ctx context.Context) { run(ctx, serve, &conn{Stream: s, met: true}, from) })
+		err := h.callers.come(from)
+		if err == nil {
+			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
+				defer h.callers.leave(from)
+				run(ctx, serve, &conn{Stream: s, met: true}, from)
+			})
+			if err != nil {
+				h.callers.leave(from)
+			}
+		}
 		if err != nil {
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
 		}
 	})
+}
+
+// callers share the streams that are served at once: an address prefix may have one
+// more only while it has no more than what is free for all. So the fullest can have
+// half, and leaves as much free for others.
+type callers struct {
+	most int
+	mu   sync.Mutex
+	all  int
+	of   map[string]int // by address prefix
+}
+
+func (c *callers) come(from string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[from]+1 > c.most-c.all {
+		return fmt.Errorf("peers: %d streams of %s, %d in all: %w", c.of[from], from, c.all, fault.Full)
+	}
+	c.of[from]++
+	c.all++
+	return nil
+}
+
+func (c *callers) leave(from string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.of[from]--; c.of[from] == 0 {
+		delete(c.of, from)
+	}
 }
 
 // run serves one stream and ends it: in good order after the handler returned, at
@@ -365,13 +408,13 @@ type Fill struct{ At, Limit int }
 // connections, streams being served.
 func (h *Host) Status() (known, connected, connections, streams Fill) {
 	keys := h.known.keys()
-	known, connected = Fill{len(keys), maxTable}, Fill{0, h.target()}
+	known, connected = Fill{len(keys), h.cfg.Limits.Known}, Fill{0, h.cfg.Limits.Known}
 	for _, k := range keys {
 		if h.connected(k) {
 			connected.At++
 		}
 	}
-	connections = Fill{len(h.host.Network().Conns()), int(connectionLimits(h.cfg.Profile).System.Conns)}
+	connections = Fill{len(h.host.Network().Conns()), h.cfg.Limits.Conns}
 	at, limit := h.streams.Size()
 	return known, connected, connections, Fill{at, limit}
 }

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -14,10 +15,9 @@ import (
 
 // Bounds of one node. Streams and bytes of the protocols stand in protocolLimits.
 const (
-	maxTable   = 256  // public nodes remembered
-	maxShare   = 32   // of these, told to one who asks
-	maxStreams = 1024 // incoming streams served at once, of all protocols
-	maxWorkers = 32   // goroutines that keep connections up
+	maxTable   = 256 // public nodes remembered
+	maxShare   = 32  // of these, told to one who asks
+	maxWorkers = 32  // goroutines that keep connections up
 
 	publicTarget   = 8 // connections that the loop keeps to public nodes
 	personalTarget = 4
@@ -27,6 +27,21 @@ const (
 	connsPerIP   = 64 // several customers share one address (an office, a mobile network)
 	connsPerNet6 = 256
 )
+
+// Limits bound a host. What is zero takes its usual value.
+type Limits struct {
+	Known   int // public nodes remembered
+	Conns   int // connections of both directions; a quarter is kept for those that this node makes
+	Streams int // incoming streams served at once, of all protocols; one address prefix has at most half
+}
+
+func (l Limits) orDefault(p Profile) Limits {
+	conns := 512
+	if p == Personal {
+		conns = 64
+	}
+	return Limits{Known: cmp.Or(l.Known, maxTable), Conns: cmp.Or(l.Conns, conns), Streams: cmp.Or(l.Streams, 1024)}
+}
 
 // A streamLimit bounds one protocol: streams in all and of one peer, each way, and
 // the memory (MiB) that libp2p may reserve for them, in all and for one peer.
@@ -44,14 +59,12 @@ var protocolLimits = map[protocol.ID]streamLimit{
 }
 
 // connectionLimits bounds connections and streams of all peers together and of one.
-func connectionLimits(p Profile) rcmgr.PartialLimitConfig {
-	conns := rcmgr.LimitVal(512)
-	if p == Personal {
-		conns = 64
-	}
+// Whoever fills up what strangers may have leaves room for this node to reach others.
+func connectionLimits(l Limits) rcmgr.PartialLimitConfig {
+	conns := rcmgr.LimitVal(l.Conns)
 	return rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{
-			Conns: conns, ConnsInbound: conns, ConnsOutbound: conns / 2,
+			Conns: conns, ConnsInbound: conns * 3 / 4, ConnsOutbound: conns / 2,
 			Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048, Memory: 256 << 20, FD: 512,
 		},
 		Transient: rcmgr.ResourceLimits{
@@ -66,10 +79,10 @@ func connectionLimits(p Profile) rcmgr.PartialLimitConfig {
 	}
 }
 
-func newResourceManager(p Profile) (network.ResourceManager, error) {
+func newResourceManager(l Limits) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
-	part := connectionLimits(p)
+	part := connectionLimits(l)
 	part.Protocol, part.ProtocolPeer = map[protocol.ID]rcmgr.ResourceLimits{}, map[protocol.ID]rcmgr.ResourceLimits{}
 	for id, l := range protocolLimits {
 		part.Protocol[id] = both(l.all, l.allMiB)

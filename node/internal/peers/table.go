@@ -22,8 +22,9 @@ const (
 	bootPause  = time.Minute // the longest pause where it is on the bootstrap list
 )
 
-// A table holds the public nodes known, at most maxTable.
+// A table holds the public nodes known, at most so many.
 type table struct {
+	most    int
 	mu      sync.Mutex
 	self    key.KeeperKey
 	entries map[key.KeeperKey]*entry
@@ -42,8 +43,8 @@ type entry struct {
 	asked     time.Time // for the nodes that it knows
 }
 
-func newTable(self key.KeeperKey) *table {
-	return &table{self: self, entries: map[key.KeeperKey]*entry{}}
+func newTable(self key.KeeperKey, most int) *table {
+	return &table{most: most, self: self, entries: map[key.KeeperKey]*entry{}}
 }
 
 // learn takes in nodes that somebody named. What we know from our own experience
@@ -75,10 +76,11 @@ func (t *table) learn(ks []protocol.Keeper, bootstrap bool) int {
 	return fresh
 }
 
-// room makes room for one more: a node never reached, or failing, gives way; one
-// that works, or is on the bootstrap list, does not.
-func (t *table) room(bootstrap bool) bool {
-	if len(t.entries) < maxTable {
+// room makes room for one more: a node that fails gives way, and to one that is there,
+// or on the bootstrap list, also one that was only named. One that works, or is on
+// the bootstrap list, does not.
+func (t *table) room(sure bool) bool {
+	if len(t.entries) < t.most {
 		return true
 	}
 	var worst *entry
@@ -90,7 +92,7 @@ func (t *table) room(bootstrap bool) bool {
 			worst = e
 		}
 	}
-	if worst == nil || worst.fails == 0 && !bootstrap {
+	if worst == nil || worst.fails == 0 && !sure {
 		return false
 	}
 	delete(t.entries, worst.keeper.Key)
@@ -105,7 +107,7 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 	defer t.mu.Unlock()
 	e := t.entries[k]
 	if e == nil {
-		if k == t.self || len(there) == 0 || !t.room(false) {
+		if k == t.self || len(there) == 0 || !t.room(true) {
 			return false
 		}
 		e = &entry{keeper: protocol.Keeper{Key: k}}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 func addrs(texts ...string) (out []ma.Multiaddr) {
@@ -36,7 +38,7 @@ const farAway = "/ip4/198.51.100.7/udp/4001/quic-v1"
 // did, and never to somebody farther away than that address.
 func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	unseen, lan, far := keeperAt(farAway), keeperAt("/ip4/192.168.1.9/udp/1/quic-v1"), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{unseen, lan, far}, false)
 	tb.met(lan.Key, netip.MustParseAddr("192.168.1.9"), addrs("/ip4/192.168.1.9/udp/1/quic-v1"), now)
@@ -62,7 +64,7 @@ func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 
 func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, met := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.learn([]protocol.Keeper{met}, false)
@@ -82,7 +84,7 @@ func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
 // A flood of names fills the table and drives out nobody who works.
 func TestTheTableIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	good, boot := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.met(good.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
@@ -110,7 +112,7 @@ func TestTheTableIsBounded(t *testing.T) {
 
 func TestPausesGrowAndEnd(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	tb := newTable(key.KeeperKey{})
+	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, other := keeperAt(farAway), keeperAt(farAway)
 	tb.learn([]protocol.Keeper{boot}, true)
 	tb.learn([]protocol.Keeper{other}, false)
@@ -226,4 +228,30 @@ func FuzzKeeperAddresses(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One address prefix has at most half of the streams, and leaves as much for others.
+func TestCallersShareTheStreams(t *testing.T) {
+	c := &callers{most: 16, of: map[string]int{}}
+	for _, one := range []struct {
+		from string
+		want int
+	}{{"a", 8}, {"b", 4}, {"c", 2}, {"d", 1}, {"e", 1}, {"f", 0}} {
+		n := 0
+		for c.come(one.from) == nil {
+			n++
+		}
+		if n != one.want || !errors.Is(c.come(one.from), fault.Full) {
+			t.Errorf("%s has %d streams, want %d", one.from, n, one.want)
+		}
+	}
+	if c.all != 16 {
+		t.Errorf("%d in all", c.all)
+	}
+	for range 8 {
+		c.leave("a")
+	}
+	if err := c.come("f"); err != nil || c.all != 9 || len(c.of) != 5 {
+		t.Errorf("once a has gone: %v, %d streams of %d prefixes", err, c.all, len(c.of))
+	}
 }

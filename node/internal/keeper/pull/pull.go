@@ -15,6 +15,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -55,10 +56,11 @@ type Config struct {
 	Admit     func(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error)
 	KeepChain func(ctx context.Context, c wire.Chain) error
 	// Mesh lists the mesh peers of a shard, and Audit is told what one of them held back.
-	Mesh  func(shard uint16) []protocol.Keeper
-	Audit func(peer key.KeeperKey, shard uint16, withheld int)
-	Log   *slog.Logger
-	Now   func() protocol.Second
+	Mesh    func(shard uint16) []protocol.Keeper
+	Audit   func(peer key.KeeperKey, shard uint16, withheld int)
+	Refused int // ids that are not pulled again for a while; 0: MaxRefused
+	Log     *slog.Logger
+	Now     func() protocol.Second
 }
 
 // A Puller fetches what gossip missed. Make it with New.
@@ -75,14 +77,15 @@ type Puller struct {
 
 // New makes a Puller; Run starts it.
 func New(cfg Config) *Puller {
+	cfg.Refused = cmp.Or(cfg.Refused, MaxRefused)
 	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
 }
 
-// Size is how many ids are refused at the moment, of MaxRefused.
-func (p *Puller) Size() int {
+// Refused is how many ids are not pulled again for a while, and the most that can be.
+func (p *Puller) Refused() (n, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.refused)
+	return len(p.refused), p.cfg.Refused
 }
 
 // Follow pulls these shards from now on, and at once.
@@ -211,12 +214,15 @@ func (p *Puller) audit(ctx context.Context, shards []uint16) {
 	p.cfg.Audit(peer.Key, shard, Withheld(p.cfg.Now(), since, in.fresh, heard))
 }
 
-// refuse notes an id that is not worth pulling for ten minutes.
+// refuse notes an id that is not worth pulling for ten minutes. Any other gives way.
 func (p *Puller) refuse(id protocol.Hash) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.refused) >= MaxRefused {
-		clear(p.refused)
+	for old := range p.refused {
+		if len(p.refused) < p.cfg.Refused {
+			break
+		}
+		delete(p.refused, old)
 	}
 	p.refused[id] = p.cfg.Now() + 10*protocol.Minute
 }
