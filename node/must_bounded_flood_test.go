@@ -303,29 +303,19 @@ func served(f *field) {
 }
 
 // lie lists vendors that there are not, and passports that are none.
-func (f *field) lie(_ context.Context, c peers.Conn, _ string) {
-	if err := wire.WriteFrame(c, &protocol.Hello{V: protocol.Version, Nonce: wire.NewID(), Net: f.net}); err != nil {
-		return
+func lie(op *protocol.Op) (r protocol.Reply) {
+	switch {
+	case op.Kind == protocol.OpList && op.Shard == client.VendorShard:
+		for range 64 {
+			r.Hashes = append(r.Hashes, protocol.Hash(key.NewSecret().Reveal()))
+		}
+		slices.SortFunc(r.Hashes, func(a, b protocol.Hash) int { return bytes.Compare(a[:], b[:]) })
+	case op.Kind == protocol.OpPassport:
+		r.Letters = [][]byte{[]byte("no passport")}
+	case op.Kind == protocol.OpRanges:
+		return nodetest.Refuse(fault.Unsupported)
 	}
-	for {
-		var op protocol.Op
-		if err := wire.ReadFrame(c, &op); err != nil {
-			return
-		}
-		reply := protocol.Reply{N: op.N}
-		switch {
-		case op.Kind == protocol.OpList && op.Shard == client.VendorShard:
-			for range 64 {
-				reply.Hashes = append(reply.Hashes, protocol.Hash(key.NewSecret().Reveal()))
-			}
-			slices.SortFunc(reply.Hashes, func(a, b protocol.Hash) int { return bytes.Compare(a[:], b[:]) })
-		case op.Kind == protocol.OpPassport:
-			reply.Letters = [][]byte{[]byte("no passport")}
-		}
-		if err := wire.WriteFrame(c, &reply); err != nil {
-			return
-		}
-	}
+	return r
 }
 
 func hers(f *field) *nodetest.Member { return f.her }
@@ -432,7 +422,7 @@ var floods = []flood{
 		for _, m := range f.w.Members() {
 			f.w.Net.SetLink(liar, m.Port, m == f.target)
 		}
-		liar.Serve(peers.ProtoSync, f.lie)
+		liar.AnswerSync(f.net, lie)
 		return nil
 	}},
 	{bound: "mailbox.letters-per-box", limits: node.Limits{Mail: mailbox.Policy{LettersPerBox: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
