@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"sync"
@@ -139,6 +140,31 @@ func invent(op *protocol.Op, r *protocol.Reply) {
 		}
 	}
 	r.Hashes = r.Hashes[:min(len(r.Hashes), protocol.MaxPrints)]
+}
+
+// A shard in which a node has more than can be compared does not cost the others theirs.
+func TestALargeShardIsNoObstacle(t *testing.T) {
+	in(t, func(w *world) {
+		p := newPair(w)
+		p.put(w, p.forge.many(30), p.server)
+		honest, large, page := nodetest.Honest(p.server.board), (p.forge.shard+1)%shards, uint32(0)
+		port := w.played(func(op *protocol.Op) protocol.Reply {
+			r := honest(op)
+			if op.Shard != large || op.Kind != protocol.OpRanges {
+				return r
+			}
+			if invent(op, &r); len(r.Hashes) > 0 { // one id more with each page
+				page++
+				r.Hashes, r.More = r.Hashes[:1], true
+				binary.BigEndian.PutUint32(r.Hashes[0][4:], page)
+			}
+			return r
+		})
+		got, err := p.client.Pull(w.Context(), port.Self(), []uint16{large, p.forge.shard})
+		if got != 30 || !errors.Is(err, fault.Full) {
+			t.Errorf("%d of 30 pulled: %v", got, err)
+		}
+	})
 }
 
 // Where a keeper's budget is used up, the puller waits rather than going away.

@@ -28,6 +28,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/keeper/client"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
+	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/board"
 )
@@ -168,14 +169,17 @@ func (p *Puller) Pull(ctx context.Context, from protocol.Keeper, shards []uint16
 		return 0, err
 	}
 	defer func() { _ = s.Close() }() // read to its end
+	var full error                   // of a shard that is too large to be compared in one go; the others are not
 	for _, shard := range shards {
 		in, _, err := p.shard(ctx, s, shard)
 		got += len(in.fresh)
-		if err != nil {
+		if errors.Is(err, fault.Full) {
+			full = err
+		} else if err != nil {
 			return got, err
 		}
 	}
-	return got, p.passports(ctx, s)
+	return got, errors.Join(full, p.passports(ctx, s))
 }
 
 // audit compares one shard, each in its turn, with one of its mesh peers.
@@ -192,7 +196,7 @@ func (p *Puller) audit(ctx context.Context, shards []uint16) {
 	if len(mesh) == 0 {
 		return
 	}
-	peer := mesh[rand.IntN(len(mesh))] //nolint:gosec // a draw that decides nothing but whose turn it is
+	peer := mesh[rand.N(len(mesh))]
 	ctx, cancel := context.WithTimeout(ctx, turn)
 	defer cancel()
 	s, err := p.cfg.Client.Sync(ctx, peer)
