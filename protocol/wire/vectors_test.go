@@ -179,6 +179,27 @@ var runs = map[string]func(*vector) error{
 		}
 		return CheckOp(&o, key.KeeperKey(v.hash("keeper")), protocol.ID(v.hex("nonce")))
 	},
+	"hello": func(v *vector) error {
+		_, operator, err := decodeHello(v.raw)
+		if err != nil {
+			return err
+		}
+		return v.same("operator", operator[:])
+	},
+	"told": func(v *vector) error {
+		s, err := Open(v.raw)
+		if err != nil {
+			return err
+		}
+		var letters []byte
+		for _, r := range ReceiptsOf(s.Extra()) {
+			letters = append(letters, r.Letter[:]...)
+		}
+		if v.get("letters") != hex.EncodeToString(letters) {
+			return fmt.Errorf("letters %x: %w", letters, errVector)
+		}
+		return nil
+	},
 	"deposit-receipt": func(v *vector) error {
 		var r protocol.DepositReceipt
 		if err := Unmarshal(v.raw, &r, protocol.MaxFrame); err != nil {
