@@ -39,13 +39,13 @@ import (
 var bounds = strings.Fields(`
 	api.answer-bytes api.answers api.requests api.streams
 	board.bytes board.entries board.passport-bytes board.passports catalog.products
-	courier.boxes courier.deliveries courier.doomed courier.parked courier.slots courier.streams
+	courier.boxes courier.deliveries courier.doomed courier.gone courier.parked courier.slots courier.streams
 	gossip.topics held.records keeper.boxes keeper.budgets keeper.inboxes keeper.prefixes keeper.pushes keeper.refused
 	mailbox.boxes mailbox.bytes mailbox.bytes-per-box mailbox.first-per-box mailbox.inbox-per-box mailbox.letters
 	mailbox.letters-per-box mailbox.revoked mailbox.revoked-per-box mailbox.tombs mailbox.tombs-per-box
 	mailbox.watchers mailbox.watchers-per-box
 	market.agreements market.contexts market.crew market.queue market.requests-per-context
-	node.crew node.events node.fresh outbox.bytes outbox.items
+	node.crew node.events node.fresh outbox.bytes outbox.items roster.keepers
 	peers.connected peers.connections peers.known peers.streams seller.queue vault.fields`)
 
 // overruns says what is wrong with a list of bounds.

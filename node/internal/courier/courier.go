@@ -66,8 +66,10 @@ type Config struct {
 	Letter func(ctx context.Context, box key.MailboxKey, raw []byte) (Outcome, error)
 	// Collected is told that Collect has read a mailbox to its end at a moment.
 	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Met is told, where it is not nil, that a keeper answered, or could not be reached.
+	Met func(k key.KeeperKey, answers bool)
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // A Courier carries letters for one node. Make it with New and let its crew call
@@ -87,6 +89,7 @@ type Courier struct {
 	recent   *recent
 	pushed   *recent // letters, each at one keeper, that were shown
 	missed   *recent // and those that were noted as lacking
+	gone     *when   // and those that it confirmed to have deleted
 }
 
 // New makes a courier that does nothing until Run.
@@ -94,6 +97,7 @@ func New(cfg Config) *Courier {
 	return &Courier{
 		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
+		gone: newWhen(4 * maxSlots),
 	}
 }
 
@@ -229,5 +233,6 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},
+		{Name: "courier.gone", Used: int64(c.gone.len()), Cap: 4 * maxSlots},
 	}
 }

@@ -3,7 +3,6 @@ package courier
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,9 +10,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
-	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -22,6 +19,7 @@ import (
 type watch struct {
 	keeper protocol.Keeper
 	live   *keeper.Watch               // nil while there is no stream
+	opened time.Time                   // when it was
 	boxes  map[key.MailboxKey]bool     // to be read here
 	doomed map[key.MailboxKey][]doomed // to be deleted here
 	dooms  int                         // how many these are
@@ -40,20 +38,22 @@ type parked struct {
 // perStream is how many mailboxes one stream follows; keepers allow 256.
 const perStream = 200
 
-// Watch reads a mailbox from now on.
+// Watch reads a mailbox from now on, or, where it is read already, at keepers that it
+// has in addition.
 func (c *Courier) Watch(b records.Box) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leaving, b.Key)
-	if _, ok := c.boxes[b.Key]; ok {
-		return
-	}
-	if len(c.boxes) >= maxBoxes {
+	old, ok := c.boxes[b.Key]
+	if !ok && len(c.boxes) >= maxBoxes {
 		c.cfg.Log.Warn("courier: too many mailboxes", "box", b.Key)
 		return
 	}
 	c.boxes[b.Key] = b
 	for _, k := range b.Keepers {
+		if slices.ContainsFunc(old.Keepers, func(o protocol.Keeper) bool { return o.Key == k.Key }) {
+			continue // it is read there already
+		}
 		w := c.streamFor(k)
 		if w == nil {
 			c.cfg.Log.Warn("courier: too many streams", "keeper", k.Key)
@@ -203,6 +203,7 @@ func (c *Courier) listen(ctx context.Context, w *watch) {
 // stream opens a stream, subscribes to all mailboxes and takes what is pushed.
 func (c *Courier) stream(ctx context.Context, w *watch) error {
 	live, err := c.cfg.Client.Watch(ctx, w.keeper)
+	c.met(ctx, w.keeper.Key, err)
 	if err != nil {
 		return err
 	}
@@ -213,7 +214,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 		_ = live.Close() // it is of no use any more
 	}()
 	c.mu.Lock()
-	w.live = live
+	w.live, w.opened = live, c.cfg.Now()
 	w.wanted = nil
 	for k := range w.boxes {
 		w.want(c.boxes[k])
@@ -238,6 +239,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw []byte) {
 	id := wire.ID(raw)
 	c.shown(ctx, w, box, id)
+	c.replayed(ctx, w, box, id)
 	if c.recent.has(id) {
 		c.again(w, box, id) // another keeper pushed it a moment ago
 		return
@@ -278,29 +280,6 @@ func (c *Courier) compare(ctx context.Context, w *watch, box key.MailboxKey, id 
 	c.mu.Unlock()
 	for _, k := range by {
 		c.note(ctx, letter, box, func(s *records.Sighting) { s.Altered = with(s.Altered, k) })
-	}
-}
-
-func with(list []key.KeeperKey, k key.KeeperKey) []key.KeeperKey {
-	if slices.Contains(list, k) {
-		return list
-	}
-	return append(list, k)
-}
-
-// note keeps what was found of a letter at a keeper.
-func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.MailboxKey, change func(*records.Sighting)) {
-	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
-		s, err := records.GetSighting(tx, letter)
-		if err != nil && !errors.Is(err, fault.NotFound) {
-			return err
-		}
-		s.Letter, s.Box, s.AtMS = letter, box, c.cfg.Now().UnixMilli()
-		change(&s)
-		return records.PutSighting(tx, s)
-	})
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
 	}
 }
 
@@ -432,6 +411,9 @@ func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, lett
 			cancel()
 			return err // pushed again on the next stream, taken as a repeat, deleted then
 		}
+		for _, id := range had {
+			c.gone.set(at(id, w.keeper.Key), c.cfg.Now())
+		}
 		for _, d := range part {
 			// Where the first try was cut off, it may have deleted them all the same.
 			if d.first && tries == 1 && !slices.Contains(had, d.id) {
@@ -441,38 +423,6 @@ func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, lett
 		cancel()
 	}
 	return nil
-}
-
-// at names one letter at one keeper.
-func at(id protocol.Hash, k key.KeeperKey) protocol.Hash { return wire.ID(append(id[:], k[:]...)) }
-
-// lacked notes that a keeper did not have a letter that its reader got elsewhere,
-// unless it has shown it all the same.
-func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	k := w.keeper.Key
-	if c.pushed.has(at(id, k)) {
-		return
-	}
-	c.missed.add(at(id, k))
-	c.note(ctx, id, box, func(s *records.Sighting) { s.Missing = with(s.Missing, k) })
-	if c.pushed.has(at(id, k)) { // while it was written
-		c.found(ctx, w, box, id)
-	}
-}
-
-// shown notes that a keeper has shown a letter. Where it had come to the keeper only
-// after its reader had asked to delete it, what lacked said is taken back.
-func (c *Courier) shown(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	c.pushed.add(at(id, w.keeper.Key))
-	if c.missed.has(at(id, w.keeper.Key)) {
-		c.found(ctx, w, box, id)
-	}
-}
-
-func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	c.note(ctx, id, box, func(s *records.Sighting) {
-		s.Missing = slices.DeleteFunc(s.Missing, func(k key.KeeperKey) bool { return k == w.keeper.Key })
-	})
 }
 
 // unpark tries letters again that the market could not take before.

@@ -58,6 +58,9 @@ type Config struct {
 	Port   peers.Port
 	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
 	Tell func(from string, n int) []protocol.Keeper
+	// Operator is the vendor who runs this keeper, zero for nobody; each Hello says so.
+	// nil: nobody.
+	Operator func() protocol.VendorID
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
 	Fresh  func(wire.Heard)
@@ -221,11 +224,23 @@ func (s *stream) write(v any) error {
 	return wire.WriteFrame(s.c, v)
 }
 
+// hello speaks first on a stream.
+func (k *Keeper) hello(s *stream) error {
+	var operator protocol.VendorID
+	if k.cfg.Operator != nil {
+		operator = k.cfg.Operator()
+	}
+	if err := s.c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return err
+	}
+	return wire.WriteHello(s.c, protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}, operator)
+}
+
 // handler serves one protocol.
 func (k *Keeper) handler(ops map[protocol.OpKind]operation) peers.Handler {
 	return func(ctx context.Context, c peers.Conn, from string) {
 		s := &stream{c: c, from: from, nonce: wire.NewID()}
-		if err := s.write(&protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}); err != nil {
+		if err := k.hello(s); err != nil {
 			return
 		}
 		defer func() { k.mail.feeds.end(s.feed) }()

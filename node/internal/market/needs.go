@@ -154,7 +154,11 @@ func (t *turn) announce(c *records.Context, s protocol.Status) error {
 	}
 	// Each version may bring requests until its end, and they may lie at a keeper.
 	box := key.FromSeed[key.Mailbox](c.Keys.Box.Secret())
-	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), c.Keepers, a.Expires+t.letters()); err != nil {
+	at, err := t.alsoBefore(box.Public(), c.Keepers)
+	if err != nil {
+		return err
+	}
+	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), at, a.Expires+t.letters()); err != nil {
 		return err
 	}
 	if err := records.PutContext(t, *c); err != nil {
