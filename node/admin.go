@@ -347,7 +347,7 @@ func (d adminDesk) Stop(context.Context) error {
 // misbehaviours are the promises that a node can be made to break.
 var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
-	"withhold-mail": true, "flip-bits": true,
+	"withhold-mail": true, "flip-bits": true, "roll-back": true, "replay-mail": true,
 }
 
 // Misbehaviours lists them.

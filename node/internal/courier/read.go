@@ -266,6 +266,10 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 		c.again(w, box, id) // another keeper's copy was dealt with at the same time
 		return
 	}
+	if outcome == Junk {
+		c.again(w, box, id) // the others may never have had it, and show it if they have
+		return
+	}
 	c.doom(box, id)
 }
 

@@ -99,8 +99,9 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	feeds := &feeds{mail: cfg.Mail, misbehave: cfg.Misbehave, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
-	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, now: k.now, hold: make(chan struct{}, 1)}
+	mischief := newMischief(cfg.Misbehave)
+	feeds := &feeds{mail: cfg.Mail, mischief: mischief, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
+	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	k.puller = newPuller(k)
 	return k, nil

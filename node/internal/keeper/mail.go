@@ -19,14 +19,15 @@ const collectPage = 64
 
 // mail answers /hark/mail/1.
 type mail struct {
-	cfg     *Config
-	self    key.KeeperKey
-	lanes   []protocol.LaneRule
-	index   *index
-	budgets *budget.Budgets
-	feeds   *feeds
-	now     func() protocol.Second
-	hold    chan struct{} // wakes the loop that ends holds
+	cfg      *Config
+	self     key.KeeperKey
+	lanes    []protocol.LaneRule
+	index    *index
+	budgets  *budget.Budgets
+	feeds    *feeds
+	mischief *mischief
+	now      func() protocol.Second
+	hold     chan struct{} // wakes the loop that ends holds
 }
 
 // deposit keeps a letter: under a capability, as a vendor's first letter to the
@@ -46,7 +47,7 @@ func (m *mail) deposit(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 	if err != nil {
 		return protocol.Reply{}, err
 	}
-	if m.cfg.Misbehave == WithholdMail {
+	if m.mischief.drops(op.Box, op.Letter) {
 		return m.pretend(op, now)
 	}
 	receipt, err := m.cfg.Mail.Deposit(ctx, d, now)
@@ -145,7 +146,7 @@ func (m *mail) collect(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 		return protocol.Reply{}, err
 	}
 	letters, more, err := m.cfg.Mail.Collect(ctx, op.Box, op.After, collectPage, m.now())
-	return protocol.Reply{Letters: m.cfg.Misbehave.given(letters), More: more}, err
+	return protocol.Reply{Letters: m.mischief.given(op.Box, letters, true), More: more}, err
 }
 
 func (m *mail) remove(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {

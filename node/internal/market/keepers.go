@@ -19,54 +19,68 @@ import (
 
 // Keepers come and go, and some lie:
 //
-//  1. What is announced names others in the place of keepers that are silent or lied,
-//     under its next seq (moveAll). Its mailbox is read at both.
+//  1. What is announced is handed to its keepers again from time to time, as they may
+//     lose it, and names others in the place of those that are silent or lied, under its
+//     next seq (upkeep). Its mailbox is read at both.
 //  2. Receipts for letters that arrived are passed on to their reader with the next
 //     message on duty keys (willTell, signDuty).
 //  3. A reader that is told keeps one as proof against a keeper that lacked the letter
 //     (wasTold).
 
-// moveEvery is how often announcements are looked through for keepers that are out,
-// and moveSoon how near their end they stay where they are.
+// How often announcements are looked through, how often each is posted again, and how
+// near its end it stays where it is.
 const (
-	moveEvery = 5 * time.Minute
-	moveSoon  = protocol.Hour
+	upkeepEvery = 5 * time.Minute
+	postEvery   = time.Hour
+	moveSoon    = protocol.Hour
 )
 
 // maxReadAt bounds the keepers at which one mailbox is read.
 const maxReadAt = 2 * protocol.MaxKeepers
 
-// moveAll replaces the keepers of living announcements that are out, where the last
-// time is long enough ago.
-func (m *Market) moveAll(ctx context.Context, last time.Time) time.Time {
+// upkeep looks after the keepers of living announcements, where the last time is long
+// enough ago.
+func (m *Market) upkeep(ctx context.Context, last time.Time) time.Time {
 	now := m.cfg.Now()
-	if now.Sub(last) < moveEvery {
+	if now.Sub(last) < upkeepEvery {
 		return last
 	}
 	var list []protocol.ContextID
+	posted := map[protocol.ContextID]time.Time{} // of those that live
 	err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
 		return records.EachContext(r, nil, func(c records.Context) (bool, error) {
-			if _, changed := m.betterKeepers(&c, protocol.Second(now.Unix())); changed {
-				list = append(list, c.ID)
+			if !lives(&c, protocol.Second(now.Unix())) {
+				return true, nil
 			}
-			return len(list) < 64, nil // the rest at the next time
+			posted[c.ID] = m.posted[c.ID]
+			_, changed := m.betterKeepers(&c, protocol.Second(now.Unix()))
+			if len(list) < 64 && (changed || now.Sub(posted[c.ID]) >= postEvery) { // the rest at the next time
+				list, posted[c.ID] = append(list, c.ID), now
+			}
+			return true, nil
 		})
 	})
 	if err != nil && ctx.Err() == nil {
 		m.cfg.Log.Warn("market: keepers", "err", err)
 	}
+	m.posted = posted
 	for _, id := range list {
-		err := m.take(ctx, "replace a keeper", func(t *turn) error { return t.moveAway(id) })
+		err := m.take(ctx, "keepers", func(t *turn) error { return t.postAgain(id) })
 		if err != nil && ctx.Err() == nil {
-			m.cfg.Log.Warn("market: a keeper could not be replaced", "need", short(id), "err", err)
+			m.cfg.Log.Warn("market: a need was not posted again", "need", short(id), "err", err)
 		}
 	}
 	return now
 }
 
+// lives tells whether strangers can see a context.
+func lives(c *records.Context, now protocol.Second) bool {
+	return c.Flow.State == flow.Announced && c.Flow.Kind.Life() > 0 && ends(c) > now
+}
+
 // betterKeepers gives the keepers that a context should have, where these are others.
 func (m *Market) betterKeepers(c *records.Context, now protocol.Second) ([]protocol.Keeper, bool) {
-	if c.Flow.State != flow.Announced || c.Flow.Kind.Life() == 0 || ends(c) < now+moveSoon {
+	if !lives(c, now) || ends(c) < now+moveSoon {
 		return nil, false
 	}
 	return m.cfg.Places.Replace(c.Keepers)
@@ -80,15 +94,16 @@ func ends(c *records.Context) protocol.Second {
 	return c.Announced[len(c.Announced)-1].Expires
 }
 
-// moveAway announces a context anew at other keepers. It ends when it would have ended.
-func (t *turn) moveAway(id protocol.ContextID) error {
+// postAgain posts what is announced to its keepers once more, or announces it anew at
+// others: it then ends when it would have ended.
+func (t *turn) postAgain(id protocol.ContextID) error {
 	c, err := records.GetContext(t, id)
-	if err != nil {
+	if err != nil || !lives(&c, t.now) {
 		return err
 	}
 	next, changed := t.m.betterKeepers(&c, t.now)
 	if !changed {
-		return nil
+		return t.postRaw(&c, ends(&c))
 	}
 	life := c.Life
 	c.Keepers, c.Life = next, ends(&c)-t.now

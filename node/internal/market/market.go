@@ -128,6 +128,7 @@ type Market struct {
 	locked error
 	tally  *tally
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
+	posted map[protocol.ContextID]time.Time   // when each announcement was posted last in this run; the loop's own
 }
 
 type job struct {
@@ -172,7 +173,7 @@ func (m *Market) Run(ctx context.Context) {
 	m.resume(ctx)
 	timer := time.NewTimer(m.deadlines(ctx))
 	defer timer.Stop()
-	swept, moved := m.cfg.Now(), m.cfg.Now()
+	swept, kept := m.cfg.Now(), m.cfg.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -180,7 +181,7 @@ func (m *Market) Run(ctx context.Context) {
 		case j := <-m.jobs:
 			j.done <- m.take(ctx, j.name, j.fn)
 		case <-timer.C:
-			swept, moved = m.sweep(ctx, swept), m.moveAll(ctx, moved)
+			swept, kept = m.sweep(ctx, swept), m.upkeep(ctx, kept)
 		}
 		timer.Reset(m.deadlines(ctx))
 	}

@@ -174,9 +174,14 @@ func (t *turn) announce(c *records.Context, s protocol.Status) error {
 	}); err != nil {
 		return err
 	}
+	return t.postRaw(c, a.Expires)
+}
+
+// postRaw hands the latest version of an announcement to its keepers.
+func (t *turn) postRaw(c *records.Context, expires protocol.Second) error {
 	return t.post(outbox.Item{
-		What: outbox.Announcement, Data: raw, Keepers: c.Keepers, Envelope: id,
-		Kind: protocol.KindAnnouncement, Grant: protocol.Hash(c.ID), Expires: a.Expires,
+		What: outbox.Announcement, Data: c.Raw, Keepers: c.Keepers, Envelope: wire.ID(c.Raw),
+		Kind: protocol.KindAnnouncement, Grant: protocol.Hash(c.ID), Expires: expires,
 	})
 }
 
