@@ -101,7 +101,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	}
 	mischief := newMischief(cfg.Misbehave)
 	feeds := &feeds{mail: cfg.Mail, mischief: mischief, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
-	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, hold: make(chan struct{}, 1)}
+	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, capabilities: &capabilities{ok: map[protocol.Hash]protocol.Second{}}, hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	k.puller = newPuller(k)
 	return k, nil
@@ -153,19 +153,20 @@ func (k *Keeper) now() protocol.Second { return protocol.Second(k.cfg.Now().Unix
 func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.Net} }
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
-// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, ids
+// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, capabilities that were checked, ids
 // that were pulled in vain.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
 	return map[string]peers.Fill{
-		"pushes":   {At: at, Limit: limit},
-		"prefixes": {At: prefixes, Limit: budget.Max},
-		"budgets":  {At: names, Limit: budget.Max},
-		"boxes":    {At: boxes, Limit: maxIndex},
-		"inboxes":  {At: inboxes, Limit: maxIndex},
-		"refused":  {At: k.puller.size(), Limit: maxRefused},
+		"pushes":       {At: at, Limit: limit},
+		"prefixes":     {At: prefixes, Limit: budget.Max},
+		"budgets":      {At: names, Limit: budget.Max},
+		"boxes":        {At: boxes, Limit: maxIndex},
+		"inboxes":      {At: inboxes, Limit: maxIndex},
+		"capabilities": {At: k.mail.capabilities.size(), Limit: maxCapabilities},
+		"refused":      {At: k.puller.size(), Limit: maxRefused},
 	}
 }
 

@@ -19,15 +19,16 @@ const collectPage = 64
 
 // mail answers /hark/mail/1.
 type mail struct {
-	cfg      *Config
-	self     key.KeeperKey
-	lanes    []protocol.LaneRule
-	index    *index
-	budgets  *budget.Budgets
-	feeds    *feeds
-	mischief *mischief
-	now      func() protocol.Second
-	hold     chan struct{} // wakes the loop that ends holds
+	cfg          *Config
+	self         key.KeeperKey
+	lanes        []protocol.LaneRule
+	index        *index
+	budgets      *budget.Budgets
+	feeds        *feeds
+	mischief     *mischief
+	capabilities *capabilities
+	now          func() protocol.Second
+	hold         chan struct{} // wakes the loop that ends holds
 }
 
 // deposit keeps a letter: under a capability, as a vendor's first letter to the
@@ -64,7 +65,7 @@ func (m *mail) capabilityLife() protocol.Second {
 }
 
 func (m *mail) checkCapability(c protocol.Capability, now protocol.Second) error {
-	if err := wire.CheckCapability(c, now); err != nil {
+	if err := m.capabilities.check(c, now); err != nil {
 		return err
 	}
 	if c.Expires > now+m.capabilityLife() {
