@@ -7,10 +7,10 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/desks"
 	"github.com/harkmarket/hark/node/internal/gossip"
+	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -105,8 +105,8 @@ type adminDesk struct{ n *Node }
 func (d adminDesk) Status(ctx context.Context) (desk.Status, error) {
 	n := d.n
 	v := desk.Status{
-		Problems: []desk.Problem{}, Profile: n.settings.Profile, Version: n.cfg.Version, PID: os.Getpid(), Started: n.started.UTC(),
-		ReadyMS: n.ready.Milliseconds(), Network: n.net.String(), Peers: len(n.port.Keepers(256)),
+		Problems: []desk.Problem{}, Profile: n.settings.Profile, Version: n.cfg.Version, PID: os.Getpid(), Started: n.began.at.UTC(),
+		ReadyMS: n.began.ready.Milliseconds(), Network: n.net.String(), Peers: len(n.port.Keepers(256)),
 		Counts: map[string]int{}, Delivery: map[string]int{}, DiskBytes: n.store.Size(), Bounds: []desk.Fill{n.events.fill()},
 	}
 	if f, err := readKeys(n.cfg.Paths); err == nil {
@@ -133,6 +133,7 @@ func (n *Node) bounds(v *desk.Status) {
 	add(n.board.Stats())
 	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.fresh", Used: int64(len(n.fresh)), Cap: int64(cap(n.fresh))})
 	at, most := n.crew.Size()
+	v.Bounds = append(v.Bounds, desk.Fill{Name: "roster.keepers", Used: int64(n.roster.Size()), Cap: roster.Max})
 	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.crew", Used: int64(at), Cap: int64(most)})
 	if n.boxes != nil {
 		add(n.boxes.Stats())
@@ -197,7 +198,7 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {
 			return err
 		}
-		v.Keepers, err = keeperReports(r, o.Stores.Outbox)
+		v.Keepers, err = n.keeperReports(r, o.Stores.Outbox)
 		return err
 	})
 }
@@ -220,52 +221,9 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 	return nil
 }
 
-// keeperReports gathers what this node has seen of each keeper, as a sender and as a
-// reader.
-func keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport, error) {
-	by := map[key.KeeperKey]*desk.KeeperReport{}
-	of := func(k key.KeeperKey) *desk.KeeperReport {
-		if by[k] == nil {
-			by[k] = &desk.KeeperReport{Key: k.String()}
-		}
-		return by[k]
-	}
-	if err := eachItem(r, o, func(it outbox.Item) {
-		for _, rec := range it.Receipts {
-			of(rec.Keeper).Receipts++
-		}
-	}); err != nil {
-		return nil, err
-	}
-	err := records.EachSighting(r, nil, func(s records.Sighting) (bool, error) {
-		for _, k := range s.Missing {
-			if rep := of(k); len(rep.Missing) < 20 {
-				rep.Missing = append(rep.Missing, s.Letter.String())
-			}
-		}
-		for _, k := range s.Altered {
-			if rep := of(k); len(rep.Altered) < 20 {
-				rep.Altered = append(rep.Altered, s.Letter.String())
-			}
-		}
-		return true, nil
-	})
-	out := []desk.KeeperReport{}
-	for _, rep := range by {
-		out = append(out, *rep)
-	}
-	slices.SortFunc(out, func(a, b desk.KeeperReport) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
-	return out, err
-}
-
 // rolls are bounds that are full in the normal course of things: what is oldest gives
 // way, or, for topics, there are no more.
-var rolls = map[string]bool{"node.events": true, "courier.slots": true, "gossip.topics": true}
+var rolls = map[string]bool{"node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true}
 
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {
@@ -286,11 +244,7 @@ func (n *Node) problems(v *desk.Status) {
 	if k := v.Counts["lapses"]; k > 0 {
 		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed")
 	}
-	for _, k := range v.Keepers {
-		if len(k.Altered) > 0 {
-			add("keeper-altered", fmt.Sprintf("keeper %s handed out altered letters", k.Key), "hark status --json names them")
-		}
-	}
+	keeperProblems(v.Keepers, add)
 }
 
 // Unlock implements desk.Admin.
@@ -393,7 +347,7 @@ func (d adminDesk) Stop(context.Context) error {
 // misbehaviours are the promises that a node can be made to break.
 var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
-	"withhold-mail": true, "flip-bits": true,
+	"withhold-mail": true, "flip-bits": true, "roll-back": true, "replay-mail": true,
 }
 
 // Misbehaviours lists them.

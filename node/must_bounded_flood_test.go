@@ -302,8 +302,8 @@ func served(f *field) {
 	})
 }
 
-// lie lists vendors that there are not, and passports that are none.
-func lie(op *protocol.Op) (r protocol.Reply) {
+// pretends lists vendors that there are not, and passports that are none.
+func pretends(op *protocol.Op) (r protocol.Reply) {
 	switch {
 	case op.Kind == protocol.OpList && op.Shard == client.VendorShard:
 		for range 64 {
@@ -397,6 +397,8 @@ var floods = []flood{
 	{bound: "courier.deliveries", limits: node.Limits{Courier: courier.Limits{Deliveries: 4}}, attack: selling(deafly(post(24))), after: asks(time.Hour)},
 	{bound: "market.crew", limits: node.Limits{Courier: courier.Limits{Deliveries: 2, Streams: 2}}, attack: selling(deafly(post(24))), after: asks(3 * time.Hour)},
 	{bound: "courier.slots", limits: node.Limits{Courier: courier.Limits{Slots: 8}}, attack: askers(12, false), at: hers},
+	{bound: "courier.gone", limits: node.Limits{Courier: courier.Limits{Slots: 4}}, attack: askers(12, false), at: hers},
+	{bound: "keeper.capabilities", limits: node.Limits{Tables: keeper.Tables{Capabilities: 16}}, attack: manyBoxes(32, 100)},
 	{bound: "courier.parked", limits: node.Limits{Held: 2, Courier: courier.Limits{Parked: 2}}, attack: selling(func(f *field) error {
 		for range 10 { // what they disclose finds no room: it waits
 			announce(f.T, f.her, 7)
@@ -422,7 +424,7 @@ var floods = []flood{
 		for _, m := range f.w.Members() {
 			f.w.Net.SetLink(liar, m.Port, m == f.target)
 		}
-		liar.AnswerSync(f.net, lie)
+		liar.AnswerSync(f.net, pretends)
 		return nil
 	}},
 	{bound: "mailbox.letters-per-box", limits: node.Limits{Mail: mailbox.Policy{LettersPerBox: 24}}, refused: fault.Full, attack: oneBox(32, 100)},

@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
+	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/node/nodetest"
@@ -55,6 +56,19 @@ var roomFloods = map[string]func(t *testing.T){
 		}
 		cancel()
 		<-gone
+	},
+
+	"roster.keepers": func(t *testing.T) {
+		var honest protocol.Keeper
+		honest.Key = key.Generate[key.Keeper]().Public()
+		r := roster.New(func(int) []protocol.Keeper { return []protocol.Keeper{honest} }, time.Now)
+		for i := range roster.Max + 100 {
+			r.Greeted(key.KeeperKey{1, byte(i), byte(i >> 8)}, protocol.VendorID{})
+		}
+		full(t, []kv.Fill{{Name: "roster.keepers", Used: int64(r.Size()), Cap: roster.Max}}, "roster.keepers")
+		if got := r.Draw(1); len(got) != 1 || got[0].Key != honest.Key {
+			t.Errorf("an honest keeper is not drawn: %v", got)
+		}
 	},
 
 	"keeper.budgets":  budgets,

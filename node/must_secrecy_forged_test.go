@@ -34,6 +34,9 @@ type street struct {
 	chains  map[protocol.VendorID]wire.Chain
 }
 
+// Replace implements market.Places.
+func (s *street) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) { return list, false }
+
 // Keepers implements market.Places.
 func (s *street) Keepers(int) []protocol.Keeper { return s.keepers }
 

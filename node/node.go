@@ -21,6 +21,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
@@ -112,12 +113,12 @@ type Node struct {
 	settings Settings
 	genesis  *protocol.Genesis
 	net      protocol.Hash
-	started  time.Time
-	ready    time.Duration
+	began    began
 	store    kv.Store
 	board    *board.Board
 	boxes    *mailbox.Mailboxes
 	port     peers.Port
+	roster   *roster.Roster
 	keeper   *keeper.Keeper
 	server   *api.Server
 	url      string
@@ -129,6 +130,12 @@ type Node struct {
 
 	mu     sync.Mutex
 	inside *inside // nil while locked
+}
+
+// began is when the node was opened, and how long that took.
+type began struct {
+	at    time.Time
+	ready time.Duration
 }
 
 // stop is closed once, when somebody asks the node to end.
@@ -154,7 +161,7 @@ func (e *AlreadyRunning) Unwrap() error { return fault.Conflict }
 // the key is at hand, the market. It returns when all of this answers. A home that
 // is open already gives *AlreadyRunning.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, started: time.Now(), stop: stop{asked: make(chan struct{})}}
+	n := &Node{cfg: cfg, began: began{at: time.Now()}, stop: stop{asked: make(chan struct{})}}
 	n.fresh = make(chan wire.Heard, cmp.Or(n.limits().Fresh, 1024))
 	if n.cfg.Log == nil {
 		n.cfg.Log = slog.New(slog.DiscardHandler)
@@ -163,6 +170,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("misbehaviour %q is none of %v: %w", cfg.Misbehave, Misbehaviours(), fault.Malformed)
 	}
 	n.events = newEvents(n.now, n.limits().Events)
+	n.roster = roster.New(func(most int) []protocol.Keeper { return n.port.Keepers(most) }, n.now)
 	// The node outlives the context that opened it: Close ends it.
 	n.crew = crew.New(context.WithoutCancel(ctx), maxCrew, nil)
 	if err := n.open(ctx); err != nil {
@@ -170,7 +178,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		defer cancel()
 		return nil, errors.Join(err, n.Close(closing))
 	}
-	n.ready = time.Since(n.started)
+	n.began.ready = time.Since(n.began.at)
 	n.events.Emit("node.ready", "", map[string]string{"profile": n.settings.Profile})
 	return n, nil
 }
@@ -259,7 +267,7 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 	}
 	cfg := peers.Config{
 		Profile: peers.Personal, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap,
-		Book: book{n.cfg.Paths.peers()}, Exchange: keeper.Exchange(n.net), Log: n.cfg.Log, Now: time.Now,
+		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), Log: n.cfg.Log, Now: time.Now,
 	}
 	if n.settings.Profile == Public {
 		if cfg.Key, err = keeperKey(n.cfg.Paths); err != nil {
@@ -283,8 +291,9 @@ func (n *Node) serve(ctx context.Context) error {
 	}
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
-		Door:  &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Fresh: n.freshly, Limits: n.limits().Keeper, Tables: n.limits().Tables, Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
+		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
+		Operator: n.operator, Sources: n.roster.Draw, Fresh: n.freshly, Limits: n.limits().Keeper, Tables: n.limits().Tables,
+		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
 		Tell(from string, n int) []protocol.Keeper
@@ -399,7 +408,7 @@ func (n *Node) openAPI() error {
 		return err
 	}
 	raw, err := json.MarshalIndent(client.File{
-		Schema: client.FileSchema, URL: n.url, TokenFile: n.cfg.Paths.Token(), PID: os.Getpid(), Version: n.cfg.Version, Started: n.started.UTC(),
+		Schema: client.FileSchema, URL: n.url, TokenFile: n.cfg.Paths.Token(), PID: os.Getpid(), Version: n.cfg.Version, Started: n.began.at.UTC(),
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("api.json: %w", err)

@@ -158,6 +158,9 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := n.judgeAll(ctx, p.stores.KV); err != nil {
+		return nil, err
+	}
 	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}
@@ -165,7 +168,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	// reached before this one, so that nobody finds no place in the crew.
 	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 2+lim.Courier.Crew(), nil)}
 	in.courier = courier.New(courier.Config{
-		Client: keeper.Client{Port: n.port, Net: n.net}, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
+		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
 	})
 	search := seller.Searcher(p.catalog)
@@ -177,7 +180,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: lim.Seller})
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
+		Answers: in.seller, Events: n.events, Judge: n.judge, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
@@ -256,20 +259,6 @@ func (n *Node) lock(ctx context.Context) error {
 	return in.crew.Dismiss(ctx)
 }
 
-// places implements market.Places. A public node that knows no other holds its own
-// mail; any other node's mail is better held elsewhere, so that those who write to
-// it don't come to its own address.
-type places struct{ n *Node }
-
-// Keepers implements market.Places.
-func (p places) Keepers(most int) []protocol.Keeper {
-	list := p.n.port.Keepers(most)
-	if len(list) == 0 && p.n.keeper != nil {
-		return []protocol.Keeper{p.n.port.Self()}
-	}
-	return list
-}
-
 // registry implements market.Registry on the board.
 type registry struct{ b *board.Board }
 
@@ -309,8 +298,8 @@ func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	if _, err := n.board.Passports(ctx, v); err == nil {
 		return nil
 	}
-	cl := keeper.Client{Port: n.port, Net: n.net}
-	for _, k := range n.port.Keepers(protocol.MaxKeepers) {
+	cl := n.client()
+	for _, k := range n.roster.Draw(protocol.MaxKeepers) {
 		chain, err := askPassport(ctx, cl, k, v, n.net)
 		if err != nil {
 			n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)

@@ -29,7 +29,7 @@ var views = []any{
 	Query{}, Page[Product]{}, Money{}, Due{}, NeedSpec{}, Need{}, FieldPrice{}, Stranger{}, StrangerPart{}, Request{}, FieldAsk{}, StringPair{},
 	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, LedgerEntry{},
 	LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
-	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, LetterReport{}, Event{},
+	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
 }
 
 // name is a view's Go name, without what it is a page of.

@@ -235,6 +235,21 @@ type KeeperReport struct {
 	Receipts int      `json:"receipts"`
 	Missing  []string `json:"missing,omitempty"` // letter ids, at most 20
 	Altered  []string `json:"altered,omitempty"`
+	Replayed []string `json:"replayed,omitempty"` // shown again after it had confirmed their deletion
+	Silent   bool     `json:"silent,omitempty"`   // of late, while others answered
+	// Proofs are receipts that the senders passed on for letters that this node found
+	// missing or altered.
+	Proofs []KeeperProof `json:"proofs,omitempty"`
+}
+
+// A KeeperProof is a keeper's signature for a letter that it then did not have, or had
+// altered.
+type KeeperProof struct {
+	Letter  string `json:"letter"`
+	Found   string `json:"found"` // lacked, altered
+	AtMS    int64  `json:"at_ms"`
+	Signed  int64  `json:"signed"`  // when the keeper signed for it, in seconds
+	Receipt string `json:"receipt"` // the deposit receipt, CBOR in base64
 }
 
 // A LetterReport is one letter as its sender or reader saw it; the two sides'

@@ -125,6 +125,14 @@ func (m *Member) Stop() {
 	m.Node = nil
 }
 
+// Wipe takes from a node all that it kept: it stops, and starts with an empty store.
+func (m *Member) Wipe() {
+	m.w.t.Helper()
+	m.Stop()
+	m.Store = kv.Memory()
+	m.Start()
+}
+
 // Online takes a running node off the network, or back.
 func (m *Member) Online(yes bool) { m.w.Net.SetOnline(m.Port, yes) }
 

@@ -23,7 +23,7 @@ var nouns = map[string]any{
 	"operational": protocol.Operational{}, "inbox": protocol.Inbox{}, "intended-use": protocol.IntendedUse{}, "passport": protocol.Passport{}, "device": protocol.Device{},
 	"genesis": protocol.Genesis{}, "lane-rule": protocol.LaneRule{}, "duties": protocol.Duties{}, "letter": protocol.Letter{}, "capability": protocol.Capability{},
 	"address": protocol.Address{}, "vouch": protocol.Vouch{}, "first-contact": protocol.FirstContact{}, "op": protocol.Op{}, "reply": protocol.Reply{},
-	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{},
+	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{}, "told": told{},
 }
 
 var (
@@ -56,7 +56,7 @@ func grammarErrors(cddl string) (wrong []string) {
 			in = append(in, m[1])
 		}
 		keys, header := tagged(reflect.TypeOf(v))
-		if header != strings.Contains(text, "  header\n") || header != strings.Contains(text, "  ignorable\n") {
+		if header != strings.Contains(text, "  header\n") || (header || name == "hello") != strings.Contains(text, "  ignorable\n") {
 			wrong = append(wrong, name+": header or ignorable keys")
 		}
 		if !slices.Equal(in, keys) {

@@ -3,6 +3,9 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -305,13 +308,52 @@ func TestReplyAndHello(t *testing.T) {
 		"version": {protocol.Hello{V: 2, Nonce: id("n"), Net: testNet}, newer}, "no nonce": {protocol.Hello{V: 1, Net: testNet}, bad},
 		"no net": {protocol.Hello{V: 1, Nonce: id("n")}, bad},
 	} {
-		if err := Unmarshal(must(Marshal(row.v)), new(protocol.Hello), 100); !errors.Is(err, row.want) {
+		if _, _, err := decodeHello(must(Marshal(row.v))); !errors.Is(err, row.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, raw := range []string{"\xa1\x04\x01", "\xa1\x18\x80\x01"} { // no key may be left unread here
-		if err := Unmarshal([]byte(raw), new(protocol.Hello), 100); !errors.Is(err, newer) {
-			t.Errorf("unknown key: %v", err)
+	plain := hello(protocol.Hash{})
+	for name, row := range map[string]struct {
+		raw  []byte
+		want error
+		by   protocol.VendorID
+	}{
+		"nobody": {plain, nil, protocol.Hash{}}, "operator": {hello(hash("vendor")), nil, hash("vendor")},
+		"unknown critical key":     {with(plain, "\x04\x01"), newer, protocol.Hash{}},
+		"operator of another form": {with(plain, "\x18\x80\x01"), nil, protocol.Hash{}},
+		"operator too short":       {with(plain, "\x18\x80\x42\x01\x02"), nil, protocol.Hash{}},
+		"another ignorable key":    {with(plain, "\x18\x81\x01"), nil, protocol.Hash{}},
+		"unsorted":                 {with(plain, "\x18\x81\x01", "\x18\x80\x01"), bad, protocol.Hash{}},
+		"zero operator":            {with(plain, "\x18\x80\x58\x20"+string(make([]byte, 32))), bad, protocol.Hash{}},
+		"too long":                 {with(plain, "\x18\x81\x59\x04\x00"+strings.Repeat("x", 1024)), bad, protocol.Hash{}},
+	} {
+		_, by, err := decodeHello(row.raw)
+		if !errors.Is(err, row.want) || err == nil && by != row.by {
+			t.Errorf("%s: operator %s, %v", name, by.Short(), err)
+		}
+	}
+}
+
+func TestToldReceipts(t *testing.T) {
+	r := depositReceipt()
+	if got := ReceiptsOf(toldExtra(2)); len(got) != 2 || !reflect.DeepEqual(got[0], r) {
+		t.Fatalf("read %d receipts", len(got))
+	}
+	if x := must(ReceiptsExtra(slices.Repeat([]protocol.DepositReceipt{r}, MaxTold+1))); len(ReceiptsOf(x)) != MaxTold {
+		t.Errorf("more than %d were written", MaxTold)
+	}
+	forged := r
+	forged.Expires++
+	if got := ReceiptsOf(must(ReceiptsExtra([]protocol.DepositReceipt{forged, r}))); len(got) != 1 {
+		t.Errorf("of a forged and a true receipt %d were read", len(got))
+	}
+	many := append(append([]byte{}, firstExtra...), must(Marshal(&told{slices.Repeat([]protocol.DepositReceipt{r}, MaxTold+1)}))...)
+	for name, x := range map[string]protocol.Extra{
+		"none": nil, "another form": protocol.Extra("\x18\x80\x01"), "another key": protocol.Extra("\x18\x81\x01"),
+		"an unknown key": protocol.Extra("\x18\x80\xa1\x02\x01"), "too many": many,
+	} {
+		if got := ReceiptsOf(x); len(got) != 0 {
+			t.Errorf("%s: %d receipts", name, len(got))
 		}
 	}
 }

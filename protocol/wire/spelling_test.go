@@ -3,9 +3,11 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -13,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
 // A decoder reads bytes and writes again what it read. Signatures and MACs are left
@@ -162,8 +165,47 @@ var decoders = map[string]decoder{
 	"reply":      noun[protocol.Reply](protocol.MaxFrame, replies()...),
 	"genesis":    noun[protocol.Genesis](protocol.MaxGenesis, genesis()),
 	"demand":     noun[protocol.Demand](protocol.MaxBody, demand(), protocol.Demand{Name: "x"}),
-	"hello":      noun[protocol.Hello](protocol.MaxFrame, protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}),
+	"hello":      {func() [][]byte { return [][]byte{hello(protocol.Hash{}), hello(hash("vendor"))} }, helloAgain},
+	"told":       {func() [][]byte { return [][]byte{toldExtra(1), toldExtra(MaxTold)} }, toldAgain},
 	"capability": noun[protocol.Capability](protocol.MaxFrame, capability("offer")),
+}
+
+func hello(operator protocol.VendorID) []byte {
+	return must(encodeHello(protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}, operator))
+}
+
+// helloAgain writes what it read, where nothing of a newer program stands in it.
+func helloAgain(raw []byte) ([]byte, error) {
+	h, operator, err := decodeHello(raw)
+	if err != nil {
+		return nil, err
+	}
+	again, err := encodeHello(h, operator)
+	if err == nil && !bytes.Equal(again, raw) && must(canon.Walk(raw)).Extras > 0 {
+		again = raw
+	}
+	return again, err
+}
+
+func toldExtra(n int) (x protocol.Extra) {
+	return must(ReceiptsExtra(slices.Repeat([]protocol.DepositReceipt{depositReceipt()}, n)))
+}
+
+// toldAgain reads the pair as it stands in a message: walked.
+func toldAgain(raw []byte) ([]byte, error) {
+	d, err := canon.Walk(append([]byte{0xa1}, raw...))
+	if err != nil || d.Extras != 1 {
+		return nil, errors.Join(err, errVector)
+	}
+	list := ReceiptsOf(d.Extra())
+	if len(list) == 0 {
+		return nil, errVector
+	}
+	again, err := ReceiptsExtra(list)
+	if err == nil && !bytes.Equal(again, raw) {
+		return raw, nil // a receipt among them does not hold, and is left out
+	}
+	return again, err
 }
 
 func rewrap(e seal.Envelope, m protocol.Message, x protocol.Extra) ([]byte, error) {
@@ -356,4 +398,5 @@ func FuzzReply(f *testing.F)            { fuzz(f, "reply") }
 func FuzzGenesis(f *testing.F)          { fuzz(f, "genesis") }
 func FuzzDemand(f *testing.F)           { fuzz(f, "demand") }
 func FuzzHello(f *testing.F)            { fuzz(f, "hello") }
+func FuzzReceiptsOf(f *testing.F)       { fuzz(f, "told") }
 func FuzzCapability(f *testing.F)       { fuzz(f, "capability") }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
@@ -261,6 +262,13 @@ func mailVectors(add adder) {
 	add("deposit-receipt", "deposit-receipt", "ok", "a keeper's receipt", must(Marshal(r)))
 	r.Expires++
 	add("deposit-receipt-changed", "deposit-receipt", "denied", "the same for a second longer", must(Marshal(r)))
+	ack := &protocol.Ack{Header: header(protocol.KindAck, protocol.Hash(itsDuty.Public()), ""), Grant: grant().Grant, Acked: []protocol.Hash{hash("x")}}
+	add("ack-told", "told", "ok", "an ack that passes two receipts on", must(SignExtra(herDuty, ack, toldExtra(2))), "letters", strings.Repeat(hexOf(hash("letter")), 2))
+	add("ack-told-form", "told", "ok", "a text in their place counts as none", must(SignExtra(herDuty, ack, extra())), "letters", "")
+	add("hello", "hello", "ok", "a keeper's first word", hello(protocol.Hash{}), "operator", strings.Repeat("00", 32))
+	add("hello-operator", "hello", "ok", "the same of a keeper that a vendor runs", hello(hash("vendor")), "operator", hexOf(hash("vendor")))
+	add("hello-operator-form", "hello", "ok", "a number in the operator's place counts as none", with(hello(protocol.Hash{}), "\x18\x80\x01"), "operator", strings.Repeat("00", 32))
+	add("hello-unknown-key", "hello", "unsupported", "an unknown critical key", with(hello(protocol.Hash{}), "\x04\x01"))
 	f := firstDeposit().First
 	box, letter := hexOf(private[key.Mailbox]("box context").Public()), hexOf(ID([]byte("letter")))
 	add("first-contact", "first-contact", "ok", "a vendor's first letter with a stamp of 6 bits", must(Marshal(f)), "box", box, "letter", letter, "keeper", keeper, "now", now, "work", "6")

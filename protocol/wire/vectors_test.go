@@ -187,6 +187,27 @@ var runs = map[string]func(*vector) error{
 		p := sum.Print(uint32(len(v.raw) / 32))
 		return v.same("print", p[:])
 	},
+	"hello": func(v *vector) error {
+		_, operator, err := decodeHello(v.raw)
+		if err != nil {
+			return err
+		}
+		return v.same("operator", operator[:])
+	},
+	"told": func(v *vector) error {
+		s, err := Open(v.raw)
+		if err != nil {
+			return err
+		}
+		var letters []byte
+		for _, r := range ReceiptsOf(s.Extra()) {
+			letters = append(letters, r.Letter[:]...)
+		}
+		if v.get("letters") != hex.EncodeToString(letters) {
+			return fmt.Errorf("letters %x: %w", letters, errVector)
+		}
+		return nil
+	},
 	"deposit-receipt": func(v *vector) error {
 		var r protocol.DepositReceipt
 		if err := Unmarshal(v.raw, &r, protocol.MaxFrame); err != nil {

@@ -202,16 +202,6 @@ type Box struct {
 	Until   protocol.Second
 }
 
-// A Sighting is what this node found, as a reader, of one letter at its keepers.
-type Sighting struct {
-	Letter   protocol.Hash
-	Box      key.MailboxKey
-	AtMS     int64
-	Missing  []key.KeeperKey
-	Altered  []key.KeeperKey
-	Finished bool
-}
-
 // A table is one kind of record under a prefix.
 type table[T any] string
 
@@ -250,6 +240,7 @@ const (
 	byGrant    table[byte]          = "k/y/" // grant ‖ offer
 	boxes      table[Box]           = "k/b/"
 	sightings  table[Sighting]      = "k/z/"
+	told       table[Told]          = "k/r/"
 	envelopes  table[[]byte]        = "k/e/"
 	seen       table[uint64]        = "k/s/" // letter hash -> expiry
 	due        table[byte]          = "k/t/" // time ‖ what ‖ id
@@ -459,17 +450,6 @@ func Sweep(ctx context.Context, s kv.Store, now protocol.Second, beforeMS int64,
 		}
 		return nil
 	})
-}
-
-// PutSighting keeps what was found of a letter at its keepers.
-func PutSighting(tx kv.Tx, s Sighting) error { return sightings.put(tx, s.Letter[:], s) }
-
-// GetSighting finds it; fault.NotFound.
-func GetSighting(r kv.Reader, id protocol.Hash) (Sighting, error) { return sightings.get(r, id[:]) }
-
-// EachSighting calls fn for every sighting after the given letter id.
-func EachSighting(r kv.Reader, after []byte, fn func(Sighting) (bool, error)) error {
-	return sightings.scan(r, nil, after, func(_ []byte, s Sighting) (bool, error) { return fn(s) })
 }
 
 // PutAsked remembers that access to a context was asked for.

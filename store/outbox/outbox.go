@@ -178,7 +178,8 @@ func (l Limits) orDefault() Limits {
 }
 
 // Put adds an item, Queued and due at Next, but not before NotBefore. Putting the
-// same ID again does nothing. When a bound is reached, even after dropping the
+// same ID again does nothing, but for an announcement that was Done: it is handed to
+// its keepers once more, who may have lost it. When a bound is reached, even after dropping the
 // oldest ended items, it is fault.Full, and the caller's step has to wait.
 func (o *Outbox) Put(tx kv.Tx, it Item) error {
 	it, err := sound(it)
@@ -186,7 +187,13 @@ func (o *Outbox) Put(tx kv.Tx, it Item) error {
 		return err
 	}
 	at := o.place('i', it.ID)
-	if _, err := load(tx, at); err == nil || !errors.Is(err, fault.NotFound) {
+	old, err := load(tx, at)
+	switch {
+	case err == nil && old.Item.What == Announcement && old.Item.State == Done:
+		if err := errors.Join(o.write(tx, at, old, record{}), count(tx, -1, 0)); err != nil {
+			return err
+		}
+	case err == nil || !errors.Is(err, fault.NotFound):
 		return err
 	}
 	if err := o.take(tx, int64(len(it.Data))); err != nil {
@@ -283,13 +290,14 @@ func (o *Outbox) Save(tx kv.Tx, it Item) (Item, error) {
 	return now.Item, o.write(tx, at, old, now)
 }
 
-// union keeps one receipt per keeper, the newer one, at most maxKeepers.
+// union keeps one receipt per keeper, the older one, at most maxKeepers: who signed
+// first has held the letter longest.
 func union(old, fresh []protocol.DepositReceipt) []protocol.DepositReceipt {
 	all := slices.Clone(old)
 	for _, r := range fresh {
 		i := slices.IndexFunc(all, func(x protocol.DepositReceipt) bool { return x.Keeper == r.Keeper })
 		switch {
-		case i >= 0 && r.At >= all[i].At:
+		case i >= 0 && r.At < all[i].At:
 			all[i] = r
 		case i < 0 && len(all) < maxKeepers:
 			all = append(all, r)

@@ -16,14 +16,36 @@ import (
 // one after the other: keepers allow 256 and forget none before the stream ends.
 const perStream, maxAsked = 200, 250
 
-// Watch reads a mailbox from now on. Where there is no room for it, or not for
-// streams to its keepers, its turn comes: see turns.
+// Watch reads a mailbox from now on, or, where it is read already, at keepers that it
+// has in addition. Where there is no room for it, or not for streams to its keepers,
+// its turn comes: see turns.
 func (c *Courier) Watch(b records.Box) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.leaving, b.Key)
-	if _, ok := c.boxes[b.Key]; !ok && !c.watch(b) {
+	old, ok := c.boxes[b.Key]
+	switch {
+	case ok:
+		c.widen(old, b)
+	case !c.watch(b):
 		c.unread = true
+	}
+}
+
+// widen is called with the courier's mutex held.
+func (c *Courier) widen(old, b records.Box) {
+	c.boxes[b.Key] = b
+	for _, k := range b.Keepers {
+		if slices.ContainsFunc(old.Keepers, func(o protocol.Keeper) bool { return o.Key == k.Key }) {
+			continue // it is read there already
+		}
+		w := c.streamFor(k)
+		if w == nil {
+			c.cfg.Log.Warn("courier: too many streams to read a mailbox at one more keeper", "box", b.Key, "keeper", k.Key)
+			continue
+		}
+		w.boxes[b.Key] = true
+		w.want(b)
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *Courier) collect(ctx context.Context, b records.Box, k protocol.Keeper)
 				if err != nil {
 					return err
 				}
-				if outcome == Known {
+				if outcome != Taken {
 					c.goneBefore(b.Key, after)
 					continue
 				}

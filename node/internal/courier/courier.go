@@ -86,8 +86,10 @@ type Config struct {
 	// Collected is told that Collect has read a mailbox to its end at a moment.
 	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
 	Limits    Limits
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Met is told, where it is not nil, that a keeper answered, or could not be reached.
+	Met func(k key.KeeperKey, answers bool)
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // A Courier carries letters for one node. Make it with New and let its crew call
@@ -111,6 +113,7 @@ type Courier struct {
 	recent   *recent
 	pushed   *recent // letters, each at one keeper, that were shown
 	missed   *recent // and those that were noted as lacking
+	gone     *when   // and those that it confirmed to have deleted
 }
 
 // New makes a courier that does nothing until Run.
@@ -120,6 +123,7 @@ func New(cfg Config) *Courier {
 		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{},
 		slots: newSlots(lim.Slots), recent: newRecent(lim.Slots), pushed: newRecent(4 * lim.Slots), missed: newRecent(lim.Slots),
+		gone: newWhen(4 * lim.Slots),
 	}
 }
 
@@ -256,5 +260,6 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: int64(c.lim.Slots)},
+		{Name: "courier.gone", Used: int64(c.gone.len()), Cap: int64(4 * c.lim.Slots)},
 	}
 }

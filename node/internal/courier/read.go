@@ -3,7 +3,6 @@ package courier
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,9 +10,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
-	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -22,6 +19,7 @@ import (
 type watch struct {
 	keeper protocol.Keeper
 	live   *keeper.Watch               // nil while there is no stream
+	opened time.Time                   // when it was
 	boxes  map[key.MailboxKey]bool     // to be read here
 	asked  int                         // mailboxes subscribed to on the open stream
 	doomed map[key.MailboxKey][]doomed // to be deleted here
@@ -130,6 +128,7 @@ func (c *Courier) listen(ctx context.Context, w *watch) {
 // stream opens a stream, subscribes to all mailboxes and takes what is pushed.
 func (c *Courier) stream(ctx context.Context, w *watch) error {
 	live, err := c.cfg.Client.Watch(ctx, w.keeper)
+	c.met(ctx, w.keeper.Key, err)
 	if err != nil {
 		return err
 	}
@@ -140,7 +139,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 		_ = live.Close() // it is of no use any more
 	}()
 	c.mu.Lock()
-	w.live = live
+	w.live, w.opened = live, c.cfg.Now()
 	w.wanted, w.asked, w.lost = nil, 0, time.Time{}
 	for k := range w.boxes {
 		w.want(c.boxes[k])
@@ -165,6 +164,7 @@ func (c *Courier) stream(ctx context.Context, w *watch) error {
 func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw []byte) {
 	id := wire.ID(raw)
 	c.shown(ctx, w, box, id)
+	c.replayed(ctx, w, box, id)
 	if c.recent.has(id) {
 		c.again(w, box, id) // another keeper pushed it a moment ago
 		return
@@ -191,6 +191,10 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 		c.again(w, box, id) // another keeper's copy was dealt with at the same time
 		return
 	}
+	if outcome == Junk {
+		c.again(w, box, id) // the others may never have had it, and show it if they have
+		return
+	}
 	c.doom(box, id)
 }
 
@@ -205,29 +209,6 @@ func (c *Courier) compare(ctx context.Context, w *watch, box key.MailboxKey, id 
 	c.mu.Unlock()
 	for _, k := range by {
 		c.note(ctx, letter, box, func(s *records.Sighting) { s.Altered = with(s.Altered, k) })
-	}
-}
-
-func with(list []key.KeeperKey, k key.KeeperKey) []key.KeeperKey {
-	if slices.Contains(list, k) {
-		return list
-	}
-	return append(list, k)
-}
-
-// note keeps what was found of a letter at a keeper.
-func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.MailboxKey, change func(*records.Sighting)) {
-	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
-		s, err := records.GetSighting(tx, letter)
-		if err != nil && !errors.Is(err, fault.NotFound) {
-			return err
-		}
-		s.Letter, s.Box, s.AtMS = letter, box, c.cfg.Now().UnixMilli()
-		change(&s)
-		return records.PutSighting(tx, s)
-	})
-	if err != nil && ctx.Err() == nil {
-		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
 	}
 }
 
@@ -359,6 +340,9 @@ func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, lett
 			cancel()
 			return err // pushed again on the next stream, taken as a repeat, deleted then
 		}
+		for _, id := range had {
+			c.gone.set(at(id, w.keeper.Key), c.cfg.Now())
+		}
 		for _, d := range part {
 			// Where the first try was cut off, it may have deleted them all the same.
 			if d.first && tries == 1 && !slices.Contains(had, d.id) {
@@ -368,38 +352,6 @@ func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, lett
 		cancel()
 	}
 	return nil
-}
-
-// at names one letter at one keeper.
-func at(id protocol.Hash, k key.KeeperKey) protocol.Hash { return wire.ID(append(id[:], k[:]...)) }
-
-// lacked notes that a keeper did not have a letter that its reader got elsewhere,
-// unless it has shown it all the same.
-func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	k := w.keeper.Key
-	if c.pushed.has(at(id, k)) {
-		return
-	}
-	c.missed.add(at(id, k))
-	c.note(ctx, id, box, func(s *records.Sighting) { s.Missing = with(s.Missing, k) })
-	if c.pushed.has(at(id, k)) { // while it was written
-		c.found(ctx, w, box, id)
-	}
-}
-
-// shown notes that a keeper has shown a letter. Where it had come to the keeper only
-// after its reader had asked to delete it, what lacked said is taken back.
-func (c *Courier) shown(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	c.pushed.add(at(id, w.keeper.Key))
-	if c.missed.has(at(id, w.keeper.Key)) {
-		c.found(ctx, w, box, id)
-	}
-}
-
-func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	c.note(ctx, id, box, func(s *records.Sighting) {
-		s.Missing = slices.DeleteFunc(s.Missing, func(k key.KeeperKey) bool { return k == w.keeper.Key })
-	})
 }
 
 // pushAgain is how long a stream is kept that has pushed letters for which there was

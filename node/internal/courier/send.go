@@ -73,7 +73,8 @@ func (c *Courier) hangUp(to key.KeeperKey, what string, s *keeper.Session) {
 
 // with runs one exchange with a keeper, once more on a fresh session where the open
 // one had ended.
-func (c *Courier) with(ctx context.Context, to protocol.Keeper, what string, do func(*keeper.Session) error) error {
+func (c *Courier) with(ctx context.Context, to protocol.Keeper, what string, do func(*keeper.Session) error) (err error) {
+	defer func() { c.met(ctx, to.Key, err) }()
 	for try := 0; ; try++ {
 		s, err := c.session(ctx, to, what)
 		if err != nil {

@@ -48,6 +48,9 @@ func (around) Unwatch(key.MailboxKey) {}
 
 func (around) Collect(key.MailboxKey) {}
 
+// Replace implements market.Places.
+func (around) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) { return list, false }
+
 // Keepers implements market.Places.
 func (around) Keepers(int) []protocol.Keeper {
 	return []protocol.Keeper{{Key: someKeeper, Addrs: [][]byte{{4, 127, 0, 0, 1}}}}

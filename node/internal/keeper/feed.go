@@ -39,17 +39,18 @@ type followed struct {
 	out    map[protocol.Hash]bool // pushed, and not deleted since
 	news   bool                   // there may be something to push
 	cancel func()                 // of the watch
+	pushed bool                   // anything, or found nothing to push
 }
 
 // feeds are all streams with subscriptions.
 type feeds struct {
-	mail      *mailbox.Mailboxes
-	misbehave Misbehaviour
-	work      *crew.Crew
-	log       *slog.Logger
-	now       func() protocol.Second
-	mu        sync.Mutex
-	of        map[key.MailboxKey][]*feed
+	mail     *mailbox.Mailboxes
+	mischief *mischief
+	work     *crew.Crew
+	log      *slog.Logger
+	now      func() protocol.Second
+	mu       sync.Mutex
+	of       map[key.MailboxKey][]*feed
 }
 
 // subscribe adds a box to the stream's feed and starts the feed with the first one.
@@ -165,11 +166,11 @@ func (all *feeds) pushAll(ctx context.Context, f *feed) error {
 		if err != nil {
 			return err
 		}
-		f.sent(box, letters, more)
-		if len(letters) == 0 {
+		first := f.sent(box, letters, more)
+		if letters = all.mischief.given(box, letters, first); len(letters) == 0 {
 			continue
 		}
-		if err := f.s.write(&protocol.Reply{Box: box, Letters: all.misbehave.given(letters)}); err != nil {
+		if err := f.s.write(&protocol.Reply{Box: box, Letters: letters}); err != nil {
 			return err
 		}
 	}
@@ -188,17 +189,20 @@ func (f *feed) next() (box key.MailboxKey, after protocol.Hash, room int) {
 	return key.MailboxKey{}, protocol.Hash{}, 0
 }
 
-// sent notes letters as pushed.
-func (f *feed) sent(box key.MailboxKey, letters [][]byte, more bool) {
+// sent notes letters as pushed, and tells whether the box was looked at for the first
+// time on this stream.
+func (f *feed) sent(box key.MailboxKey, letters [][]byte, more bool) (first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	b := f.boxes[box]
 	if b == nil {
-		return
+		return false
 	}
+	first, b.pushed = !b.pushed, true
 	for _, raw := range letters {
 		b.after = wire.ID(raw)
 		b.out[b.after] = true
 	}
 	b.news = b.news || more
+	return first
 }

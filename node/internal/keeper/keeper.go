@@ -68,6 +68,9 @@ type Config struct {
 	// neither; Audit must not block.
 	Mesh  func(shard uint16) []protocol.Keeper
 	Audit func(peer key.KeeperKey, shard uint16, withheld int)
+	// Operator is the vendor who runs this keeper, zero for nobody; each Hello says so.
+	// nil: nobody.
+	Operator func() protocol.VendorID
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
 	Fresh  func(wire.Heard)
@@ -81,8 +84,9 @@ type Config struct {
 
 // Tables bound what a keeper remembers. What is zero takes its usual value.
 type Tables struct {
-	Index   int // mailboxes named by announcements, and those named by passports
-	Refused int // ids that were pulled in vain
+	Index        int // mailboxes named by announcements, and those named by passports
+	Refused      int // ids that were pulled in vain
+	Capabilities int // whose signature is known to hold
 }
 
 // A Keeper serves others. Make it with New.
@@ -114,8 +118,9 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	feeds := &feeds{mail: cfg.Mail, misbehave: cfg.Misbehave, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
-	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, now: k.now, hold: make(chan struct{}, 1)}
+	mischief := newMischief(cfg.Misbehave)
+	feeds := &feeds{mail: cfg.Mail, mischief: mischief, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
+	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, capabilities: newCapabilities(cfg.Tables.Capabilities), hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	if cfg.Sources == nil {
 		cfg.Sources = cfg.Port.Keepers
@@ -174,20 +179,22 @@ func (k *Keeper) now() protocol.Second { return protocol.Second(k.cfg.Now().Unix
 func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.Net} }
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
-// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, ids
+// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, capabilities that were checked, ids
 // that were pulled in vain.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
 	refused, mostRefused := k.puller.Refused()
+	capabilities, mostCapabilities := k.mail.capabilities.size()
 	return map[string]peers.Fill{
-		"pushes":   {At: at, Limit: limit},
-		"prefixes": {At: prefixes, Limit: budget.Max},
-		"budgets":  {At: names, Limit: budget.Max},
-		"boxes":    {At: boxes, Limit: k.index.most},
-		"inboxes":  {At: inboxes, Limit: k.index.most},
-		"refused":  {At: refused, Limit: mostRefused},
+		"pushes":       {At: at, Limit: limit},
+		"prefixes":     {At: prefixes, Limit: budget.Max},
+		"budgets":      {At: names, Limit: budget.Max},
+		"boxes":        {At: boxes, Limit: k.index.most},
+		"inboxes":      {At: inboxes, Limit: k.index.most},
+		"capabilities": {At: capabilities, Limit: mostCapabilities},
+		"refused":      {At: refused, Limit: mostRefused},
 	}
 }
 
@@ -247,11 +254,23 @@ func (s *stream) write(v any) error {
 	return wire.WriteFrame(s.c, v)
 }
 
+// hello speaks first on a stream.
+func (k *Keeper) hello(s *stream) error {
+	var operator protocol.VendorID
+	if k.cfg.Operator != nil {
+		operator = k.cfg.Operator()
+	}
+	if err := s.c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
+		return err
+	}
+	return wire.WriteHello(s.c, protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}, operator)
+}
+
 // handler serves one protocol.
 func (k *Keeper) handler(ops map[protocol.OpKind]operation) peers.Handler {
 	return func(ctx context.Context, c peers.Conn, from string) {
 		s := &stream{c: c, from: from, nonce: wire.NewID()}
-		if err := s.write(&protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}); err != nil {
+		if err := k.hello(s); err != nil {
 			return
 		}
 		defer func() { k.mail.feeds.end(s.feed) }()

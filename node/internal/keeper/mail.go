@@ -19,14 +19,16 @@ const collectPage = 64
 
 // mail answers /hark/mail/1.
 type mail struct {
-	cfg     *Config
-	self    key.KeeperKey
-	lanes   []protocol.LaneRule
-	index   *index
-	budgets *budget.Budgets
-	feeds   *feeds
-	now     func() protocol.Second
-	hold    chan struct{} // wakes the loop that ends holds
+	cfg          *Config
+	self         key.KeeperKey
+	lanes        []protocol.LaneRule
+	index        *index
+	budgets      *budget.Budgets
+	feeds        *feeds
+	mischief     *mischief
+	capabilities *capabilities
+	now          func() protocol.Second
+	hold         chan struct{} // wakes the loop that ends holds
 }
 
 // deposit keeps a letter: under a capability, as a vendor's first letter to the
@@ -46,7 +48,7 @@ func (m *mail) deposit(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 	if err != nil {
 		return protocol.Reply{}, err
 	}
-	if m.cfg.Misbehave == WithholdMail {
+	if m.mischief.drops(op.Box, op.Letter) {
 		return m.pretend(op, now)
 	}
 	receipt, err := m.cfg.Mail.Deposit(ctx, d, now)
@@ -63,7 +65,7 @@ func (m *mail) capabilityLife() protocol.Second {
 }
 
 func (m *mail) checkCapability(c protocol.Capability, now protocol.Second) error {
-	if err := wire.CheckCapability(c, now); err != nil {
+	if err := m.capabilities.check(c, now); err != nil {
 		return err
 	}
 	if c.Expires > now+m.capabilityLife() {
@@ -145,7 +147,7 @@ func (m *mail) collect(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 		return protocol.Reply{}, err
 	}
 	letters, more, err := m.cfg.Mail.Collect(ctx, op.Box, op.After, collectPage, m.now())
-	return protocol.Reply{Letters: m.cfg.Misbehave.given(letters), More: more}, err
+	return protocol.Reply{Letters: m.mischief.given(op.Box, letters, true), More: more}, err
 }
 
 func (m *mail) remove(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {

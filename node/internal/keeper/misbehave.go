@@ -2,7 +2,10 @@ package keeper
 
 import (
 	"bytes"
+	"slices"
+	"sync"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
 )
@@ -15,24 +18,89 @@ type Misbehaviour string
 const (
 	WithholdMail Misbehaviour = "withhold-mail" // signs receipts for letters and throws them away
 	FlipBits     Misbehaviour = "flip-bits"     // hands out letters with one bit changed
+	RollBack     Misbehaviour = "roll-back"     // goes on with an old state: old letters, and no new ones, for which it signs
+	ReplayMail   Misbehaviour = "replay-mail"   // hands out again what was deleted
 )
+
+// Bounds of what a keeper that misbehaves holds back.
+const (
+	atticBoxes   = 1024
+	atticLetters = 4       // of one box
+	atticLetter  = 9 << 10 // bytes of one
+	oldState     = 2       // letters of a box, before a keeper that rolls back
+)
+
+// A mischief is what a keeper does that misbehaves; most do not.
+type mischief struct {
+	how   Misbehaviour
+	mu    sync.Mutex
+	attic map[key.MailboxKey][][]byte // letters that it hands out whatever happens
+}
+
+func newMischief(how Misbehaviour) *mischief {
+	return &mischief{how: how, attic: map[key.MailboxKey][][]byte{}}
+}
+
+// drops tells whether a letter that was deposited is thrown away.
+func (m *mischief) drops(box key.MailboxKey, letter []byte) bool {
+	switch m.how {
+	case WithholdMail:
+		return true
+	case RollBack:
+		return !m.stow(box, letter, oldState)
+	case ReplayMail:
+		m.stow(box, letter, atticLetters)
+	}
+	return false
+}
+
+// stow keeps a letter in the attic, if its box has fewer than most there, and tells
+// whether it is there.
+func (m *mischief) stow(box key.MailboxKey, letter []byte, most int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.attic[box]
+	if slices.ContainsFunc(old, func(o []byte) bool { return bytes.Equal(o, letter) }) {
+		return true
+	}
+	if len(old) >= most || len(m.attic) >= atticBoxes || len(letter) > atticLetter {
+		return false
+	}
+	m.attic[box] = append(old, bytes.Clone(letter))
+	return true
+}
+
+// given are letters of a box as this keeper hands them out: what lies in the attic once
+// to each who comes.
+func (m *mischief) given(box key.MailboxKey, letters [][]byte, first bool) [][]byte {
+	switch m.how {
+	case FlipBits:
+		out := make([][]byte, len(letters))
+		for i, raw := range letters {
+			out[i] = bytes.Clone(raw)
+			out[i][len(raw)-1] ^= 1
+		}
+		return out
+	case RollBack, ReplayMail:
+		if !first {
+			return letters
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		out := slices.Clone(m.attic[box])
+		for _, raw := range letters {
+			if !slices.ContainsFunc(out, func(o []byte) bool { return bytes.Equal(o, raw) }) {
+				out = append(out, raw)
+			}
+		}
+		return out
+	}
+	return letters
+}
 
 // pretend signs a receipt for a letter that is not kept.
 func (m *mail) pretend(op *protocol.Op, now protocol.Second) (protocol.Reply, error) {
 	r := protocol.DepositReceipt{Keeper: m.self, Box: op.Box, Letter: wire.ID(op.Letter), At: now, Expires: now + m.cfg.Duties.Letters}
 	err := wire.SignReceipt(m.cfg.Key, &r)
 	return protocol.Reply{Receipt: r}, err
-}
-
-// given are letters as this keeper hands them out.
-func (m Misbehaviour) given(letters [][]byte) [][]byte {
-	if m != FlipBits {
-		return letters
-	}
-	out := make([][]byte, len(letters))
-	for i, raw := range letters {
-		out[i] = bytes.Clone(raw)
-		out[i][len(raw)-1] ^= 1
-	}
-	return out
 }

@@ -3,8 +3,6 @@ package keeper
 import (
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
-	"github.com/harkmarket/hark/node/internal/peers"
-	"github.com/harkmarket/hark/protocol"
 )
 
 // The client's side under this room's name, so that a caller needs one import.
@@ -28,6 +26,3 @@ var DefaultLimits = budget.Default
 
 // LacksPassport is client.LacksPassport.
 func LacksPassport(err error) bool { return client.LacksPassport(err) }
-
-// Exchange is client.Exchange.
-func Exchange(net protocol.Hash) peers.Exchange { return client.Exchange(net) }

@@ -153,7 +153,7 @@ func TestExchangeOfNodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ks, err := keeper.Exchange(netID)(w.Context(), c, a.port.Key().Public())
+		ks, err := keeper.Client{Net: netID}.Exchange()(w.Context(), c, a.port.Key().Public())
 		if err != nil || len(ks) != 1 || ks[0].Key != b.port.Key().Public() {
 			t.Errorf("%v, %v", ks, err)
 		}

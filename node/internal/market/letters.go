@@ -228,6 +228,9 @@ func (t *turn) toDuty(b records.Box, raw []byte) error {
 	if err := t.acked(s.Head().Re); err != nil {
 		return err
 	}
+	if err := t.wasTold(wire.ReceiptsOf(s.Extra())); err != nil {
+		return err
+	}
 	return t.duty(a, s)
 }
 

@@ -52,6 +52,9 @@ type Mail interface {
 // Places names public nodes that can hold mail.
 type Places interface {
 	Keepers(n int) []protocol.Keeper
+	// Replace puts others in the place of those that are silent or lied; false: it has
+	// nothing to change, or nobody to put there.
+	Replace(list []protocol.Keeper) ([]protocol.Keeper, bool)
 }
 
 // Registry knows announcements and passports that were heard.
@@ -93,6 +96,8 @@ type Config struct {
 	Events   Events
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Judge is told, where it is not nil, of a sighting that has become proof.
+	Judge func(records.Sighting)
 	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
 	Misbehave Misbehaviour
 	Limits    Limits
@@ -123,6 +128,7 @@ type Market struct {
 	locked error
 	tally  *tally
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
+	posted map[protocol.ContextID]time.Time   // when each announcement was posted last in this run; the loop's own
 }
 
 type job struct {
@@ -167,7 +173,7 @@ func (m *Market) Run(ctx context.Context) {
 	m.resume(ctx)
 	timer := time.NewTimer(m.deadlines(ctx))
 	defer timer.Stop()
-	swept := m.cfg.Now()
+	swept, kept := m.cfg.Now(), m.cfg.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -175,7 +181,7 @@ func (m *Market) Run(ctx context.Context) {
 		case j := <-m.jobs:
 			j.done <- m.take(ctx, j.name, j.fn)
 		case <-timer.C:
-			swept = m.sweep(ctx, swept)
+			swept, kept = m.sweep(ctx, swept), m.upkeep(ctx, kept)
 		}
 		timer.Reset(m.deadlines(ctx))
 	}

@@ -67,7 +67,10 @@ func (s *side) Collect(key.MailboxKey) {}
 
 func (s *side) reads(k key.MailboxKey) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.boxes[k] }
 
-// Keepers implements Places.
+// Replace implements Places.
+func (s *side) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) { return list, false }
+
+// Keepers implements market.Places.
 func (s *side) Keepers(int) []protocol.Keeper { return keepers }
 
 // Announcement, Passport and EachOpen implement Registry.

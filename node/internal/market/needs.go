@@ -154,7 +154,11 @@ func (t *turn) announce(c *records.Context, s protocol.Status) error {
 	}
 	// Each version may bring requests until its end, and they may lie at a keeper.
 	box := key.FromSeed[key.Mailbox](c.Keys.Box.Secret())
-	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), c.Keepers, a.Expires+t.letters()); err != nil {
+	at, err := t.alsoBefore(box.Public(), c.Keepers)
+	if err != nil {
+		return err
+	}
+	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), at, a.Expires+t.letters()); err != nil {
 		return err
 	}
 	if err := records.PutContext(t, *c); err != nil {
@@ -170,9 +174,14 @@ func (t *turn) announce(c *records.Context, s protocol.Status) error {
 	}); err != nil {
 		return err
 	}
+	return t.postRaw(c, a.Expires)
+}
+
+// postRaw hands the latest version of an announcement to its keepers.
+func (t *turn) postRaw(c *records.Context, expires protocol.Second) error {
 	return t.post(outbox.Item{
-		What: outbox.Announcement, Data: raw, Keepers: c.Keepers, Envelope: id,
-		Kind: protocol.KindAnnouncement, Grant: protocol.Hash(c.ID), Expires: a.Expires,
+		What: outbox.Announcement, Data: c.Raw, Keepers: c.Keepers, Envelope: wire.ID(c.Raw),
+		Kind: protocol.KindAnnouncement, Grant: protocol.Hash(c.ID), Expires: expires,
 	})
 }
 

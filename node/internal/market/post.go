@@ -115,7 +115,7 @@ func (t *turn) sendDuty(a *records.Agreement, m protocol.Message, kind protocol.
 	*h = t.header(kind, protocol.Hash(a.Theirs.Sign), protocol.Hash(a.Context), t.letters())
 	a.Counter++
 	h.Seq, h.Re = a.Counter, re
-	signed, err := wire.Sign(key.FromSeed[key.Duty](a.Mine.Sign.Secret()), m)
+	signed, err := t.signDuty(a, m)
 	if err != nil {
 		return protocol.Hash{}, fmt.Errorf("sign %s: %w", kind, err)
 	}
@@ -141,8 +141,14 @@ func (t *turn) acked(envelopes ...protocol.Hash) error {
 		if e.IsZero() {
 			continue
 		}
-		if _, _, err := t.m.cfg.Stores.Outbox.Ack(t, e); err != nil {
+		it, ended, err := t.m.cfg.Stores.Outbox.Ack(t, e)
+		if err != nil {
 			return fmt.Errorf("outbox: %w", err)
+		}
+		if ended {
+			if err := t.willTell(it); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -40,6 +40,8 @@ const (
 type Client struct {
 	Port peers.Port
 	Net  protocol.Hash
+	// Greeted is told who a keeper says to be run by, zero for nobody; nil: nobody is.
+	Greeted func(k key.KeeperKey, operator protocol.VendorID)
 }
 
 // A Refused is a keeper's no. It unwraps to the fault.Kind that the keeper showed;
@@ -101,22 +103,29 @@ func (cl Client) session(ctx context.Context, to protocol.Keeper, proto string) 
 	if err != nil {
 		return nil, err
 	}
-	return greet(ctx, c, cl.Net, to.Key)
+	return greet(ctx, c, cl, to.Key)
 }
 
 // greet reads the keeper's Hello.
-func greet(ctx context.Context, c peers.Conn, net protocol.Hash, keeper key.KeeperKey) (*Session, error) {
+func greet(ctx context.Context, c peers.Conn, cl Client, keeper key.KeeperKey) (*Session, error) {
 	s := &Session{turn: make(chan struct{}, 1), c: c, keeper: keeper}
 	s.turn <- struct{}{}
 	var hello protocol.Hello
-	err := s.waiting(ctx, helloWait, func() error { return wire.ReadFrame(c, &hello) })
+	var operator protocol.VendorID
+	err := s.waiting(ctx, helloWait, func() (err error) {
+		hello, operator, err = wire.ReadHello(c)
+		return err
+	})
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	if hello.V != protocol.Version || hello.Net != net {
+	if hello.V != protocol.Version || hello.Net != cl.Net {
 		return nil, s.fail(fmt.Errorf("client: it is of another network or version: %w", fault.Unsupported))
 	}
 	s.nonce = hello.Nonce
+	if cl.Greeted != nil {
+		cl.Greeted(keeper, operator)
+	}
 	return s, nil
 }
 
@@ -358,10 +367,10 @@ func (s *Session) Peers(ctx context.Context) ([]protocol.Keeper, error) {
 	return reply.Keepers, nil
 }
 
-// Exchange is the question of peers.Config for a network.
-func Exchange(net protocol.Hash) peers.Exchange {
+// Exchange is the question of peers.Config. It needs no port: the stream is there.
+func (cl Client) Exchange() peers.Exchange {
 	return func(ctx context.Context, c peers.Conn, at key.KeeperKey) ([]protocol.Keeper, error) {
-		s, err := greet(ctx, c, net, at)
+		s, err := greet(ctx, c, cl, at)
 		if err != nil {
 			return nil, err
 		}

@@ -55,7 +55,7 @@ func liar(t *testing.T, hello protocol.Hello, answer func(*protocol.Op) protocol
 		}
 	}()
 	t.Cleanup(func() { _ = mine.Reset(); <-done })
-	return greet(t.Context(), mine, protocol.Hash{1}, key.KeeperKey{1})
+	return greet(t.Context(), mine, Client{Net: protocol.Hash{1}}, key.KeeperKey{1})
 }
 
 func good() protocol.Hello {

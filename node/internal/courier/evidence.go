@@ -1,0 +1,158 @@
+package courier
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+)
+
+// met says what came of an exchange with a keeper. Where it failed, and a stream to
+// another keeper is open, that one counts as reached: the failure is not this node's.
+func (c *Courier) met(ctx context.Context, k key.KeeperKey, err error) {
+	var refused *keeper.Refused
+	switch {
+	case c.cfg.Met == nil || err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return // nobody asks, or this node is closing
+	case err == nil || errors.As(err, &refused):
+		c.cfg.Met(k, true)
+		return
+	}
+	switch fault.Of(err) {
+	case fault.Offline, fault.Malformed, fault.Unsupported:
+	default:
+		return // it went wrong on this side
+	}
+	if other, ok := c.liveBeside(k); ok {
+		c.cfg.Met(other, true)
+	}
+	c.cfg.Met(k, false)
+}
+
+// liveBeside finds another keeper to which a stream is open.
+func (c *Courier) liveBeside(k key.KeeperKey) (other key.KeeperKey, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.watches {
+		if w.live != nil && w.keeper.Key != k {
+			return w.keeper.Key, true
+		}
+	}
+	return other, false
+}
+
+// replayed notes a keeper that shows a letter on a stream which it opened after it had
+// confirmed that the letter was deleted.
+func (c *Courier) replayed(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	k := w.keeper.Key
+	c.mu.Lock()
+	opened := w.opened
+	c.mu.Unlock()
+	if since, ok := c.gone.get(at(id, k)); ok && since.Before(opened) {
+		c.note(ctx, id, box, func(s *records.Sighting) { s.Replayed = with(s.Replayed, k) })
+	}
+}
+
+func with(list []key.KeeperKey, k key.KeeperKey) []key.KeeperKey {
+	if slices.Contains(list, k) {
+		return list
+	}
+	return append(list, k)
+}
+
+// note keeps what was found of a letter at a keeper.
+func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.MailboxKey, change func(*records.Sighting)) {
+	c.mu.Lock()
+	role := c.boxes[box].Role
+	c.mu.Unlock()
+	first := role == records.BoxContext || role == records.BoxInbox
+	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
+		s, err := records.GetSighting(tx, letter)
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			return err
+		}
+		s.Letter, s.Box, s.AtMS, s.First = letter, box, c.cfg.Now().UnixMilli(), first
+		change(&s)
+		return records.PutSighting(tx, s)
+	})
+	if err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
+	}
+}
+
+// at names one letter at one keeper.
+func at(id protocol.Hash, k key.KeeperKey) protocol.Hash { return wire.ID(append(id[:], k[:]...)) }
+
+// lacked notes that a keeper did not have a letter that its reader got elsewhere,
+// unless it has shown it all the same.
+func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	k := w.keeper.Key
+	if c.pushed.has(at(id, k)) {
+		return
+	}
+	c.missed.add(at(id, k))
+	c.note(ctx, id, box, func(s *records.Sighting) { s.Missing = with(s.Missing, k) })
+	if c.pushed.has(at(id, k)) { // while it was written
+		c.found(ctx, w, box, id)
+	}
+}
+
+// shown notes that a keeper has shown a letter. Where it had come to the keeper only
+// after its reader had asked to delete it, what lacked said is taken back.
+func (c *Courier) shown(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	c.pushed.add(at(id, w.keeper.Key))
+	if c.missed.has(at(id, w.keeper.Key)) {
+		c.found(ctx, w, box, id)
+	}
+}
+
+func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
+	c.note(ctx, id, box, func(s *records.Sighting) {
+		s.Missing = slices.DeleteFunc(s.Missing, func(k key.KeeperKey) bool { return k == w.keeper.Key })
+	})
+}
+
+// when remembers moments, the latest max of them.
+type when struct {
+	mu    sync.Mutex
+	max   int
+	at    map[protocol.Hash]time.Time
+	order []protocol.Hash
+}
+
+func newWhen(most int) *when { return &when{max: most, at: map[protocol.Hash]time.Time{}} }
+
+func (w *when) len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.at)
+}
+
+func (w *when) get(id protocol.Hash) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t, ok := w.at[id]
+	return t, ok
+}
+
+func (w *when) set(id protocol.Hash, t time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.at[id]; !ok {
+		if len(w.order) >= w.max {
+			delete(w.at, w.order[0])
+			w.order = w.order[1:]
+		}
+		w.order = append(w.order, id)
+	}
+	w.at[id] = t
+}

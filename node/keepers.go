@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
+)
+
+// client asks other keepers, and notes who runs them.
+func (n *Node) client() keeper.Client {
+	return keeper.Client{Port: n.port, Net: n.net, Greeted: n.roster.Greeted}
+}
+
+// operator is the vendor whose node this is, zero where it has no passport or is
+// locked. A stream that opens while the node is being unlocked does not wait for it.
+func (n *Node) operator() protocol.VendorID {
+	if !n.mu.TryLock() {
+		return protocol.VendorID{}
+	}
+	in := n.inside
+	n.mu.Unlock()
+	if in == nil {
+		return protocol.VendorID{}
+	}
+	v, err := in.market.Vendor(context.Background())
+	if err != nil {
+		return protocol.VendorID{}
+	}
+	return v.ID
+}
+
+// judge tells the roster what a sighting says of keepers: who signed for a letter and
+// lacked it has lied; who handed out another in its place is doubted, since its sender
+// could have left both.
+func (n *Node) judge(s records.Sighting) {
+	for _, k := range s.Lied() {
+		n.roster.Convict(k)
+	}
+	for _, k := range s.Doubted() {
+		n.roster.Doubt(k, time.UnixMilli(s.AtMS))
+	}
+}
+
+// judgeAll judges by what was found before this start.
+func (n *Node) judgeAll(ctx context.Context, private kv.Store) error {
+	err := private.View(ctx, func(r kv.Reader) error {
+		return records.EachSighting(r, nil, func(s records.Sighting) (bool, error) {
+			n.judge(s)
+			return true, nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("sightings of keepers: %w", err)
+	}
+	return nil
+}
+
+// places implements market.Places. A public node that knows no other holds its own
+// mail; any other node's mail is better held elsewhere, so that those who write to
+// it don't come to its own address.
+type places struct{ n *Node }
+
+// Keepers implements market.Places.
+func (p places) Keepers(most int) []protocol.Keeper {
+	list := p.n.roster.Draw(most)
+	if len(list) == 0 && p.n.keeper != nil {
+		return []protocol.Keeper{p.n.port.Self()}
+	}
+	return list
+}
+
+// Replace implements market.Places.
+func (p places) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) {
+	return p.n.roster.Replace(list)
+}
+
+// maxReported bounds the letters that a report names of one keeper, of each sort.
+const maxReported = 20
+
+// keeperReports gathers what this node has seen of each keeper, as a sender and as a
+// reader.
+func (n *Node) keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport, error) {
+	by := map[key.KeeperKey]*desk.KeeperReport{}
+	of := func(k key.KeeperKey) *desk.KeeperReport {
+		if by[k] == nil {
+			by[k] = &desk.KeeperReport{Key: k.String()}
+		}
+		return by[k]
+	}
+	for _, k := range n.roster.Silents() {
+		of(k).Silent = true
+	}
+	if err := eachItem(r, o, func(it outbox.Item) {
+		for _, rec := range it.Receipts {
+			of(rec.Keeper).Receipts++
+		}
+	}); err != nil {
+		return nil, err
+	}
+	var failed error
+	err := records.EachSighting(r, nil, func(s records.Sighting) (bool, error) {
+		letter := s.Letter.String()
+		for _, list := range []struct {
+			of  []key.KeeperKey
+			add func(*desk.KeeperReport) *[]string
+		}{
+			{s.Missing, func(rep *desk.KeeperReport) *[]string { return &rep.Missing }},
+			{s.Altered, func(rep *desk.KeeperReport) *[]string { return &rep.Altered }},
+			{s.Replayed, func(rep *desk.KeeperReport) *[]string { return &rep.Replayed }},
+		} {
+			for _, k := range list.of {
+				if to := list.add(of(k)); len(*to) < maxReported {
+					*to = append(*to, letter)
+				}
+			}
+		}
+		for _, k := range append(s.Lied(), s.Doubted()...) {
+			failed = errors.Join(failed, prove(of(k), s, k))
+		}
+		return failed == nil, nil
+	})
+	out := []desk.KeeperReport{}
+	for _, rep := range by {
+		out = append(out, *rep)
+	}
+	slices.SortFunc(out, func(a, b desk.KeeperReport) int { return strings.Compare(a.Key, b.Key) })
+	return out, errors.Join(err, failed)
+}
+
+// prove adds the receipt by which a keeper had signed for a letter.
+func prove(rep *desk.KeeperReport, s records.Sighting, k key.KeeperKey) error {
+	receipt, ok := s.Proven(k)
+	if !ok || len(rep.Proofs) >= maxReported {
+		return nil
+	}
+	raw, err := wire.Marshal(&receipt)
+	if err != nil {
+		return fmt.Errorf("receipt of keeper %s: %w", k, err)
+	}
+	what := "altered"
+	if slices.Contains(s.Lied(), k) {
+		what = "lacked"
+	}
+	rep.Proofs = append(rep.Proofs, desk.KeeperProof{
+		Letter: s.Letter.String(), Found: what, AtMS: s.AtMS, Signed: int64(receipt.At), Receipt: base64.StdEncoding.EncodeToString(raw),
+	})
+	return nil
+}
+
+// keeperProblems names keepers, each with what is known and no more.
+func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) {
+	const names = "hark status --json names the letters, with the receipts that are here"
+	for _, k := range list {
+		lied := 0
+		for _, p := range k.Proofs {
+			if p.Found == "lacked" {
+				lied++
+			}
+		}
+		switch {
+		case lied > 0:
+			add("keeper-lied", fmt.Sprintf("keeper %s signed for %d letters and did not have them; it is drawn no more", k.Key, lied), names)
+		case len(k.Missing) > 0:
+			add("keeper-lacked", fmt.Sprintf("keeper %s lacked %d letters that others had; without its receipt it may never have had them", k.Key, len(k.Missing)), names)
+		}
+		if len(k.Altered) > 0 {
+			add("keeper-altered", fmt.Sprintf("keeper %s handed out %d altered letters", k.Key, len(k.Altered)), names)
+		}
+		if len(k.Replayed) > 0 {
+			add("keeper-replayed", fmt.Sprintf("keeper %s showed %d letters again after it had confirmed that they were deleted", k.Key, len(k.Replayed)), names)
+		}
+		if k.Silent {
+			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere", k.Key), "nothing to do")
+		}
+	}
+}
