@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -139,11 +140,11 @@ func (x *index) note(h wire.Heard, heardMS int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	was, known := x.boxes[a.Mailbox]
-	if known && was.by != a.ContextID() && was.at <= heardMS && x.stands(was) {
+	if known && was.by != a.ContextID() && was.at <= heardMS && !x.over(a.Mailbox, was) {
 		return
 	}
 	if !known && len(x.boxes) >= x.most {
-		x.forgetBoxes()
+		maps.DeleteFunc(x.boxes, x.over)
 	}
 	if !a.Mailbox.IsZero() && (known || len(x.boxes) < x.most) {
 		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID(), heardMS}
@@ -155,32 +156,17 @@ func (x *index) note(h wire.Heard, heardMS int64) {
 func (x *index) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.forgetBoxes()
-	x.forgetInboxes()
+	maps.DeleteFunc(x.boxes, x.over)
+	maps.DeleteFunc(x.inboxes, x.left)
 }
 
-// forgetBoxes is called with mu held.
-func (x *index) forgetBoxes() {
-	for box, n := range x.boxes {
-		if !x.stands(n) {
-			delete(x.boxes, box)
-		}
-	}
-}
-
-func (x *index) stands(n named) bool {
+// over and left tell of what stands on the board no more.
+func (x *index) over(_ key.MailboxKey, n named) bool {
 	_, _, id, ok := x.board.Precedence(n.by)
-	return ok && id == n.in
+	return !ok || id != n.in
 }
 
-// forgetInboxes is called with mu held.
-func (x *index) forgetInboxes() {
-	for box, vendor := range x.inboxes {
-		if !x.board.Knows(vendor) {
-			delete(x.inboxes, box)
-		}
-	}
-}
+func (x *index) left(_ key.MailboxKey, v protocol.VendorID) bool { return !x.board.Knows(v) }
 
 // keepChain puts a vendor's passports on the board and notes its inbox.
 func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
@@ -198,11 +184,11 @@ func (x *index) noteInbox(c wire.Chain) {
 	defer x.mu.Unlock()
 	for _, box := range c.Inboxes() {
 		was, known := x.inboxes[box]
-		if known && was != c.Vendor() && x.board.Knows(was) {
+		if known && was != c.Vendor() && !x.left(box, was) {
 			continue // as with mailboxes
 		}
 		if !known && len(x.inboxes) >= x.most {
-			x.forgetInboxes()
+			maps.DeleteFunc(x.inboxes, x.left)
 		}
 		if !box.IsZero() && (known || len(x.inboxes) < x.most) {
 			x.inboxes[box] = c.Vendor()
