@@ -73,6 +73,7 @@ const (
 	OpPassport  OpKind = 9  // a vendor's passports
 	OpPeers     OpKind = 10 // public nodes that this one knows
 	OpPublish   OpKind = 11 // a passport, to be kept and passed on
+	OpPostKey   OpKind = 14 // the key that posts to a keeper are sealed to
 )
 
 // An Op is one operation. Owner is the mailbox key that signs OpCollect,
@@ -90,8 +91,8 @@ type Op struct {
 	Hashes []Hash         `cbor:"8,keyasint,omitempty"` // delete, fetch
 	After  Hash           `cbor:"9,keyasint,omitzero"`  // list, collect: resume after this id
 	Shard  uint16         `cbor:"10,keyasint,omitempty"`
-	Next   Keeper         `cbor:"11,keyasint,omitzero"`  // post: hand it to this node, which publishes it
-	Data   []byte         `cbor:"12,keyasint,omitempty"` // post, publish: the envelope
+	Next   Keeper         `cbor:"11,keyasint,omitzero"`  // post: hand it to this node, which alone can open it and publishes it; post key: whose
+	Data   []byte         `cbor:"12,keyasint,omitempty"` // post, publish: the envelope; post with next: a sealed Post
 	Vendor VendorID       `cbor:"13,keyasint,omitzero"`
 	CapID  ID             `cbor:"14,keyasint,omitzero"` // revoke
 	Sig    []byte         `cbor:"127,keyasint,omitempty"`
@@ -109,6 +110,24 @@ type Reply struct {
 	Hashes  []Hash         `cbor:"7,keyasint,omitempty"` // list: ids; delete: those that were there
 	More    bool           `cbor:"8,keyasint,omitempty"`
 	Keepers []Keeper       `cbor:"9,keyasint,omitempty"`
+	PostKey PostKey        `cbor:"20,keyasint,omitzero"`
+}
+
+// A PostKey is a keeper's signed word for the key that posts to it are sealed to
+// until Expires. Others pass it on, so that who asks for it need not ask the keeper.
+type PostKey struct {
+	Keeper  key.KeeperKey                   `cbor:"1,keyasint,omitzero"`
+	Seal    key.Encapsulation[key.PostSeal] `cbor:"2,keyasint,omitzero"`
+	Expires Second                          `cbor:"3,keyasint,omitempty"`
+	Sig     []byte                          `cbor:"4,keyasint,omitempty"` // by Keeper over the other keys
+}
+
+// A Post is what is sealed to a keeper by way of another node: an announcement, and
+// for how many milliseconds the keeper shall sit on it before it publishes it. It
+// must never say who posts.
+type Post struct {
+	Data []byte `cbor:"1,keyasint,omitempty"`
+	Hold uint16 `cbor:"2,keyasint,omitempty"`
 }
 
 // A DepositReceipt is a keeper's signed word that it holds a letter until Expires.

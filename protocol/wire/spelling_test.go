@@ -116,7 +116,7 @@ func depositReceipt() protocol.DepositReceipt {
 
 func replies() []any {
 	return []any{&protocol.Reply{N: 4, Receipt: depositReceipt()}, &protocol.Reply{N: 5, Fault: 5, Text: "not found"},
-		&protocol.Reply{Box: private[key.Mailbox]("box offer").Public(), Letters: [][]byte{{1}, {2}}, Hashes: []protocol.Hash{hash("a")}, More: true, Keepers: keepers(3)}}
+		&protocol.Reply{Box: private[key.Mailbox]("box offer").Public(), Letters: [][]byte{{1}, {2}}, Hashes: []protocol.Hash{hash("a")}, More: true, Keepers: keepers(3)}, &protocol.Reply{N: 6, PostKey: postKey()}}
 }
 
 var decoders = map[string]decoder{
@@ -161,6 +161,8 @@ var decoders = map[string]decoder{
 	"demand":     noun[protocol.Demand](protocol.MaxBody, demand(), protocol.Demand{Name: "x"}),
 	"hello":      noun[protocol.Hello](protocol.MaxFrame, protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}),
 	"capability": noun[protocol.Capability](protocol.MaxFrame, capability("offer")),
+	"post key":   noun[protocol.PostKey](protocol.MaxFrame, postKey()),
+	"post":       {postSeeds, postAgain},
 }
 
 func rewrap(e seal.Envelope, m protocol.Message, x protocol.Extra) ([]byte, error) {
@@ -352,3 +354,5 @@ func FuzzGenesis(f *testing.F)          { fuzz(f, "genesis") }
 func FuzzDemand(f *testing.F)           { fuzz(f, "demand") }
 func FuzzHello(f *testing.F)            { fuzz(f, "hello") }
 func FuzzCapability(f *testing.F)       { fuzz(f, "capability") }
+func FuzzPostKey(f *testing.F)          { fuzz(f, "post key") }
+func FuzzPost(f *testing.F)             { fuzz(f, "post") }
