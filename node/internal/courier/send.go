@@ -193,7 +193,7 @@ func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper) (
 	case outbox.Letter:
 		return c.deposit(ctx, it, k)
 	case outbox.Announcement:
-		return r, c.with(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data, protocol.Keeper{}) })
+		return r, c.with(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data) })
 	case outbox.Passport:
 		return r, c.with(ctx, k, "sync", func(s *keeper.Session) error { return s.Publish(ctx, it.First.Chain) })
 	case outbox.DeleteLetters, outbox.RevokeCap:

@@ -10,7 +10,8 @@
 //     budget before any signature is looked at, and after that to the capability,
 //     owner or box that it is about. No budget left is an answer (fault.Full).
 //  4. Mail goes to the mailboxes, which write before they sign a receipt. An
-//     announcement passes the door, is put on the board, and is gossiped then.
+//     announcement passes the door, is put on the board, and is gossiped then;
+//     package posting is for those that come by way of another node.
 //  5. On a stream with subscriptions a second goroutine pushes letters.
 //
 // Beside the streams, Hear judges what gossip brings, and loops pull from other
@@ -24,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/posting"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
@@ -79,6 +82,7 @@ type Keeper struct {
 	mail    *mail
 	library *library
 	puller  *puller
+	posting *posting.Posting
 }
 
 // New reads from the board which mailboxes are named there. Loops start with Serve
@@ -100,8 +104,13 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, now: k.now, hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	k.puller = newPuller(k)
-	return k, nil
+	var err error
+	k.posting, err = posting.New(posting.Config{Key: cfg.Key, Net: k.door.Net, Port: cfg.Port, Now: cfg.Now, Log: cfg.Log, Judge: k.judge, Publish: k.publish})
+	return k, err
 }
+
+// costPost is what an announcement costs its author's budget.
+const costPost = 8
 
 // Serve registers the handlers at the port and starts the loops.
 func (k *Keeper) Serve() error {
@@ -113,7 +122,8 @@ func (k *Keeper) Serve() error {
 		protocol.OpRevoke:    {4, k.mail.revoke},
 	}))
 	k.cfg.Port.Serve(peers.ProtoPost, k.handler(map[protocol.OpKind]operation{
-		protocol.OpPost: {8, k.post},
+		protocol.OpPost:    {costPost, k.post},
+		protocol.OpPostKey: {posting.CostKey, k.postKey},
 	}))
 	k.cfg.Port.Serve(peers.ProtoSync, k.handler(map[protocol.OpKind]operation{
 		protocol.OpList:     {4, k.library.list},
@@ -123,7 +133,7 @@ func (k *Keeper) Serve() error {
 		protocol.OpPublish:  {8, k.library.publish},
 	}))
 	return errors.Join(
-		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.run))
+		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("held posts", k.posting.Run), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.run))
 }
 
 // Join follows these shards from now on: by gossip and by pull.
@@ -150,19 +160,21 @@ func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.N
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
 // loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, ids
-// that were pulled in vain.
+// that were pulled in vain, and those of posting.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
-	return map[string]peers.Fill{
+	fills := k.posting.Fills()
+	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":   {At: at, Limit: limit},
 		"prefixes": {At: prefixes, Limit: budget.Max},
 		"budgets":  {At: names, Limit: budget.Max},
 		"boxes":    {At: boxes, Limit: maxIndex},
 		"inboxes":  {At: inboxes, Limit: maxIndex},
 		"refused":  {At: k.puller.size(), Limit: maxRefused},
-	}
+	})
+	return fills
 }
 
 // sweepPause is the pause of the loops that remove and show what is due.

@@ -26,6 +26,9 @@ type (
 // DefaultLimits is budget.Default.
 var DefaultLimits = budget.Default
 
+// LacksPostKey is client.LacksPostKey.
+func LacksPostKey(err error) bool { return client.LacksPostKey(err) }
+
 // LacksPassport is client.LacksPassport.
 func LacksPassport(err error) bool { return client.LacksPassport(err) }
 
