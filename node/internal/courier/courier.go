@@ -5,7 +5,8 @@
 //
 //  1. Kick, or the moment that the outbox names, wakes the sender.
 //  2. Each item that is due is delivered to all of its keepers at once, over one
-//     session per keeper that is kept open.
+//     session per keeper that is kept open. An announcement goes by way of another
+//     node, and is held for a moment, where Posting says so.
 //  3. What came of it is saved: receipts, the state, and when to try again. A letter
 //     that is deposited everywhere is deposited again from time to time until its
 //     reader acknowledges it, so that keepers may lose it.
@@ -66,6 +67,7 @@ type Config struct {
 	Letter func(ctx context.Context, box key.MailboxKey, raw []byte) (Outcome, error)
 	// Collected is told that Collect has read a mailbox to its end at a moment.
 	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
+	Posting   Posting
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -79,6 +81,7 @@ type Courier struct {
 	kick     chan struct{}
 	mu       sync.Mutex
 	sessions map[key.KeeperKey]*line
+	words    map[key.KeeperKey]protocol.PostKey
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
 	leaving  map[key.MailboxKey]time.Time // mailboxes that are read no longer, and since when
@@ -92,7 +95,7 @@ type Courier struct {
 // New makes a courier that does nothing until Run.
 func New(cfg Config) *Courier {
 	return &Courier{
-		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
+		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, words: map[key.KeeperKey]protocol.PostKey{}, busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
 	}
 }
@@ -228,6 +231,7 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.doomed", Used: int64(doomed), Cap: maxDoomed},
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
+		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: maxWords},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},
 	}
 }

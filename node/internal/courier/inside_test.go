@@ -180,7 +180,7 @@ func TestSettle(t *testing.T) {
 }
 
 func TestAnUnknownSortIsRefused(t *testing.T) {
-	if _, err := idle().hand(t.Context(), outbox.Item{What: 99}, protocol.Keeper{}); !errors.Is(err, fault.Unsupported) {
+	if _, err := idle().hand(t.Context(), outbox.Item{What: 99}, protocol.Keeper{}, 0); !errors.Is(err, fault.Unsupported) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -104,12 +104,16 @@ type result struct {
 // deliver hands an item to all of its keepers at once and saves what came of it.
 func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	results := make(chan result, len(it.Keepers))
-	started := 0
+	started, most, hold := 0, attempt, time.Duration(0)
+	if it.What == outbox.Announcement {
+		hold = c.cfg.Posting.hold()
+		most += hold
+	}
 	for _, k := range it.Keepers {
 		err := c.cfg.Crew.Hire("deposit", func(ctx context.Context) {
-			ctx, cancel := context.WithTimeout(ctx, attempt)
+			ctx, cancel := context.WithTimeout(ctx, most)
 			defer cancel()
-			r, err := c.hand(ctx, it, k)
+			r, err := c.hand(ctx, it, k, hold)
 			results <- result{k, r, err}
 		})
 		if err != nil {
@@ -187,13 +191,13 @@ func taken(it *outbox.Item, err error) bool {
 	return false
 }
 
-// hand gives an item to one keeper.
-func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper) (r protocol.DepositReceipt, err error) {
+// hand gives an item to one keeper; hold is for announcements alone.
+func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) (r protocol.DepositReceipt, err error) {
 	switch it.What {
 	case outbox.Letter:
 		return c.deposit(ctx, it, k)
 	case outbox.Announcement:
-		return r, c.with(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data) })
+		return r, c.announce(ctx, it, k, hold)
 	case outbox.Passport:
 		return r, c.with(ctx, k, "sync", func(s *keeper.Session) error { return s.Publish(ctx, it.First.Chain) })
 	case outbox.DeleteLetters, outbox.RevokeCap:

@@ -23,6 +23,9 @@ type (
 	Rate   = budget.Rate
 )
 
+// NeedNext is client.NeedNext.
+const NeedNext = client.NeedNext
+
 // DefaultLimits is budget.Default.
 var DefaultLimits = budget.Default
 

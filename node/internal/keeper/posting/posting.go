@@ -37,7 +37,7 @@ const (
 )
 
 // passWait bounds what a first hop waits for the second.
-const passWait = 15 * time.Second
+const passWait = 5 * time.Second
 
 // maxHops is how many public nodes are looked through for the next hop: all that
 // a node knows.
