@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/node/client"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/api"
+	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper"
@@ -59,6 +60,7 @@ type Simulated struct {
 	Profile string
 	Now     func() time.Time
 	Limits  Limits
+	Posting *courier.Posting // of a personal node; nil: two hops, no delay
 	// Search stands in for the catalogue's search index, whose library keeps
 	// goroutines of its own and so can't run in a bubble of fake time.
 	Search func(*catalog.Catalog) seller.Searcher

@@ -161,10 +161,14 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}
+	posting, err := n.posting()
+	if err != nil {
+		return nil, err
+	}
 	in := &inside{crew: crew.New(context.WithoutCancel(ctx), maxCrew, nil)}
 	in.courier = courier.New(courier.Config{
 		Client: keeper.Client{Port: n.port, Net: n.net}, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
-		Letter: in.letter, Collected: in.collected, Now: n.now, Log: n.cfg.Log,
+		Letter: in.letter, Collected: in.collected, Posting: posting, Now: n.now, Log: n.cfg.Log,
 	})
 	search := seller.Searcher(p.catalog)
 	if sim := n.cfg.Simulated; sim != nil && sim.Search != nil {
