@@ -82,6 +82,8 @@ type Courier struct {
 	mu       sync.Mutex
 	sessions map[key.KeeperKey]*line
 	words    map[key.KeeperKey]protocol.PostKey
+	stamps   map[stampOf]protocol.Admission
+	mills    chan struct{} // who works on a stamp puts a token in
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
 	leaving  map[key.MailboxKey]time.Time // mailboxes that are read no longer, and since when
@@ -95,7 +97,7 @@ type Courier struct {
 // New makes a courier that does nothing until Run.
 func New(cfg Config) *Courier {
 	return &Courier{
-		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, words: map[key.KeeperKey]protocol.PostKey{}, busy: map[protocol.Hash]bool{},
+		cfg: cfg, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, words: map[key.KeeperKey]protocol.PostKey{}, stamps: map[stampOf]protocol.Admission{}, mills: make(chan struct{}, maxMills), busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{}, slots: newSlots(maxSlots), recent: newRecent(maxSlots), pushed: newRecent(4 * maxSlots), missed: newRecent(maxSlots),
 	}
 }
@@ -232,6 +234,7 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: maxDeliveries},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: maxWatches},
 		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: maxWords},
+		{Name: "courier.stamps", Used: int64(len(c.stamps)), Cap: maxStamps},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: maxSlots},
 	}
 }

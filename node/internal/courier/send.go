@@ -111,6 +111,12 @@ func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	}
 	for _, k := range it.Keepers {
 		err := c.cfg.Crew.Hire("deposit", func(ctx context.Context) {
+			if it.What == outbox.Letter && it.Cap.Depositor.IsZero() {
+				if _, err := c.stamp(ctx, it, k); err != nil {
+					results <- result{keeper: k, err: err}
+					return
+				}
+			}
 			ctx, cancel := context.WithTimeout(ctx, most)
 			defer cancel()
 			r, err := c.hand(ctx, it, k, hold)
@@ -123,12 +129,15 @@ func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	}
 	list := make([]result, 0, started)
 	for range started {
-		list = append(list, <-results) // each is bounded by attempt
+		list = append(list, <-results) // each is bounded by attempt, but for the work on a stamp, which ends with ctx
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	c.settle(&it, list)
+	if it.Over() {
+		c.forgetStamps(it)
+	}
 	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
 		_, err := c.cfg.Outbox.Save(tx, it)
 		return err
@@ -210,7 +219,7 @@ func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper, h
 func (c *Courier) deposit(ctx context.Context, it outbox.Item, k protocol.Keeper) (r protocol.DepositReceipt, err error) {
 	d := keeper.Deposit{Box: it.Box, Letter: it.Data, Cap: it.Cap, Hold: it.Hold}
 	if it.Cap.Depositor.IsZero() {
-		if d.First, err = c.firstContact(it, k); err != nil {
+		if d.First, err = c.firstContact(ctx, it, k); err != nil {
 			return r, err
 		}
 		d.Key = key.Generate[key.Depositor]()
@@ -231,18 +240,13 @@ func (c *Courier) deposit(ctx context.Context, it outbox.Item, k protocol.Keeper
 
 // firstContact makes what is shown with a letter that has no capability: to a
 // context the vendor's signature and a stamp, to an inbox the stamp alone.
-func (c *Courier) firstContact(it outbox.Item, k protocol.Keeper) (protocol.FirstContact, error) {
-	f := it.First
-	effort := f.Stamp.Effort
-	f.Chain, f.Stamp = nil, protocol.Admission{}
-	letter := wire.ID(it.Data)
-	if effort > 0 {
-		wire.StampFirst(&f, it.Box, letter, k.Key, effort)
+func (c *Courier) firstContact(ctx context.Context, it outbox.Item, k protocol.Keeper) (f protocol.FirstContact, err error) {
+	f = it.First
+	f.Chain = nil
+	if f.Stamp, err = c.stamp(ctx, it, k); err != nil || f.Vendor.IsZero() {
+		return f, err
 	}
-	if f.Vendor.IsZero() {
-		return f, nil
-	}
-	err := wire.SignFirst(key.FromSeed[key.Operational](it.Seed.Secret()), &f, it.Box, letter, k.Key)
+	err = wire.SignFirst(key.FromSeed[key.Operational](it.Seed.Secret()), &f, it.Box, wire.ID(it.Data), k.Key)
 	return f, err
 }
 
