@@ -103,6 +103,9 @@ func newProcess(t testing.TB, name string, o node.InitOptions) *process {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), name)
 	o.Paths = node.Paths{Config: home, Data: filepath.Join(home, "data"), State: filepath.Join(home, "state")}
+	if o.Profile != node.Public {
+		o.PostDelay = "0s"
+	}
 	if o.Profile == node.Public && len(o.Listen) == 0 {
 		o.Listen = []string{fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", freePort(t))}
 	}

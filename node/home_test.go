@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zalando/go-keyring"
 
 	"github.com/harkmarket/hark/crypto/phrase"
+	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -269,6 +271,12 @@ func TestInitRefuses(t *testing.T) {
 		"a passphrase for a file":      {InitOptions{KeyStore: KeyFile, Passphrase: []byte("x")}, fault.Malformed},
 		"a passphrase for the keyring": {InitOptions{KeyStore: KeyKeyring, Passphrase: []byte("x")}, fault.Malformed},
 		"a bootstrap that is none":     {InitOptions{Bootstrap: []string{"example.org"}}, fault.Malformed},
+		"three hops":                   {InitOptions{PostHops: 3}, fault.Malformed},
+		"no hop":                       {InitOptions{PostHops: -1}, fault.Malformed},
+		"a delay that is too long":     {InitOptions{PostDelay: "11s"}, fault.Malformed},
+		"a delay without a unit":       {InitOptions{PostDelay: "5"}, fault.Malformed},
+		"hops of a public node":        {InitOptions{Profile: Public, PostHops: 1}, fault.Malformed},
+		"a delay of a public node":     {InitOptions{Profile: Public, PostDelay: "1s"}, fault.Malformed},
 		"a network that can't be":      {InitOptions{Network: &protocol.Genesis{Name: "x", Shards: 3}}, fault.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -431,5 +439,52 @@ func TestKeeperKey(t *testing.T) {
 		if _, err := keeperKey(p); !errors.Is(err, fault.Malformed) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// What config.toml says of posting holds, what it is silent about is the default, and
+// what is wrong is refused with what, where, and what to write.
+func TestPostingSettings(t *testing.T) {
+	p := home(t)
+	sound := read(t, p.settings())
+	if !strings.Contains(sound, "post_hops = 2") || !strings.Contains(sound, "post_delay = '5s'") {
+		t.Errorf("a new home's settings are\n%s", sound)
+	}
+	plain := "version = 1\nprofile = 'personal'\n"
+	for name, c := range map[string]struct {
+		text string
+		want courier.Posting
+		bad  string
+	}{
+		"silent":          {plain, courier.Posting{TwoHops: true, Delay: 5 * time.Second}, ""},
+		"one hop":         {plain + "post_hops = 1\n", courier.Posting{Delay: 5 * time.Second}, ""},
+		"no delay":        {plain + "post_delay = '0s'\n", courier.Posting{TwoHops: true}, ""},
+		"the longest":     {plain + "post_delay = '10s'\n", courier.Posting{TwoHops: true, Delay: 10 * time.Second}, ""},
+		"a public node":   {"version = 1\nprofile = 'public'\n", courier.Posting{}, ""},
+		"hops of zero":    {plain + "post_hops = 0\n", courier.Posting{}, "post_hops is 0: write 2"},
+		"hops of three":   {plain + "post_hops = 3\n", courier.Posting{}, "post_hops is 3: write 2"},
+		"a longer delay":  {plain + "post_delay = '1m'\n", courier.Posting{}, "from 0s to 10s"},
+		"a negative one":  {plain + "post_delay = '-1s'\n", courier.Posting{}, "from 0s to 10s"},
+		"no span of time": {plain + "post_delay = 'soon'\n", courier.Posting{}, `post_delay is "soon"`},
+		"an empty one":    {plain + "post_delay = ''\n", courier.Posting{}, "from 0s to 10s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(p.settings(), []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := ReadSettings(p)
+			if c.bad != "" {
+				if !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), c.bad) || !strings.Contains(err.Error(), p.settings()) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.posting(); err != nil || got.TwoHops != c.want.TwoHops || got.Delay != c.want.Delay {
+				t.Errorf("%+v, %v, want %+v", got, err, c.want)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -27,6 +28,9 @@ type Settings struct {
 	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
 	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
 	API     string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
+	// A pointer tells what is not written from what is written as zero.
+	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
+	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
 }
 
 // InitOptions say what home to make.
@@ -37,6 +41,8 @@ type InitOptions struct {
 	Bootstrap  []string          // addresses with /p2p/ of public nodes
 	Listen     []string          // public nodes; any free UDP and TCP port where empty
 	API        string            // 127.0.0.1:0 where empty
+	PostHops   int               // personal nodes; DefaultPostHops where 0
+	PostDelay  string            // likewise; DefaultPostDelay where empty
 	KeyStore   string            // KeyPassphrase where a passphrase is given, else KeyFile
 	Passphrase []byte
 	Cheap      bool // a passphrase key that is quick to compute: for tests alone
@@ -76,6 +82,12 @@ func Init(o InitOptions) error {
 			return fmt.Errorf("bootstrap %q: %w", text, err)
 		}
 	}
+	if o.Profile == Public && (o.PostHops != 0 || o.PostDelay != "") {
+		return fmt.Errorf("how needs are posted is a setting of personal nodes; a public one gossips its own: %w", fault.Malformed)
+	}
+	if _, err := o.settings().posting(); err != nil {
+		return err
+	}
 	network, err := ShowNetwork(o.Network, o.Bootstrap)
 	if err != nil {
 		return err
@@ -83,10 +95,19 @@ func Init(o InitOptions) error {
 	return writeHome(o, network)
 }
 
+// settings are those that go with the options.
+func (o InitOptions) settings() Settings {
+	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, API: o.API}
+	if hops, delay := cmp.Or(o.PostHops, DefaultPostHops), cmp.Or(o.PostDelay, DefaultPostDelay); o.Profile == Personal {
+		s.PostHops, s.PostDelay = &hops, &delay
+	}
+	return s
+}
+
 // writeHome writes the files; keys.json comes last, so that a home cut off half-way
 // counts as none.
 func writeHome(o InitOptions, network NetworkFile) error {
-	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, API: o.API}
+	s := o.settings()
 	if s.API == "" {
 		s.API = "127.0.0.1:0"
 	}
@@ -128,6 +149,9 @@ func ReadSettings(p Paths) (Settings, error) {
 	}
 	if s.Profile != Personal && s.Profile != Public {
 		return s, fmt.Errorf("%s has profile %q, neither %s nor %s: %w", p.settings(), s.Profile, Personal, Public, fault.Malformed)
+	}
+	if _, err := s.posting(); err != nil {
+		return s, fmt.Errorf("%s: %w", p.settings(), err)
 	}
 	return s, nil
 }

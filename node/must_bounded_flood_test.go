@@ -101,7 +101,7 @@ func post(n int) func(*field) error {
 			if err != nil {
 				f.Fatal(err)
 			}
-			if err := s.Announce(f.Context(), raw, protocol.Keeper{}); err != nil {
+			if err := s.Announce(f.Context(), raw); err != nil {
 				return err
 			}
 		}

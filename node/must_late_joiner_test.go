@@ -75,7 +75,7 @@ func (l *late) post(to *nodetest.Member, raws [][]byte) {
 	}
 	defer func() { _ = s.Close() }() // it answered
 	for _, raw := range raws {
-		if err := s.Announce(l.Context(), raw, protocol.Keeper{}); err != nil {
+		if err := s.Announce(l.Context(), raw); err != nil {
 			l.Fatal(err)
 		}
 	}

@@ -62,6 +62,7 @@ type Simulated struct {
 	Profile string
 	Now     func() time.Time
 	Limits  Limits
+	Posting *courier.Posting // of a personal node; nil: two hops, no delay
 	// Search stands in for the catalogue's search index, whose library keeps
 	// goroutines of its own and so can't run in a bubble of fake time.
 	Search func(*catalog.Catalog) seller.Searcher

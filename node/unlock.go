@@ -164,12 +164,16 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}
-	// The market, the seller, and what the courier needs: each of its own bounds is
+	posting, err := n.posting()
+	if err != nil {
+		return nil, err
+	}
+	// The market and its upkeep, the seller, and what the courier needs: each of its own bounds is
 	// reached before this one, so that nobody finds no place in the crew.
-	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 2+lim.Courier.Crew(), nil)}
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 3+lim.Courier.Crew(), nil)}
 	in.courier = courier.New(courier.Config{
 		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
-		Letter: in.letter, Collected: in.collected, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
+		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
 	})
 	search := seller.Searcher(p.catalog)
 	if sim := n.cfg.Simulated; sim != nil && sim.Search != nil {
@@ -187,7 +191,8 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		FetchPassport: n.fetchPassport, Follow: n.follow,
 	}
 	err = errors.Join(
-		in.crew.Hire("market", in.market.Run), in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
+		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep),
+		in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
 	if err != nil {
 		return nil, err
 	}

@@ -34,4 +34,6 @@ const (
 	MaxStandLife  = 180 * Day // an interest
 	MaxSkew       = 2 * Hour  // a letter from further ahead is refused, from nearer it is parked
 	MaxAnnounceIn = 2 * Minute
+	MaxPostHold   = 10_000  // milliseconds that a keeper sits on a sealed post
+	MaxPostKey    = 2 * Day // life of the key that posts are sealed to
 )

@@ -74,6 +74,7 @@ const (
 	OpPeers     OpKind = 10 // public nodes that this one knows
 	OpPublish   OpKind = 11 // a passport, to be kept and passed on
 	OpRanges    OpKind = 12 // fingerprints of ranges of a shard's ids, or the ids themselves
+	OpPostKey   OpKind = 14 // the key that posts to a keeper are sealed to
 )
 
 // An Op is one operation. Owner is the mailbox key that signs OpCollect,
@@ -91,8 +92,8 @@ type Op struct {
 	Hashes []Hash         `cbor:"8,keyasint,omitempty"` // delete, fetch
 	After  Hash           `cbor:"9,keyasint,omitzero"`  // list, collect: resume after this id
 	Shard  uint16         `cbor:"10,keyasint,omitempty"`
-	Next   Keeper         `cbor:"11,keyasint,omitzero"`  // post: hand it to this node, which publishes it
-	Data   []byte         `cbor:"12,keyasint,omitempty"` // post, publish: the envelope
+	Next   Keeper         `cbor:"11,keyasint,omitzero"`  // post: hand it to this node, which alone can open it and publishes it; post key: whose
+	Data   []byte         `cbor:"12,keyasint,omitempty"` // post, publish: the envelope; post with next: a sealed Post
 	Vendor VendorID       `cbor:"13,keyasint,omitzero"`
 	CapID  ID             `cbor:"14,keyasint,omitzero"`  // revoke
 	Ranges []uint32       `cbor:"15,keyasint,omitempty"` // ranges: each is all ids that begin with these Bits, ascending
@@ -116,6 +117,24 @@ type Reply struct {
 	Salt    ID             `cbor:"10,keyasint,omitzero"`  // ranges: under which this node's fingerprints are made
 	Counts  []uint32       `cbor:"11,keyasint,omitempty"` // ranges: how many ids each part has
 	Prints  []byte         `cbor:"12,keyasint,omitempty"` // ranges: the fingerprint of each part, 16 bytes
+	PostKey PostKey        `cbor:"20,keyasint,omitzero"`
+}
+
+// A PostKey is a keeper's signed word for the key that posts to it are sealed to
+// until Expires. Others pass it on, so that who asks for it need not ask the keeper.
+type PostKey struct {
+	Keeper  key.KeeperKey                   `cbor:"1,keyasint,omitzero"`
+	Seal    key.Encapsulation[key.PostSeal] `cbor:"2,keyasint,omitzero"`
+	Expires Second                          `cbor:"3,keyasint,omitempty"`
+	Sig     []byte                          `cbor:"4,keyasint,omitempty"` // by Keeper over the other keys
+}
+
+// A Post is what is sealed to a keeper by way of another node: an announcement, and
+// for how many milliseconds the keeper shall sit on it before it publishes it. It
+// must never say who posts.
+type Post struct {
+	Data []byte `cbor:"1,keyasint,omitempty"`
+	Hold uint16 `cbor:"2,keyasint,omitempty"`
 }
 
 // A DepositReceipt is a keeper's signed word that it holds a letter until Expires.

@@ -113,7 +113,8 @@ func (c *needNewCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		n, err := h.Customer().Needs().Create(ctx, s)
+		var n desk.Need
+		err := a.stamped(ctx, h, func() (err error) { n, err = h.Customer().Needs().Create(ctx, s); return err })
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,8 @@ func (c *needPreviewCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		v, err := h.Customer().Needs().Preview(ctx, s)
+		var v desk.Stranger
+		err := a.stamped(ctx, h, func() (err error) { v, err = h.Customer().Needs().Preview(ctx, s); return err })
 		if err != nil {
 			return err
 		}
@@ -238,7 +240,7 @@ func (c *needUpdateCmd) Run(ctx context.Context, a *app) error {
 		if err := c.into(&s); err != nil {
 			return err
 		}
-		if n, err = h.Customer().Needs().Update(ctx, n.ID, s); err != nil {
+		if err := a.stamped(ctx, h, func() (err error) { n, err = h.Customer().Needs().Update(ctx, n.ID, s); return err }); err != nil {
 			return err
 		}
 		return a.done("hark.need/1", n, "announced %s %s anew (version %d)", n.Kind, short(n.ID), n.Seq)
@@ -269,7 +271,8 @@ func (c *needWithdrawCmd) Run(ctx context.Context, a *app) error {
 
 func endNeed(ctx context.Context, a *app, id string, how desk.NeedEnd, word string) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		n, err := h.Customer().Needs().End(ctx, id, how)
+		var n desk.Need
+		err := a.stamped(ctx, h, func() (err error) { n, err = h.Customer().Needs().End(ctx, id, how); return err })
 		if err != nil {
 			return err
 		}

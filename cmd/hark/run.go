@@ -22,6 +22,8 @@ type initCmd struct {
 	Bootstrap  []string `help:"Where public nodes may be found: an address with /p2p/. Repeat it." env:"HARK_BOOTSTRAP" placeholder:"ADDR"`
 	Listen     []string `help:"Where a public node listens: a multiaddress. Repeat it." env:"HARK_LISTEN" placeholder:"ADDR"`
 	APIAddr    string   `name:"api-addr" help:"Loopback address of the REST API." default:"127.0.0.1:0" env:"HARK_API_ADDR" placeholder:"ADDR"`
+	PostHops   int      `help:"How a personal node posts needs: 2, sealed by way of another keeper, or 1, straight (default 2)." placeholder:"N"`
+	PostDelay  string   `help:"Each need waits a random part of this at its keepers, 0s to 10s (default 5s)." placeholder:"SPAN"`
 	KeyStore   string   `help:"What opens the node's keys: passphrase, keyring (the system's) or file (beside them, with no protection but its mode)." enum:"passphrase,keyring,file," default:"" env:"HARK_KEY_STORE"`
 	Passphrase string   `help:"Where the passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE)." placeholder:"FROM"`
 	Cheap      bool     `help:"A passphrase key that is quick to compute, and to guess: for tests." hidden:""`
@@ -32,7 +34,7 @@ func (c *initCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap}
+	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap, PostHops: c.PostHops, PostDelay: c.PostDelay}
 	if c.Network != "" {
 		f, err := node.ReadNetwork(c.Network)
 		if err != nil {

@@ -162,6 +162,7 @@ type followSetCmd struct {
 	Region  []string `help:"Only these regions; all means every one." placeholder:"CODE"`
 	Ask     *bool    `help:"Ask for access by yourself." negatable:""`
 	AskAlso []string `help:"Ask for these fields even where they are not on offer." placeholder:"FIELD"`
+	Effort  *int     `help:"Bits of work on the stamp of a request (0 to 30), where the network asks for less: of a full mailbox the dearest stay." placeholder:"BITS"`
 }
 
 func (c *followSetCmd) Run(ctx context.Context, a *app) error {
@@ -169,6 +170,7 @@ func (c *followSetCmd) Run(ctx context.Context, a *app) error {
 		choose(&f.Sectors, c.Sector)
 		choose(&f.Regions, c.Region)
 		choose(&f.AskAlso, c.AskAlso)
+		set(&f.Effort, c.Effort)
 		set(&f.Ask, c.Ask)
 	})
 }
@@ -238,6 +240,7 @@ func rule(ctx context.Context, a *app, change func(*desk.Follow)) error {
 			}
 			yes := map[bool]string{true: "yes", false: "no"}
 			p.facts("Sectors", all(f.Sectors), "Regions", all(f.Regions), "Ask by itself", yes[f.Ask], "Ask also for", strings.Join(f.AskAlso, ", "),
+				"Bits of a stamp", count(f.Effort),
 				"Answer by itself", yes[f.Answer], "Offers per grant", count(f.Offers), "Confirm", yes[f.Confirm], "Fulfil", yes[f.Fulfil])
 		})
 	})

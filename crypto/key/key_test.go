@@ -96,7 +96,7 @@ func TestPrefixesDiffer(t *testing.T) {
 	for _, p := range []string{
 		Account{}.prefix(), Context{}.prefix(), Depositor{}.prefix(), Device{}.prefix(), Duty{}.prefix(), Issuer{}.prefix(),
 		Keeper{}.prefix(), Mailbox{}.prefix(), Operational{}.prefix(), Root{}.prefix(), ContextSeal{}.sealPrefix(),
-		OfferSeal{}.sealPrefix(), DutySeal{}.sealPrefix(), RequestSeal{}.sealPrefix(), InboxSeal{}.sealPrefix(),
+		OfferSeal{}.sealPrefix(), DutySeal{}.sealPrefix(), RequestSeal{}.sealPrefix(), InboxSeal{}.sealPrefix(), PostSeal{}.sealPrefix(),
 	} {
 		if seen[p] || !strings.HasPrefix(p, "hk") || strings.Index(p, "1") != len(p)-1 {
 			t.Errorf("prefix %q", p)

@@ -57,7 +57,7 @@ type (
 
 // A SealPurpose says which letters a KEM key opens. The set is closed.
 type SealPurpose interface {
-	ContextSeal | OfferSeal | DutySeal | RequestSeal | InboxSeal
+	ContextSeal | OfferSeal | DutySeal | RequestSeal | InboxSeal | PostSeal
 	sealPrefix() string
 }
 
@@ -72,6 +72,8 @@ type (
 	RequestSeal struct{}
 	// InboxSeal opens first letters to a vendor; its passport lists it.
 	InboxSeal struct{}
+	// PostSeal opens what is posted to a keeper by way of another; it lives for two days at most.
+	PostSeal struct{}
 )
 
 func (ContextSeal) sealPrefix() string { return "hkcontextseal1" }
@@ -79,3 +81,4 @@ func (OfferSeal) sealPrefix() string   { return "hkofferseal1" }
 func (DutySeal) sealPrefix() string    { return "hkdutyseal1" }
 func (RequestSeal) sealPrefix() string { return "hkrequestseal1" }
 func (InboxSeal) sealPrefix() string   { return "hkinboxseal1" }
+func (PostSeal) sealPrefix() string    { return "hkpostseal1" }

@@ -51,5 +51,6 @@ const (
 	LabelFirstContact   Label = "hark/1/first-contact"   // a vendor's signature beside a letter without capability
 	LabelFirstStamp     Label = "hark/1/first-stamp"     // work beside such a letter
 	LabelNextRoot       Label = "hark/1/next-root"       // commitment to a vendor's next root key
+	LabelPostKey        Label = "hark/1/post-key"        // a keeper's word for the key that posts to it are sealed to
 	LabelVouch          Label = "hark/1/vouch"           // an issuer's word for a vendor
 )

@@ -29,12 +29,13 @@ const (
 	Offer  Class = 2 // an offer, to a grant's offer key
 	Duty   Class = 3 // to a grant's duty key
 	Vendor Class = 4 // to a vendor's request or inbox key
+	Post   Class = 5 // no letter: what is posted to a keeper by way of another
 )
 
-var classNames = [...]string{First: "first", Offer: "offer", Duty: "duty", Vendor: "vendor"}
+var classNames = [...]string{First: "first", Offer: "offer", Duty: "duty", Vendor: "vendor", Post: "post"}
 
-// Valid tells whether c is one of the four classes.
-func (c Class) Valid() bool { return c >= First && c <= Vendor }
+// Valid tells whether c is one of the five classes.
+func (c Class) Valid() bool { return c >= First && c <= Post }
 
 // String is the name that is bound into the lock.
 func (c Class) String() string {

@@ -76,7 +76,7 @@ func TestLetterIsPlainHPKE(t *testing.T) {
 }
 
 func TestClassNames(t *testing.T) {
-	if First.String()+Offer.String()+Duty.String()+Vendor.String() != "firstofferdutyvendor" || Class(0).String() != "class 0" || Class(9).Valid() || Class(5).Valid() || Class(0).Valid() {
+	if First.String()+Offer.String()+Duty.String()+Vendor.String()+Post.String() != "firstofferdutyvendorpost" || Class(0).String() != "class 0" || Class(9).Valid() || Class(6).Valid() || Class(0).Valid() {
 		t.Error("classes")
 	}
 }
@@ -114,7 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestSealerRefuses(t *testing.T) {
 	to := key.GenerateSeal[key.RequestSeal]().Public()
-	for _, c := range []Class{0, 5, 255} {
+	for _, c := range []Class{0, 6, 255} {
 		if _, err := NewSealer(to, c, net1); !errors.Is(err, ErrForm) {
 			t.Errorf("%v: %v", c, err)
 		}

@@ -43,10 +43,7 @@ func Pad(msg []byte) ([]byte, error) {
 	if size == 0 {
 		return nil, fmt.Errorf("%w: message of %d bytes, at most %d", ErrForm, len(msg), MaxMessage)
 	}
-	out := make([]byte, size)
-	binary.BigEndian.PutUint32(out, uint32(len(msg)))
-	copy(out[padHead:], msg)
-	return out, nil
+	return fill(msg, size), nil
 }
 
 // PadTo is Pad where only one bucket will do: it refuses a message whose smallest
@@ -59,14 +56,48 @@ func PadTo(msg []byte, size int) ([]byte, error) {
 	return Pad(msg)
 }
 
+// PadFull is Pad into one given bucket even where a smaller one would do: for
+// messages that are all to look the same.
+func PadFull(msg []byte, size int) ([]byte, error) {
+	if !isBucket(size) || len(msg) > size-padHead {
+		return nil, fmt.Errorf("%w: message of %d bytes for a bucket of %d holding at most %d", ErrForm, len(msg), size, max(size-padHead, 0))
+	}
+	return fill(msg, size), nil
+}
+
+// fill returns uint32be(len msg)‖msg‖zeros in a bucket that it fits.
+func fill(msg []byte, size int) []byte {
+	out := make([]byte, size)
+	binary.BigEndian.PutUint32(out, uint32(len(msg)))
+	copy(out[padHead:], msg)
+	return out
+}
+
 // Unpad returns the message inside, without copying. It accepts only what Pad
 // makes: the smallest bucket, and nothing but zeros after the message.
 func Unpad(padded []byte) ([]byte, error) {
+	msg, err := unfill(padded)
+	if err == nil && Bucket(len(msg)) != len(padded) {
+		return nil, fmt.Errorf("%w: message of %d bytes in a bucket of %d", ErrForm, len(msg), len(padded))
+	}
+	return msg, err
+}
+
+// UnpadFull returns the message in one given bucket. It accepts only what PadFull
+// makes.
+func UnpadFull(padded []byte, size int) ([]byte, error) {
+	if len(padded) != size {
+		return nil, fmt.Errorf("%w: %d bytes are no bucket of %d", ErrForm, len(padded), size)
+	}
+	return unfill(padded)
+}
+
+func unfill(padded []byte) ([]byte, error) {
 	if !isBucket(len(padded)) {
 		return nil, fmt.Errorf("%w: %d bytes are no bucket", ErrForm, len(padded))
 	}
 	n := binary.BigEndian.Uint32(padded)
-	if n > MaxMessage || Bucket(int(n)) != len(padded) {
+	if int64(n) > int64(len(padded)-padHead) {
 		return nil, fmt.Errorf("%w: message of %d bytes in a bucket of %d", ErrForm, n, len(padded))
 	}
 	end := padHead + int(n)

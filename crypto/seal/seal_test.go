@@ -189,6 +189,44 @@ func TestUnpadRefuses(t *testing.T) {
 	}
 }
 
+// PadFull and UnpadFull know one bucket: every message has one spelling in it.
+func TestPadFull(t *testing.T) {
+	for _, n := range []int{0, 1, Bucket1K, Bucket8K - 4} {
+		msg := bytes.Repeat([]byte{0xab}, n)
+		padded, err := PadFull(msg, Bucket8K)
+		if err != nil || len(padded) != Bucket8K {
+			t.Fatalf("%d: %d bytes, %v", n, len(padded), err)
+		}
+		if got, err := UnpadFull(padded, Bucket8K); err != nil || !bytes.Equal(got, msg) {
+			t.Errorf("%d does not come back: %v", n, err)
+		}
+		if _, err := UnpadFull(padded, Bucket4K); !errors.Is(err, ErrForm) {
+			t.Errorf("%d in another bucket: %v", n, err)
+		}
+		for i, bad := range []int{Bucket8K - 1, 4 + n} { // padding that is not zero, where there is some
+			if bent := bytes.Clone(padded); 4+n < Bucket8K {
+				bent[bad] = 1
+				if msg, err := UnpadFull(bent, Bucket8K); !errors.Is(err, ErrForm) || msg != nil {
+					t.Errorf("%d, dirty %d: %v", n, i, err)
+				}
+			}
+		}
+	}
+	far := make([]byte, Bucket8K)
+	far[0] = 0xff
+	over := append([]byte{0, 0, 0x1f, 0xfd}, make([]byte, Bucket8K-4)...)
+	for _, bad := range [][]byte{far, over, nil} {
+		if _, err := UnpadFull(bad, Bucket8K); !errors.Is(err, ErrForm) {
+			t.Errorf("%x…: %v", bad[:min(len(bad), 4)], err)
+		}
+	}
+	for _, c := range []struct{ n, size int }{{Bucket8K - 3, Bucket8K}, {1, 1000}, {1, 0}} {
+		if _, err := PadFull(make([]byte, c.n), c.size); !errors.Is(err, ErrForm) {
+			t.Errorf("%d to %d: %v", c.n, c.size, err)
+		}
+	}
+}
+
 func FuzzUnpad(f *testing.F) {
 	for _, n := range []int{0, 5, 1020, 1021, 3000} {
 		b, _ := Pad(bytes.Repeat([]byte{1}, n))

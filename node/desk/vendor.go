@@ -59,6 +59,7 @@ type Follow struct {
 	Offers  int      `json:"offers"`             // at most so many per grant, 5 where 0
 	Confirm bool     `json:"confirm"`            // confirm accepted offers by itself
 	Fulfil  bool     `json:"fulfil"`             // and report them fulfilled: for services rendered at once
+	Effort  int      `json:"effort,omitempty"`   // of the stamp on a request, in bits, where the network asks for less: the dearer one stays in a full mailbox
 }
 
 // Rules is the desk for a vendor's rules.

@@ -202,6 +202,7 @@ type Port struct {
 	heard    map[[32]byte]bool
 	conns    map[peers.Conn]*Port // and who is at the other end
 	over     bool
+	spy      func(Seen) // nil: none
 }
 
 var _ peers.Port = (*Port)(nil)
@@ -256,9 +257,14 @@ func (p *Port) Dial(ctx context.Context, to protocol.Keeper, proto string) (peer
 	a, b := &tracked{mine, p}, &tracked{theirs, other}
 	p.track(a, other)
 	other.track(b, p)
+	var in peers.Conn = b
+	if spy := other.spied(); spy != nil {
+		from := p.prefix()
+		in = &overheard{Conn: b, hear: func(op *protocol.Op) { spy(Seen{At: time.Now(), From: from, Proto: proto, Op: op}) }}
+	}
 	err := p.net.crew.Hire("serve "+proto, func(ctx context.Context) {
 		defer func() { _ = b.Close() }() // nobody left to tell
-		serve(ctx, b, p.prefix())
+		serve(ctx, in, p.prefix())
 	})
 	return a, err
 }
@@ -311,6 +317,13 @@ func (p *Port) Serve(proto string, h peers.Handler) {
 	if p.public {
 		p.handlers[proto] = h
 	}
+}
+
+// Handler is what serves a protocol now, so that a test can put itself before it.
+func (p *Port) Handler(proto string) peers.Handler {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.handlers[proto]
 }
 
 // Join implements peers.Port.
@@ -371,6 +384,9 @@ func (p *Port) listen(ctx context.Context) {
 		case m := <-p.inbox:
 			if m.delay > 0 {
 				time.Sleep(m.delay)
+			}
+			if spy := p.spied(); spy != nil {
+				spy(Seen{At: time.Now(), From: m.from, Raw: m.raw})
 			}
 			p.mu.Lock()
 			hear := p.hear

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/store/catalog"
@@ -26,8 +27,9 @@ type World struct {
 	Net     *Net
 	Genesis *protocol.Genesis
 	nodes   []*Member
-	Log     *slog.Logger // of the nodes started from now on; none where nil
-	Limits  node.Limits  // likewise
+	Log     *slog.Logger     // of the nodes started from now on; none where nil
+	Limits  node.Limits      // likewise
+	Posting *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
 }
 
 // NewWorld makes an empty world; call it inside a synctest bubble. It is closed by
@@ -101,7 +103,7 @@ func (m *Member) Start() {
 	n, err := node.Open(context.Background(), node.Config{
 		Log: m.w.Log, Misbehave: m.mis, Version: "test",
 		Simulated: &node.Simulated{
-			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits,
+			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Posting: m.w.Posting,
 			Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -122,9 +123,21 @@ func (h Heard) A() *protocol.Announcement { return &h.d.a }
 // Extra gives the ignorable pairs as they came.
 func (h Heard) Extra() protocol.Extra { return h.d.doc.Extra() }
 
-// SignAnnouncement signs a with its context's key. It sets kind, sender, context and
-// admission, and for lane 1 does the work: about 2^effort hashes.
+// A Step hears, every few thousand hashes, how many went into a stamp. Where it
+// answers false the work ends with ErrStopped.
+type Step func(tries uint64) (on bool)
+
+// ErrStopped tells that a Step stopped the work.
+var ErrStopped = errors.New("wire: the work on a stamp was stopped")
+
+// SignAnnouncement is SignWorking for those who wait.
 func SignAnnouncement(k key.Private[key.Context], a *protocol.Announcement, lane, effort uint8) ([]byte, error) {
+	return SignWorking(k, a, lane, effort, nil)
+}
+
+// SignWorking signs a with its context's key. It sets kind, sender, context and
+// admission, and for lane 1 does the work: about 2^effort hashes. step may be nil.
+func SignWorking(k key.Private[key.Context], a *protocol.Announcement, lane, effort uint8, step Step) ([]byte, error) {
 	if effort > MaxEffort || lane > protocol.LaneWork || (lane == protocol.LaneWork) != (effort > 0) {
 		return nil, fmt.Errorf("wire: admission lane %d with effort %d: %w", lane, effort, fault.Unsupported)
 	}
@@ -143,7 +156,9 @@ func SignAnnouncement(k key.Private[key.Context], a *protocol.Announcement, lane
 		if err != nil {
 			return nil, err
 		}
-		a.Admission.Nonce = grind(stampBase(&d), effort)
+		if a.Admission.Nonce, err = grind(stampBase(&d), effort, step); err != nil {
+			return nil, err
+		}
 	}
 	return Sign(k, a)
 }
@@ -180,15 +195,21 @@ func work(base []byte, nonce uint64) int {
 	return n
 }
 
+// stepTries is how many hashes go between two steps: about a millisecond.
+const stepTries = 1 << 12
+
 // grind finds the first nonce that does the work. The bound is never met: it takes
 // 2^24 times longer than the dearest stamp.
-func grind(base []byte, effort uint8) uint64 {
+func grind(base []byte, effort uint8, step Step) (uint64, error) {
 	for nonce := range uint64(1) << 63 {
+		if nonce%stepTries == 0 && step != nil && !step(nonce) {
+			break
+		}
 		if work(base, nonce) >= int(effort) {
-			return nonce
+			return nonce, nil
 		}
 	}
-	return 0
+	return 0, ErrStopped
 }
 
 // bodyAAD binds a body to its context and seq: LP(context) ‖ LP(seq, 8 bytes

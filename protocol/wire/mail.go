@@ -165,14 +165,23 @@ func firstBase(f *protocol.FirstContact, box key.MailboxKey, letter protocol.Has
 	return binary.BigEndian.AppendUint64(base, 0)
 }
 
-// StampFirst does the work of effort leading zero bits, at most MaxEffort; 0 takes
-// the stamp off.
+// StampFirst is StampWorking for those who wait.
 func StampFirst(f *protocol.FirstContact, box key.MailboxKey, letter protocol.Hash, keeper key.KeeperKey, effort uint8) {
+	_ = StampWorking(f, box, letter, keeper, effort, nil) // nobody stops it
+}
+
+// StampWorking does the work of effort leading zero bits, at most MaxEffort; 0 takes
+// the stamp off. step may be nil.
+func StampWorking(f *protocol.FirstContact, box key.MailboxKey, letter protocol.Hash, keeper key.KeeperKey, effort uint8, step Step) error {
 	f.Stamp = protocol.Admission{}
-	if effort = min(effort, rules.MaxEffort); effort > 0 {
-		nonce := grind(firstBase(f, box, letter, keeper), effort)
+	if effort = min(effort, rules.MaxEffort); effort == 0 {
+		return nil
+	}
+	nonce, err := grind(firstBase(f, box, letter, keeper), effort, step)
+	if err == nil {
 		f.Stamp = protocol.Admission{Lane: protocol.LaneWork, Effort: effort, Nonce: nonce}
 	}
+	return err
 }
 
 // FirstWork is the work that counts for a first contact, in leading zero bits: what

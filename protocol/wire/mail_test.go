@@ -53,7 +53,7 @@ func TestOps(t *testing.T) {
 	keeper, nonce := keepers(1)[0].Key, id("nonce")
 	box := private[key.Mailbox]("box context")
 	for _, v := range append(sampleOps(), &protocol.Op{N: 8, Kind: protocol.OpPeers}, &protocol.Op{N: 1, Kind: protocol.OpPassport, Vendor: hash("v")},
-		&protocol.Op{N: 1, Kind: protocol.OpPost, Data: []byte{1}, Next: keepers(1)[0]}, &protocol.Op{N: 1, Kind: protocol.OpPublish, Data: []byte{1}}) {
+		&protocol.Op{N: 1, Kind: protocol.OpPost, Data: make([]byte, SealedPost), Next: keepers(1)[0]}, &protocol.Op{N: 1, Kind: protocol.OpPostKey}, &protocol.Op{N: 1, Kind: protocol.OpPostKey, Next: keepers(1)[0]}, &protocol.Op{N: 1, Kind: protocol.OpPublish, Data: []byte{1}}) {
 		o := v.(*protocol.Op)
 		if err := CheckOp(o, keeper, nonce); err != nil {
 			t.Errorf("kind %d: %v", o.Kind, err)
@@ -85,6 +85,11 @@ func TestOps(t *testing.T) {
 		"fetch nothing":        {&protocol.Op{N: 1, Kind: protocol.OpFetch}, bad},
 		"post nothing":         {&protocol.Op{N: 1, Kind: protocol.OpPost}, bad},
 		"post too much":        {&protocol.Op{N: 1, Kind: protocol.OpPost, Data: make([]byte, protocol.MaxAnnouncement+1)}, bad},
+		"post open to a next":  {&protocol.Op{N: 1, Kind: protocol.OpPost, Data: []byte{1}, Next: keepers(1)[0]}, bad},
+		"post over the bucket": {&protocol.Op{N: 1, Kind: protocol.OpPost, Data: make([]byte, SealedPost+1), Next: keepers(1)[0]}, bad},
+		"post sealed, no next": {&protocol.Op{N: 1, Kind: protocol.OpPost, Data: make([]byte, SealedPost)}, bad},
+		"post key signed":      {&protocol.Op{N: 1, Kind: protocol.OpPostKey, Sig: make([]byte, 64)}, bad},
+		"kind 15":              {&protocol.Op{N: 1, Kind: 15}, newer},
 		"publish too much":     {&protocol.Op{N: 1, Kind: protocol.OpPublish, Data: make([]byte, protocol.MaxEnvelope+1)}, bad},
 		"passport of nobody":   {&protocol.Op{N: 1, Kind: protocol.OpPassport}, bad},
 		"next without key":     {&protocol.Op{N: 1, Kind: protocol.OpPost, Data: []byte{1}, Next: protocol.Keeper{Addrs: [][]byte{{1}}}}, bad},

@@ -122,7 +122,7 @@ func depositReceipt() protocol.DepositReceipt {
 func replies() []any {
 	return []any{&protocol.Reply{N: 4, Receipt: depositReceipt()}, &protocol.Reply{N: 5, Fault: 5, Text: "not found"},
 		&protocol.Reply{Box: private[key.Mailbox]("box offer").Public(), Letters: [][]byte{{1}, {2}}, Hashes: []protocol.Hash{hash("a")}, More: true, Keepers: keepers(3)},
-		&protocol.Reply{N: 12, Salt: id("salt"), Counts: []uint32{0, 3}, Prints: bytes.Repeat([]byte{1}, 2*protocol.PrintSize)}}
+		&protocol.Reply{N: 12, Salt: id("salt"), Counts: []uint32{0, 3}, Prints: bytes.Repeat([]byte{1}, 2*protocol.PrintSize)}, &protocol.Reply{N: 6, PostKey: postKey()}}
 }
 
 var decoders = map[string]decoder{
@@ -168,6 +168,8 @@ var decoders = map[string]decoder{
 	"hello":      {func() [][]byte { return [][]byte{hello(protocol.Hash{}), hello(hash("vendor"))} }, helloAgain},
 	"told":       {func() [][]byte { return [][]byte{toldExtra(1), toldExtra(MaxTold)} }, toldAgain},
 	"capability": noun[protocol.Capability](protocol.MaxFrame, capability("offer")),
+	"post key":   noun[protocol.PostKey](protocol.MaxFrame, postKey()),
+	"post":       {postSeeds, postAgain},
 }
 
 func hello(operator protocol.VendorID) []byte {
@@ -400,3 +402,5 @@ func FuzzDemand(f *testing.F)           { fuzz(f, "demand") }
 func FuzzHello(f *testing.F)            { fuzz(f, "hello") }
 func FuzzReceiptsOf(f *testing.F)       { fuzz(f, "told") }
 func FuzzCapability(f *testing.F)       { fuzz(f, "capability") }
+func FuzzPostKey(f *testing.F)          { fuzz(f, "post key") }
+func FuzzPost(f *testing.F)             { fuzz(f, "post") }

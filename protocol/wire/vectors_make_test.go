@@ -269,11 +269,33 @@ func mailVectors(add adder) {
 	add("hello-operator", "hello", "ok", "the same of a keeper that a vendor runs", hello(hash("vendor")), "operator", hexOf(hash("vendor")))
 	add("hello-operator-form", "hello", "ok", "a number in the operator's place counts as none", with(hello(protocol.Hash{}), "\x18\x80\x01"), "operator", strings.Repeat("00", 32))
 	add("hello-unknown-key", "hello", "unsupported", "an unknown critical key", with(hello(protocol.Hash{}), "\x04\x01"))
+	postVectors(add, now)
 	f := firstDeposit().First
 	box, letter := hexOf(private[key.Mailbox]("box context").Public()), hexOf(ID([]byte("letter")))
 	add("first-contact", "first-contact", "ok", "a vendor's first letter with a stamp of 6 bits", must(Marshal(f)), "box", box, "letter", letter, "keeper", keeper, "now", now, "work", "6")
 	add("first-contact-other-letter", "first-contact", "denied", "the same beside another letter", must(Marshal(f)), "box", box, "letter", hexOf(hash("x")), "keeper", keeper, "now", now)
 	add("vouch", "vouch", "ok", "an issuer's word for a vendor", must(Marshal(vouch())), "now", now)
+}
+
+func postVectors(add adder, now string) {
+	p := postKey()
+	add("post-key", "post-key", "ok", "a keeper's word for the key that posts are sealed to", must(Marshal(p)), "now", now)
+	add("post-key-expired", "post-key", "expired", "the same at its end", must(Marshal(p)), "now", fmt.Sprint(p.Expires))
+	add("post-key-far", "post-key", "expired", "the same more than two days and two hours before its end", must(Marshal(p)), "now", fmt.Sprint(p.Expires-protocol.MaxPostKey-protocol.MaxSkew-1))
+	sealed := must(SealPost(p, testNet, post()))
+	heads := func(seed string, keeper key.KeeperKey, more ...string) []string {
+		return append([]string{"net", hexOf(testNet), "seed", hexOf(secret(seed).Reveal()), "keeper", hexOf(keeper)}, more...)
+	}
+	add("post", "post", "ok", "an announcement to be published 1.5 s later", sealed, heads("post", p.Keeper, "plain", hexOf(must(Marshal(post()))))...).drawn = true
+	add("post-other-key", "post", "denied", "the same with another key", sealed, heads("x", p.Keeper)...).drawn = true
+	add("post-other-keeper", "post", "denied", "the same at another keeper", sealed, heads("post", keepers(2)[1].Key)...).drawn = true
+	add("post-cut", "post", "malformed", "the same without its last byte", sealed[:len(sealed)-1], heads("post", p.Keeper)...).drawn = true
+	p.Expires++
+	add("post-key-changed", "post-key", "denied", "the same for a second longer", must(Marshal(p)), "now", now)
+	o := &protocol.Op{N: 6, Kind: protocol.OpPostKey, Next: keepers(2)[1]}
+	add("operation-6-of-kind-14", "operation", "ok", "asks for another keeper's post key", must(Marshal(o)), "keeper", hexOf(keepers(1)[0].Key), "nonce", hexOf(id("nonce")))
+	open := &protocol.Op{N: 7, Kind: protocol.OpPost, Next: keepers(2)[1], Data: []byte("an announcement")}
+	add("operation-post-open-to-next", "operation", "malformed", "an announcement in the open that another node shall publish", must(Marshal(open)), "keeper", hexOf(keepers(1)[0].Key), "nonce", hexOf(id("nonce")))
 }
 
 func valueVectors(add adder) {

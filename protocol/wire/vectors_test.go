@@ -215,6 +215,20 @@ var runs = map[string]func(*vector) error{
 		}
 		return CheckReceipt(r)
 	},
+	"post-key": func(v *vector) error {
+		var p protocol.PostKey
+		if err := Unmarshal(v.raw, &p, protocol.MaxFrame); err != nil {
+			return err
+		}
+		return CheckPostKey(p, protocol.Second(v.number("now")))
+	},
+	"post": func(v *vector) error {
+		p, err := OpenPost(key.SealFromSeed[key.PostSeal](v.secret("seed")), v.hash("net"), key.KeeperKey(v.hash("keeper")), v.raw)
+		if err != nil {
+			return err
+		}
+		return v.same("plain", must(Marshal(p)))
+	},
 	"first-contact": func(v *vector) error {
 		var f protocol.FirstContact
 		if err := Unmarshal(v.raw, &f, protocol.MaxFrame); err != nil {

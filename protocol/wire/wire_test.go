@@ -372,3 +372,25 @@ func TestFrame(t *testing.T) {
 		t.Errorf("beyond its bound: %v", err)
 	}
 }
+
+// A Step hears of the work from its beginning, and ends it.
+func TestStampsStop(t *testing.T) {
+	var heard []uint64
+	stop := func(tries uint64) bool { heard = append(heard, tries); return len(heard) < 3 }
+	if raw, err := SignWorking(contextKey, announcement(), protocol.LaneWork, 40, stop); !errors.Is(err, ErrStopped) || raw != nil {
+		t.Errorf("announcement: %d bytes, %v", len(raw), err)
+	}
+	f := firstContact(private[key.Mailbox]("x").Public(), hash("x"), keepers(1)[0].Key)
+	if err := StampWorking(&f, private[key.Mailbox]("x").Public(), hash("x"), keepers(1)[0].Key, 40, func(uint64) bool { return false }); !errors.Is(err, ErrStopped) || f.Stamp != (protocol.Admission{}) {
+		t.Errorf("first contact: %v, %+v", err, f.Stamp)
+	}
+	if len(heard) != 3 || heard[0] != 0 || heard[1] != stepTries || heard[2] != 2*stepTries {
+		t.Errorf("heard %v", heard)
+	}
+	on := func(uint64) bool { return true }
+	with, err := SignWorking(contextKey, announcement(), protocol.LaneWork, 13, on)
+	without := must(SignAnnouncement(contextKey, announcement(), protocol.LaneWork, 13))
+	if err != nil || string(with) != string(without) {
+		t.Errorf("a step changes the bytes: %v", err)
+	}
+}

@@ -5,7 +5,8 @@
 //
 //  1. Kick, or the moment that the outbox names, wakes the sender.
 //  2. Each item that is due is delivered to all of its keepers at once, over one
-//     session per keeper that is kept open.
+//     session per keeper that is kept open. An announcement goes by way of another
+//     node, and is held for a moment, where Posting says so.
 //  3. What came of it is saved: receipts, the state, and when to try again. A letter
 //     that is deposited everywhere is deposited again from time to time until its
 //     reader acknowledges it, so that keepers may lose it.
@@ -85,6 +86,7 @@ type Config struct {
 	Letter func(ctx context.Context, box key.MailboxKey, raw []byte) (Outcome, error)
 	// Collected is told that Collect has read a mailbox to its end at a moment.
 	Collected func(ctx context.Context, box key.MailboxKey, at protocol.Second) error
+	Posting   Posting
 	Limits    Limits
 	// Met is told, where it is not nil, that a keeper answered, or could not be reached.
 	Met func(k key.KeeperKey, answers bool)
@@ -102,6 +104,9 @@ type Courier struct {
 	kick     chan struct{}
 	mu       sync.Mutex
 	sessions map[key.KeeperKey]*line
+	words    map[key.KeeperKey]protocol.PostKey
+	stamps   map[stampOf]protocol.Admission
+	mills    chan struct{} // who works on a stamp puts a token in
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
 	queue    []key.MailboxKey             // of boxes, those read longest first
@@ -120,7 +125,8 @@ type Courier struct {
 func New(cfg Config) *Courier {
 	lim := cfg.Limits.orDefault()
 	return &Courier{
-		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, busy: map[protocol.Hash]bool{},
+		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, words: map[key.KeeperKey]protocol.PostKey{},
+		stamps: map[stampOf]protocol.Admission{}, mills: make(chan struct{}, maxMills), busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{},
 		slots: newSlots(lim.Slots), recent: newRecent(lim.Slots), pushed: newRecent(4 * lim.Slots), missed: newRecent(lim.Slots),
 		gone: newWhen(4 * lim.Slots),
@@ -259,6 +265,8 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.doomed", Used: int64(doomed), Cap: int64(c.lim.Doomed)},
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
+		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: maxWords},
+		{Name: "courier.stamps", Used: int64(len(c.stamps)), Cap: maxStamps},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: int64(c.lim.Slots)},
 		{Name: "courier.gone", Used: int64(c.gone.len()), Cap: int64(4 * c.lim.Slots)},
 	}

@@ -92,20 +92,26 @@ func (w *world) keeper(bad keeper.Misbehaviour) *node {
 	store := kv.Memory()
 	n.board = must(board.Open(store, shards, board.Limits{}))
 	n.mail = must(mailbox.Open(store, n.port.Key(), mailbox.Policy{}))
-	n.Keeper = must(keeper.New(context.Background(), keeper.Config{
+	n.Keeper = w.serve(n, bad)
+	return n
+}
+
+// serve starts what a keeper does on its port and stores.
+func (w *world) serve(n *node, bad keeper.Misbehaviour) *keeper.Keeper {
+	k := must(keeper.New(context.Background(), keeper.Config{
 		Key: n.port.Key(), Duties: protocol.DefaultDuties, Board: n.board, Mail: n.mail, Port: n.port, Misbehave: bad,
 		Door: &check.Door{Net: netID, Shards: shards, Lanes: []protocol.LaneRule{{Lane: protocol.LaneWork, Effort: effort}}, Memory: n.board},
 		Log:  quiet, Now: time.Now,
 	}))
-	if err := errors.Join(n.Serve(), n.Join([]uint16{0, 1, 2, 3})); err != nil {
+	if err := errors.Join(k.Serve(), k.Join([]uint16{0, 1, 2, 3})); err != nil {
 		w.Fatal(err)
 	}
 	w.close = append(w.close, func() {
-		if err := n.Close(context.Background()); err != nil {
+		if err := k.Close(context.Background()); err != nil {
 			w.Error(err)
 		}
 	})
-	return n
+	return k
 }
 
 func (w *world) addresses() (out []protocol.Keeper) {
@@ -131,7 +137,7 @@ type user struct {
 	collected []protocol.Second
 }
 
-func (w *world) user() *user {
+func (w *world) user(how ...courier.Posting) *user {
 	u := &user{w: w, port: w.net.Port(false), kv: kv.Memory(), answer: func() (courier.Outcome, error) { return courier.Taken, nil }}
 	u.out = must(outbox.Open(u.kv, outbox.Limits{}))
 	work := crew.New(context.Background(), 512, nil)
@@ -143,7 +149,7 @@ func (w *world) user() *user {
 			u.collected = append(u.collected, at)
 			return nil
 		},
-		Now: time.Now, Log: quiet,
+		Now: time.Now, Log: quiet, Posting: append(how, courier.Posting{})[0],
 	})
 	if err := work.Hire("courier", u.Run); err != nil {
 		w.Fatal(err)

@@ -105,12 +105,22 @@ type result struct {
 // deliver hands an item to all of its keepers at once and saves what came of it.
 func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	results := make(chan result, len(it.Keepers))
-	started := 0
+	started, most, hold := 0, attempt, time.Duration(0)
+	if it.What == outbox.Announcement {
+		hold = c.cfg.Posting.hold()
+		most += hold
+	}
 	for _, k := range it.Keepers {
 		err := c.cfg.Crew.Hire("deposit", func(ctx context.Context) {
-			ctx, cancel := context.WithTimeout(ctx, attempt)
+			if it.What == outbox.Letter && it.Cap.Depositor.IsZero() {
+				if _, err := c.stamp(ctx, it, k); err != nil {
+					results <- result{keeper: k, err: err}
+					return
+				}
+			}
+			ctx, cancel := context.WithTimeout(ctx, most)
 			defer cancel()
-			r, err := c.hand(ctx, it, k)
+			r, err := c.hand(ctx, it, k, hold)
 			results <- result{k, r, err}
 		})
 		if err != nil {
@@ -120,12 +130,15 @@ func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	}
 	list := make([]result, 0, started)
 	for range started {
-		list = append(list, <-results) // each is bounded by attempt
+		list = append(list, <-results) // each is bounded by attempt, but for the work on a stamp, which ends with ctx
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	c.settle(&it, list)
+	if it.Over() {
+		c.forgetStamps(it)
+	}
 	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
 		_, err := c.cfg.Outbox.Save(tx, it)
 		return err
@@ -188,13 +201,13 @@ func taken(it *outbox.Item, err error) bool {
 	return false
 }
 
-// hand gives an item to one keeper.
-func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper) (r protocol.DepositReceipt, err error) {
+// hand gives an item to one keeper; hold is for announcements alone.
+func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) (r protocol.DepositReceipt, err error) {
 	switch it.What {
 	case outbox.Letter:
 		return c.deposit(ctx, it, k)
 	case outbox.Announcement:
-		return r, c.with(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data, protocol.Keeper{}) })
+		return r, c.announce(ctx, it, k, hold)
 	case outbox.Passport:
 		return r, c.with(ctx, k, "sync", func(s *keeper.Session) error { return s.Publish(ctx, it.First.Chain) })
 	case outbox.DeleteLetters, outbox.RevokeCap:
@@ -207,7 +220,7 @@ func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper) (
 func (c *Courier) deposit(ctx context.Context, it outbox.Item, k protocol.Keeper) (r protocol.DepositReceipt, err error) {
 	d := keeper.Deposit{Box: it.Box, Letter: it.Data, Cap: it.Cap, Hold: it.Hold}
 	if it.Cap.Depositor.IsZero() {
-		if d.First, err = c.firstContact(it, k); err != nil {
+		if d.First, err = c.firstContact(ctx, it, k); err != nil {
 			return r, err
 		}
 		d.Key = key.Generate[key.Depositor]()
@@ -228,18 +241,13 @@ func (c *Courier) deposit(ctx context.Context, it outbox.Item, k protocol.Keeper
 
 // firstContact makes what is shown with a letter that has no capability: to a
 // context the vendor's signature and a stamp, to an inbox the stamp alone.
-func (c *Courier) firstContact(it outbox.Item, k protocol.Keeper) (protocol.FirstContact, error) {
-	f := it.First
-	effort := f.Stamp.Effort
-	f.Chain, f.Stamp = nil, protocol.Admission{}
-	letter := wire.ID(it.Data)
-	if effort > 0 {
-		wire.StampFirst(&f, it.Box, letter, k.Key, effort)
+func (c *Courier) firstContact(ctx context.Context, it outbox.Item, k protocol.Keeper) (f protocol.FirstContact, err error) {
+	f = it.First
+	f.Chain = nil
+	if f.Stamp, err = c.stamp(ctx, it, k); err != nil || f.Vendor.IsZero() {
+		return f, err
 	}
-	if f.Vendor.IsZero() {
-		return f, nil
-	}
-	err := wire.SignFirst(key.FromSeed[key.Operational](it.Seed.Secret()), &f, it.Box, letter, k.Key)
+	err = wire.SignFirst(key.FromSeed[key.Operational](it.Seed.Secret()), &f, it.Box, wire.ID(it.Data), k.Key)
 	return f, err
 }
 

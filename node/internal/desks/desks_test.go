@@ -650,12 +650,14 @@ func TestRulesAreChecked(t *testing.T) {
 		"a sector": {desk.Follow{Sectors: []string{"home", "hom"}}, "home"},
 		"a region": {desk.Follow{Regions: []string{"ZA-GT"}}, "ZA-GP"},
 		"a field":  {desk.Follow{AskAlso: []string{"Full Name"}}, "field"},
+		"work":     {desk.Follow{Effort: 31}, "0 to 30"},
+		"no work":  {desk.Follow{Effort: -1}, "0 to 30"},
 	} {
 		if _, err := (Rules{o}).Set(t.Context(), c.f); !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	f := desk.Follow{Sectors: []string{"home"}, Regions: []string{"ZA-GP"}, Ask: true, AskAlso: []string{"identity.name"}, Answer: true, Offers: 3, Confirm: true, Fulfil: true}
+	f := desk.Follow{Sectors: []string{"home"}, Regions: []string{"ZA-GP"}, Ask: true, AskAlso: []string{"identity.name"}, Answer: true, Offers: 3, Confirm: true, Fulfil: true, Effort: 20}
 	if got := must((Rules{o}).Set(t.Context(), f)); fmt.Sprint(got) != fmt.Sprint(f) {
 		t.Errorf("%+v", got)
 	}

@@ -161,7 +161,7 @@ func (n Needs) Preview(ctx context.Context, spec desk.NeedSpec) (desk.Stranger, 
 	if err != nil {
 		return desk.Stranger{}, err
 	}
-	raw, err := n.Market.Preview(need)
+	raw, err := n.Market.Preview(ctx, need)
 	if err != nil {
 		return desk.Stranger{}, err
 	}

@@ -114,7 +114,7 @@ func (d Rules) Get(ctx context.Context) (desk.Follow, error) {
 func showFollow(f market.Follow) desk.Follow {
 	v := desk.Follow{
 		Sectors: append([]string{}, f.Sectors...), Regions: []string{}, Ask: f.Ask, Answer: f.Answer, Offers: f.Offers,
-		Confirm: f.Confirm, Fulfil: f.Fulfil,
+		Confirm: f.Confirm, Fulfil: f.Fulfil, Effort: int(f.Effort),
 	}
 	for _, r := range f.Regions {
 		v.Regions = append(v.Regions, string(r))
@@ -128,6 +128,10 @@ func showFollow(f market.Follow) desk.Follow {
 // Set implements desk.Rules.
 func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 	f := market.Follow{Sectors: v.Sectors, Ask: v.Ask, Answer: v.Answer, Offers: v.Offers, Confirm: v.Confirm, Fulfil: v.Fulfil}
+	if v.Effort < 0 || v.Effort > market.MaxEffort {
+		return v, fmt.Errorf("effort %d: a stamp has 0 to %d bits, and each one more doubles the work (20: about a second of one core, at each keeper): %w", v.Effort, market.MaxEffort, fault.Malformed)
+	}
+	f.Effort = uint8(v.Effort)
 	known := protocol.Categories().Sectors()
 	for _, s := range v.Sectors {
 		if !contains(known, s) {

@@ -10,7 +10,8 @@
 //     budget before any signature is looked at, and after that to the capability,
 //     owner or box that it is about. No budget left is an answer (fault.Full).
 //  4. Mail goes to the mailboxes, which write before they sign a receipt. An
-//     announcement passes the door, is put on the board, and is gossiped then.
+//     announcement passes the door, is put on the board, and is gossiped then;
+//     package posting is for those that come by way of another node.
 //  5. On a stream with subscriptions a second goroutine pushes letters.
 //
 // Beside the streams, Hear judges what gossip brings, and loops pull from other
@@ -24,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/posting"
 	"github.com/harkmarket/hark/node/internal/keeper/pull"
 	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
@@ -100,6 +103,7 @@ type Keeper struct {
 	mail    *mail
 	library *library
 	puller  *pull.Puller
+	posting *posting.Posting
 	judged  metrics.Counts[Judgement]
 }
 
@@ -129,8 +133,15 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Admit: k.Admit, KeepChain: k.index.keepChain,
 		Mesh: cfg.Mesh, Audit: cfg.Audit, Refused: cfg.Tables.Refused, Log: cfg.Log, Now: k.now,
 	})
-	return k, nil
+	var err error
+	k.posting, err = posting.New(posting.Config{
+		Key: cfg.Key, Net: k.door.Net, Port: cfg.Port, Judge: k.judge, Publish: k.publish, Now: cfg.Now, Log: cfg.Log,
+	})
+	return k, err
 }
+
+// costPost is what an announcement costs its author's budget.
+const costPost = 8
 
 // Serve registers the handlers at the port and starts the loops.
 func (k *Keeper) Serve() error {
@@ -142,7 +153,8 @@ func (k *Keeper) Serve() error {
 		protocol.OpRevoke:    {4, k.mail.revoke},
 	}))
 	k.cfg.Port.Serve(peers.ProtoPost, k.handler(map[protocol.OpKind]operation{
-		protocol.OpPost: {8, k.post},
+		protocol.OpPost:    {costPost, k.post},
+		protocol.OpPostKey: {posting.CostKey, k.postKey},
 	}))
 	k.cfg.Port.Serve(peers.ProtoSync, k.handler(map[protocol.OpKind]operation{
 		protocol.OpList:     {4, k.library.list},
@@ -153,7 +165,8 @@ func (k *Keeper) Serve() error {
 		protocol.OpPublish:  {8, k.library.publish},
 	}))
 	return errors.Join(
-		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("keeper sweep", k.sweep), k.work.Hire("keeper pull", k.puller.Run))
+		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("held posts", k.posting.Run), k.work.Hire("keeper sweep", k.sweep),
+		k.work.Hire("keeper pull", k.puller.Run))
 }
 
 // Join follows these shards from now on: by gossip and by pull.
@@ -179,15 +192,16 @@ func (k *Keeper) now() protocol.Second { return protocol.Second(k.cfg.Now().Unix
 func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.Net} }
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
-// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes, capabilities that were checked, ids
-// that were pulled in vain.
+// loops, address prefixes, budgets by name, mailboxes of announcements, inboxes,
+// capabilities that were checked, ids that were pulled in vain, and those of posting.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
 	refused, mostRefused := k.puller.Refused()
 	capabilities, mostCapabilities := k.mail.capabilities.size()
-	return map[string]peers.Fill{
+	fills := k.posting.Fills()
+	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},
 		"prefixes":     {At: prefixes, Limit: budget.Max},
 		"budgets":      {At: names, Limit: budget.Max},
@@ -195,7 +209,8 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"inboxes":      {At: inboxes, Limit: k.index.most},
 		"capabilities": {At: capabilities, Limit: mostCapabilities},
 		"refused":      {At: refused, Limit: mostRefused},
-	}
+	})
+	return fills
 }
 
 // sweepPause is the pause of the loops that remove and show what is due.

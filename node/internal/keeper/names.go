@@ -21,8 +21,14 @@ type (
 	Rate   = budget.Rate
 )
 
+// NeedNext is client.NeedNext.
+const NeedNext = client.NeedNext
+
 // DefaultLimits is budget.Default.
 var DefaultLimits = budget.Default
+
+// LacksPostKey is client.LacksPostKey.
+func LacksPostKey(err error) bool { return client.LacksPostKey(err) }
 
 // LacksPassport is client.LacksPassport.
 func LacksPassport(err error) bool { return client.LacksPassport(err) }

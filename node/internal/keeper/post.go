@@ -2,8 +2,11 @@ package keeper
 
 import (
 	"context"
-	"slices"
+	"errors"
 
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/posting"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -58,28 +61,69 @@ func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) 
 	return check.Pass, why, nil
 }
 
-// post takes an announcement from its author, keeps and publishes it, or hands it
-// on to the node that shall.
+// post takes an announcement from its author and publishes it; or, where it is sealed
+// to another node, hands it on to that one; or opens it, where it is sealed to this.
 func (k *Keeper) post(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
-	if !op.Next.Key.IsZero() && op.Next.Key != k.self {
-		return protocol.Reply{}, k.handOn(ctx, s, op)
+	switch op.Next.Key {
+	case key.KeeperKey{}:
+		return protocol.Reply{}, k.publish(ctx, op.Data, s.from)
+	case k.self:
+		return protocol.Reply{}, postFault(k.posting.Open(ctx, op.Data, s.from))
 	}
-	verdict, why, err := k.Admit(ctx, op.Data, -1, s.from)
-	if err != nil {
+	if err := k.budgets.Caller(s.from, posting.CostPass-costPost); err != nil {
 		return protocol.Reply{}, err
+	}
+	return protocol.Reply{}, postFault(k.posting.Pass(ctx, op.Next.Key, op.Data))
+}
+
+// postKey answers with the key that posts to a keeper are sealed to.
+func (k *Keeper) postKey(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+	word, err := k.posting.Key(ctx, op.Next.Key)
+	return protocol.Reply{PostKey: word}, postFault(err)
+}
+
+// postFault gives what became of a post the words that its sender knows. What the
+// next hop answered is passed on as it is.
+func postFault(err error) error {
+	var refused *Refused
+	switch {
+	case errors.Is(err, posting.ErrKey):
+		return &said{client.NeedPostKey, fault.Expired}
+	case errors.Is(err, posting.ErrNext):
+		return &said{client.NeedNext, fault.NotFound}
+	case errors.As(err, &refused):
+		return &said{refused.Text, refused.Kind}
+	}
+	return err
+}
+
+// judge asks the door about an announcement that shall be published later.
+func (k *Keeper) judge(raw []byte, from string) error {
+	_, verdict, why := k.door.Announcement(raw, -1, from, k.now())
+	if verdict != check.Pass {
+		return turnedAway(verdict, why)
+	}
+	return nil
+}
+
+// publish admits an announcement and gossips it.
+func (k *Keeper) publish(ctx context.Context, raw []byte, from string) error {
+	verdict, why, err := k.Admit(ctx, raw, -1, from)
+	if err != nil {
+		return err
 	}
 	if verdict != check.Pass {
-		return protocol.Reply{}, turnedAway(verdict, why)
+		return turnedAway(verdict, why)
 	}
-	draft, err := wire.ReadAnnouncement(op.Data)
+	draft, err := wire.ReadAnnouncement(raw)
 	if err != nil {
-		return protocol.Reply{}, err
+		return err
 	}
 	shard := wire.Shard(draft.A().Category, draft.A().Region, k.door.Shards)
-	if err := k.cfg.Port.Publish(ctx, shard, op.Data); err != nil {
+	if err := k.cfg.Port.Publish(ctx, shard, raw); err != nil {
 		k.cfg.Log.Warn("an announcement is on the board but not gossiped: others will pull it", "why", err)
 	}
-	return protocol.Reply{}, nil
+	return nil
 }
 
 // turnedAway is the answer to an author; what is known already is as good as kept.
@@ -98,26 +142,3 @@ func turnedAway(v check.Verdict, why check.Reason) error {
 	}
 	return &said{string(why), fault.Malformed}
 }
-
-// handOn passes an announcement to the node that shall publish it, one that this
-// node knows: nobody can make it dial where they like. It is not kept here.
-func (k *Keeper) handOn(ctx context.Context, s *stream, op *protocol.Op) error {
-	_, verdict, why := k.door.Announcement(op.Data, -1, s.from, k.now())
-	if verdict != check.Pass && why != check.Seen {
-		return turnedAway(verdict, why)
-	}
-	known := k.cfg.Port.Keepers(maxHops)
-	i := slices.IndexFunc(known, func(n protocol.Keeper) bool { return n.Key == op.Next.Key })
-	if i < 0 {
-		return &said{"next", fault.NotFound}
-	}
-	next, err := k.client().Post(ctx, known[i])
-	if err != nil {
-		return err
-	}
-	defer func() { _ = next.Close() }() // it answered
-	return next.Announce(ctx, op.Data, protocol.Keeper{})
-}
-
-// maxHops is how many public nodes are looked through for the next hop.
-const maxHops = 256

@@ -45,43 +45,17 @@ func TestPostsAreTurnedAway(t *testing.T) {
 			"flipped bit":     {flipped, fault.Malformed},
 			"too little work": {w.need(a, effort-1).raw, fault.NotFound},
 		} {
-			if err := s.Announce(w.Context(), p.raw, protocol.Keeper{}); !errors.Is(err, p.want) {
+			if err := s.Announce(w.Context(), p.raw); !errors.Is(err, p.want) {
 				t.Errorf("%s: %v", name, err)
 			}
-			if errors.Is(s.Announce(w.Context(), good.raw, protocol.Keeper{}), fault.Offline) {
+			if errors.Is(s.Announce(w.Context(), good.raw), fault.Offline) {
 				s = must(w.client().Post(w.Context(), a.port.Self()))
 			}
 		}
 		time.Sleep(7 * time.Hour)
 		s = must(w.client().Post(w.Context(), a.port.Self()))
-		if err := s.Announce(w.Context(), good.raw, protocol.Keeper{}); !errors.Is(err, fault.Expired) {
+		if err := s.Announce(w.Context(), good.raw); !errors.Is(err, fault.Expired) {
 			t.Errorf("past its date: %v", err)
-		}
-	})
-}
-
-// The first hop hands on and keeps nothing; the second publishes.
-func TestTwoHops(t *testing.T) {
-	in(t, func(w *world) {
-		hop, exit := w.keeper(), w.keeper()
-		w.net.SetLink(hop.port, exit.port, true)
-		n := w.need(exit, effort)
-		if err := hop.port.Join(nil, hop.Hear); err != nil { // so that gossip does not bring it back
-			t.Fatal(err)
-		}
-		s := must(w.client().Post(w.Context(), hop.port.Self()))
-		if err := s.Announce(w.Context(), n.raw, exit.port.Self()); err != nil {
-			t.Fatal(err)
-		}
-		if !exit.heard(wire.ID(n.raw)) {
-			t.Error("the exit did not publish it")
-		}
-		if hop.heard(wire.ID(n.raw)) {
-			t.Error("the first hop kept it")
-		}
-		unknown := w.net.Port(false).Self()
-		if err := s.Announce(w.Context(), n.raw, unknown); !errors.Is(err, fault.NotFound) {
-			t.Errorf("an exit that nobody knows: %v", err)
 		}
 	})
 }

@@ -202,7 +202,7 @@ func (w *world) announce(at *node, raw []byte) {
 		w.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if err := s.Announce(w.Context(), raw, protocol.Keeper{}); err != nil {
+	if err := s.Announce(w.Context(), raw); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -111,7 +111,8 @@ func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason stri
 		}
 	}
 	for c := range touched {
-		if err := m.Do(ctx, "new body key", func(t *turn) error { return t.rotate(c) }); err != nil {
+		// Whoever asked may be gone by then: what is revoked is revoked.
+		if err := m.revise(context.WithoutCancel(ctx), "new body key", c, living); err != nil {
 			return err
 		}
 	}
@@ -166,21 +167,19 @@ func (t *turn) revokeEarly(a *records.Agreement, reason string) error {
 	return t.advance(a, e, "grant.revoked", "reason", reason)
 }
 
-// rotate moves a need's living grants to a new body key, where there are any.
-func (t *turn) rotate(id protocol.ContextID) error {
-	c, err := records.GetContext(t, id)
-	if err != nil || c.Flow.State != flow.Announced {
-		return err
+// living tells whether a need that stands has living grants, which then move to a new
+// body key.
+func living(t *turn, c *records.Context) (until protocol.Second, err error) {
+	if c.Flow.State != flow.Announced {
+		return 0, nil
 	}
-	living := false
-	err = records.EachUnder(t, id, func(a records.Agreement) (bool, error) {
-		living = a.Flow.State == flow.Disclosed
-		return !living, nil
+	err = records.EachUnder(t, c.ID, func(a records.Agreement) (bool, error) {
+		if a.Flow.State == flow.Disclosed {
+			until = t.now + c.Life
+		}
+		return until == 0, nil
 	})
-	if err != nil || !living {
-		return err
-	}
-	return t.reannounce(&c)
+	return until, err
 }
 
 // revoked takes a customer's revocation: the vendor's node deletes by itself and

@@ -38,13 +38,25 @@ const (
 // maxReadAt bounds the keepers at which one mailbox is read.
 const maxReadAt = 2 * protocol.MaxKeepers
 
-// upkeep looks after the keepers of living announcements, where the last time is long
-// enough ago.
-func (m *Market) upkeep(ctx context.Context, last time.Time) time.Time {
-	now := m.cfg.Now()
-	if now.Sub(last) < upkeepEvery {
-		return last
+// Upkeep looks after the keepers of living announcements until ctx ends. It runs beside
+// the loop, which does not wait for the work on the stamp of one that moves.
+func (m *Market) Upkeep(ctx context.Context) {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	posted := map[protocol.ContextID]time.Time{} // when each was posted last in this run
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			posted = m.upkeep(ctx, posted)
+		}
 	}
+}
+
+// upkeep looks through all living announcements once.
+func (m *Market) upkeep(ctx context.Context, before map[protocol.ContextID]time.Time) map[protocol.ContextID]time.Time {
+	now := m.cfg.Now()
 	var list []protocol.ContextID
 	posted := map[protocol.ContextID]time.Time{} // of those that live
 	err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
@@ -52,7 +64,7 @@ func (m *Market) upkeep(ctx context.Context, last time.Time) time.Time {
 			if !lives(&c, protocol.Second(now.Unix())) {
 				return true, nil
 			}
-			posted[c.ID] = m.posted[c.ID]
+			posted[c.ID] = before[c.ID]
 			_, changed := m.betterKeepers(&c, protocol.Second(now.Unix()))
 			if len(list) < 64 && (changed || now.Sub(posted[c.ID]) >= postEvery) { // the rest at the next time
 				list, posted[c.ID] = append(list, c.ID), now
@@ -63,14 +75,12 @@ func (m *Market) upkeep(ctx context.Context, last time.Time) time.Time {
 	if err != nil && ctx.Err() == nil {
 		m.cfg.Log.Warn("market: keepers", "err", err)
 	}
-	m.posted = posted
 	for _, id := range list {
-		err := m.take(ctx, "keepers", func(t *turn) error { return t.postAgain(id) })
-		if err != nil && ctx.Err() == nil {
+		if err := m.postAgain(ctx, id); err != nil && ctx.Err() == nil {
 			m.cfg.Log.Warn("market: a need was not posted again", "need", short(id), "err", err)
 		}
 	}
-	return now
+	return posted
 }
 
 // lives tells whether strangers can see a context.
@@ -96,22 +106,18 @@ func ends(c *records.Context) protocol.Second {
 
 // postAgain posts what is announced to its keepers once more, or announces it anew at
 // others: it then ends when it would have ended.
-func (t *turn) postAgain(id protocol.ContextID) error {
-	c, err := records.GetContext(t, id)
-	if err != nil || !lives(&c, t.now) {
-		return err
-	}
-	next, changed := t.m.betterKeepers(&c, t.now)
-	if !changed {
-		return t.postRaw(&c, ends(&c))
-	}
-	life := c.Life
-	c.Keepers, c.Life = next, ends(&c)-t.now
-	if err := t.reannounce(&c); err != nil {
-		return err
-	}
-	c.Life = life
-	return records.PutContext(t, c)
+func (m *Market) postAgain(ctx context.Context, id protocol.ContextID) error {
+	return m.revise(ctx, "keepers", id, func(t *turn, c *records.Context) (protocol.Second, error) {
+		next, changed := m.betterKeepers(c, t.now)
+		switch {
+		case changed:
+			c.Keepers = next
+			return ends(c), nil
+		case lives(c, t.now):
+			return 0, t.postRaw(c, ends(c))
+		}
+		return 0, nil
+	})
 }
 
 // alsoBefore adds to keepers of a mailbox those at which it is read already: what was

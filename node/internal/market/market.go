@@ -118,7 +118,7 @@ const (
 // its own context.
 const queue = 256
 
-// A Market is the loop. Make it with New and let its crew call Run.
+// A Market is the loop. Make it with New and let its crew call Run and Upkeep.
 //
 //house:allow methods each command of a desk is one method that runs one turn
 type Market struct {
@@ -128,7 +128,6 @@ type Market struct {
 	locked error
 	tally  *tally
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
-	posted map[protocol.ContextID]time.Time   // when each announcement was posted last in this run; the loop's own
 }
 
 type job struct {
@@ -173,7 +172,7 @@ func (m *Market) Run(ctx context.Context) {
 	m.resume(ctx)
 	timer := time.NewTimer(m.deadlines(ctx))
 	defer timer.Stop()
-	swept, kept := m.cfg.Now(), m.cfg.Now()
+	swept := m.cfg.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -181,7 +180,7 @@ func (m *Market) Run(ctx context.Context) {
 		case j := <-m.jobs:
 			j.done <- m.take(ctx, j.name, j.fn)
 		case <-timer.C:
-			swept, kept = m.sweep(ctx, swept), m.upkeep(ctx, kept)
+			swept = m.sweep(ctx, swept)
 		}
 		timer.Reset(m.deadlines(ctx))
 	}

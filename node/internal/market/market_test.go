@@ -568,7 +568,7 @@ func TestALockedMarketDoesNothing(t *testing.T) {
 	h, g := wire.Heard{}, protocol.GrantID{1}
 	for name, do := range map[string]func() error{
 		"announce": func() error { _, err := m.Announce(ctx, Need{}); return err },
-		"preview":  func() error { _, err := m.Preview(Need{}); return err },
+		"preview":  func() error { _, err := m.Preview(ctx, Need{}); return err },
 		"update":   func() error { return m.Update(ctx, protocol.ContextID{}, nil) },
 		"withdraw": func() error { return m.Withdraw(ctx, protocol.ContextID{}) },
 		"give":     func() error { _, err := m.Give(ctx, g, "", nil, 1); return err },

@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -25,95 +26,138 @@ type Need struct {
 	Life     protocol.Second
 }
 
-// Announce makes a context with fresh keys and announces it.
-func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, err error) {
-	if m.locked != nil {
-		return id, m.locked
-	}
-	keepers := m.cfg.Places.Keepers(protocol.MaxKeepers)
-	if len(keepers) == 0 {
-		return id, fmt.Errorf("no keeper is known that could pass the need on: %w", fault.Offline)
-	}
-	asked := m.cfg.Now().UnixMilli()
-	err = m.Do(ctx, "announce", func(t *turn) error {
-		if err := t.newContext(); err != nil {
-			return err
-		}
-		sign, box := key.Generate[key.Context](), key.Generate[key.Mailbox]()
-		id = sign.Public()
-		c := records.Context{
-			ID: id, Flow: flow.Context{Kind: n.Reason}, Name: n.Demand.Name,
-			Category: n.Category, Region: n.Region, Fields: n.Fields, Issuers: n.Issuers, Demand: n.Demand,
-			Keepers: keepers, CreatedMS: t.nowMS, AnnouncedMS: asked, Life: n.Life,
-			Keys: records.ContextKeys{
-				Sign: protocol.Share(sign.Seed()),
-				Seal: protocol.Share(key.GenerateSeal[key.ContextSeal]().Seed()),
-				Box:  protocol.Share(box.Seed()),
-			},
-		}
-		return t.announce(&c, protocol.Open)
-	})
-	return id, err
-}
-
-// Preview gives the very bytes that Announce would publish, with keys that are
-// thrown away.
-func (m *Market) Preview(n Need) ([]byte, error) {
-	if m.locked != nil {
-		return nil, m.locked
-	}
+// context is the record of a need that is not kept yet, with fresh keys.
+func (m *Market) context(n Need) records.Context {
+	nowMS := m.cfg.Now().UnixMilli()
 	sign, box := key.Generate[key.Context](), key.Generate[key.Mailbox]()
-	c := records.Context{
-		ID: sign.Public(), Flow: flow.Context{Kind: n.Reason}, Category: n.Category, Region: n.Region,
-		Fields: n.Fields, Issuers: n.Issuers, Demand: n.Demand, Life: n.Life,
-		Keepers: m.cfg.Places.Keepers(protocol.MaxKeepers),
+	return records.Context{
+		ID: sign.Public(), Flow: flow.Context{Kind: n.Reason}, Name: n.Demand.Name,
+		Category: n.Category, Region: n.Region, Fields: n.Fields, Issuers: n.Issuers, Demand: n.Demand,
+		Keepers: m.cfg.Places.Keepers(protocol.MaxKeepers), CreatedMS: nowMS, AnnouncedMS: nowMS, Life: n.Life,
 		Keys: records.ContextKeys{
 			Sign: protocol.Share(sign.Seed()), Box: protocol.Share(box.Seed()),
 			Seal: protocol.Share(key.GenerateSeal[key.ContextSeal]().Seed()),
 			Body: protocol.Share(key.NewSecret()),
 		},
 	}
-	now := protocol.Second(m.cfg.Now().Unix())
-	raw, _, err := m.announcement(&c, protocol.Open, 1, now)
-	return raw, err
+}
+
+// Announce makes a context with fresh keys and announces it. The work on its stamp is
+// done before its turn, and ends with ctx.
+func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, err error) {
+	if m.locked != nil {
+		return id, m.locked
+	}
+	c := m.context(n)
+	if len(c.Keepers) == 0 {
+		return id, fmt.Errorf("no keeper is known that could pass the need on: %w", fault.Offline)
+	}
+	if err := m.tally.room(); err != nil {
+		return id, err // before any work is done
+	}
+	v, err := m.stamped(ctx, &c, 0)
+	if err != nil {
+		return id, err
+	}
+	err = m.Do(ctx, "announce", func(t *turn) error {
+		if err := t.newContext(); err != nil {
+			return err
+		}
+		return t.announce(&c, v)
+	})
+	return c.ID, err
+}
+
+// Preview gives the very bytes that Announce would publish, with keys that are
+// thrown away.
+func (m *Market) Preview(ctx context.Context, n Need) ([]byte, error) {
+	if m.locked != nil {
+		return nil, m.locked
+	}
+	c := m.context(n)
+	v, err := m.stamped(ctx, &c, 0)
+	return v.raw, err
 }
 
 // Update announces a context anew under its next seq: with other words or
 // constraints, or, where change is nil, only for another life. Living grants get
 // the new body key.
 func (m *Market) Update(ctx context.Context, id protocol.ContextID, change func(*Need) error) error {
-	return m.Do(ctx, "update", func(t *turn) error {
-		c, err := records.GetContext(t, id)
-		if err != nil {
-			return err
-		}
+	return m.revise(ctx, "update", id, func(t *turn, c *records.Context) (protocol.Second, error) {
 		if c.Flow.State.Final() || c.Flow.Kind.Life() == 0 {
-			return fmt.Errorf("need %s is %s: %w", short(id), c.Flow.State, fault.Conflict)
+			return 0, fmt.Errorf("need %s is %s: %w", short(id), c.Flow.State, fault.Conflict)
 		}
-		if change != nil {
-			n := Need{Category: c.Category, Region: c.Region, Fields: c.Fields, Issuers: c.Issuers, Demand: c.Demand, Life: c.Life}
-			if err := change(&n); err != nil {
-				return err
-			}
-			if n.Category != c.Category || n.Region != c.Region {
-				return fmt.Errorf("category and region stay as announced; withdraw the need and announce another: %w", fault.Conflict)
-			}
-			c.Name, c.Fields, c.Issuers, c.Demand, c.Life = n.Demand.Name, n.Fields, n.Issuers, n.Demand, n.Life
+		if change == nil {
+			return t.now + c.Life, nil
 		}
-		return t.reannounce(&c)
+		n := Need{Category: c.Category, Region: c.Region, Fields: c.Fields, Issuers: c.Issuers, Demand: c.Demand, Life: c.Life}
+		if err := change(&n); err != nil {
+			return 0, err
+		}
+		if n.Category != c.Category || n.Region != c.Region {
+			return 0, fmt.Errorf("category and region stay as announced; withdraw the need and announce another: %w", fault.Conflict)
+		}
+		c.Name, c.Fields, c.Issuers, c.Demand, c.Life = n.Demand.Name, n.Fields, n.Issuers, n.Demand, n.Life
+		return t.now + c.Life, nil
 	})
 }
 
+// revise announces a context anew in three steps: a turn in which change says what
+// shall be so, and until when, zero where there is nothing to announce; the work on the stamp, for which no turn waits;
+// and a turn that keeps it, if no other version was announced meanwhile. Otherwise it
+// begins again. Living grants get the new body key.
+func (m *Market) revise(ctx context.Context, name string, id protocol.ContextID, change func(*turn, *records.Context) (until protocol.Second, err error)) error {
+	for range maxRevisions {
+		var c records.Context
+		var until protocol.Second
+		err := m.Do(ctx, name, func(t *turn) (err error) {
+			if c, err = records.GetContext(t, id); err != nil {
+				return err
+			}
+			until, err = change(t, &c)
+			return err
+		})
+		if err != nil || until == 0 {
+			return err
+		}
+		c.Keys.Body = protocol.Share(key.NewSecret())
+		v, err := m.stamped(ctx, &c, until)
+		if err != nil {
+			return err
+		}
+		err = m.Do(ctx, name, func(t *turn) error { return t.reannounce(c, v) })
+		if !errors.Is(err, errRevised) {
+			return err
+		}
+	}
+	return fmt.Errorf("need %s was announced anew by others all the time: %w", short(id), fault.Conflict)
+}
+
+// maxRevisions is how often a version is made anew because another came before it.
+const maxRevisions = 4
+
+// errRevised tells that another version was announced while this one was made.
+var errRevised = errors.New("another version was announced meanwhile")
+
 // reannounce goes to the next seq with a new body key, and tells living grants.
-func (t *turn) reannounce(c *records.Context) error {
-	if err := t.announce(c, protocol.Open); err != nil {
+func (t *turn) reannounce(made records.Context, v version) error {
+	c, err := records.GetContext(t, made.ID)
+	if err != nil {
+		return err
+	}
+	if c.Flow.Seq != made.Flow.Seq {
+		return errRevised
+	}
+	c.Name, c.Fields, c.Issuers, c.Demand, c.Life = made.Name, made.Fields, made.Issuers, made.Demand, made.Life
+	c.Keepers, c.Keys.Body = made.Keepers, made.Keys.Body
+	if err := t.announce(&c, v); err != nil {
 		return err
 	}
 	return records.EachUnder(t, c.ID, func(a records.Agreement) (bool, error) {
 		if a.Flow.State != flow.Disclosed {
 			return true, nil
 		}
-		return true, t.disclose(&a, c)
+		return true, t.disclose(&a, &c)
 	})
 }
 
@@ -127,28 +171,33 @@ func (m *Market) Withdraw(ctx context.Context, id protocol.ContextID) error {
 		if c.Flow.State.Final() || c.Flow.Kind.Life() == 0 {
 			return fmt.Errorf("need %s is %s: %w", short(id), c.Flow.State, fault.Conflict)
 		}
-		return t.announce(&c, protocol.Withdrawn)
+		c.Keys.Body = protocol.Share(key.NewSecret())
+		v, err := m.announcement(&c, protocol.Withdrawn, t.now, t.now+c.Life, nil) // free: there is no stamp to work on
+		if err != nil {
+			return err
+		}
+		return t.announce(&c, v)
 	})
 }
 
-// announce signs the context's next seq and puts it into the outbox.
-func (t *turn) announce(c *records.Context, s protocol.Status) error {
-	c.Keys.Body = protocol.Share(key.NewSecret())
-	seq := c.Flow.Seq + 1
-	raw, a, err := t.m.announcement(c, s, seq, t.now)
-	if err != nil {
-		return err
-	}
-	id := wire.ID(raw)
+// A version is one announcement of a context, signed.
+type version struct {
+	raw []byte
+	a   *protocol.Announcement
+}
+
+// announce keeps a context's next version and puts it into the outbox.
+func (t *turn) announce(c *records.Context, v version) error {
+	raw, a, id := v.raw, v.a, wire.ID(v.raw)
 	next, _, err := flow.NextContext(c.Flow, flow.Event{
 		Kind: protocol.KindAnnouncement, ID: id, By: protocol.Customer, At: t.now,
-		Until: a.Expires, Seq: seq, Status: s,
+		Until: a.Expires, Seq: a.Seq, Status: a.Status,
 	})
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	c.Flow, c.Raw = next, raw
-	c.Announced = append(c.Announced, records.Announced{Hash: id, Seq: seq, Expires: a.Expires})
+	c.Announced = append(c.Announced, records.Announced{Hash: id, Seq: a.Seq, Expires: a.Expires})
 	if err := records.SetDue(t, records.DueContext, c.ID, int64(a.Expires)*1000); err != nil {
 		return err
 	}
@@ -165,11 +214,11 @@ func (t *turn) announce(c *records.Context, s protocol.Status) error {
 		return err
 	}
 	kind := "need.announced"
-	if s == protocol.Withdrawn {
+	if a.Status == protocol.Withdrawn {
 		kind = "need.withdrawn"
 	}
 	if err := t.note(kind, map[string]string{
-		"context": hexOf(c.ID[:]), "seq": fmt.Sprint(seq), "envelope": id.String(),
+		"context": hexOf(c.ID[:]), "seq": fmt.Sprint(a.Seq), "envelope": id.String(),
 		"category": string(c.Category), "region": string(c.Region),
 	}); err != nil {
 		return err
@@ -185,13 +234,16 @@ func (t *turn) postRaw(c *records.Context, expires protocol.Second) error {
 	})
 }
 
-// announcement makes the signed bytes of one version.
-func (m *Market) announcement(c *records.Context, s protocol.Status, seq uint64, now protocol.Second) ([]byte, *protocol.Announcement, error) {
+// announcement makes the signed bytes of a context's next version, made now and good
+// until then. step hears of the
+// work on its stamp and may stop it.
+func (m *Market) announcement(c *records.Context, s protocol.Status, now, until protocol.Second, step wire.Step) (version, error) {
+	seq := c.Flow.Seq + 1
 	sign := key.FromSeed[key.Context](c.Keys.Sign.Secret())
 	a := &protocol.Announcement{
 		Header: protocol.Header{
 			Net: m.cfg.Net, Kind: protocol.KindAnnouncement, ID: wire.NewID(),
-			Context: protocol.Hash(c.ID), Seq: seq, Created: now, Expires: now + c.Life,
+			Context: protocol.Hash(c.ID), Seq: seq, Created: now, Expires: until,
 		},
 		Status: s, Reason: c.Flow.Kind, Category: c.Category, Region: c.Region,
 	}
@@ -208,15 +260,15 @@ func (m *Market) announcement(c *records.Context, s protocol.Status, seq uint64,
 		a.Mailbox = key.FromSeed[key.Mailbox](c.Keys.Box.Secret()).Public()
 		body, commitment, err := wire.SealBody(c.Demand, c.Keys.Body.Secret(), c.ID, seq)
 		if err != nil {
-			return nil, nil, fmt.Errorf("need: %w", err)
+			return version{}, fmt.Errorf("need: %w", err)
 		}
 		a.Body, a.Commitment = body, commitment
 	}
-	raw, err := wire.SignAnnouncement(sign, a, lane, effort)
+	raw, err := wire.SignWorking(sign, a, lane, effort, step)
 	if err != nil {
-		return nil, nil, fmt.Errorf("need: %w", err)
+		return version{}, fmt.Errorf("need: %w", err)
 	}
-	return raw, a, nil
+	return version{raw, a}, nil
 }
 
 // lane is the cheapest admission lane that the network opens.

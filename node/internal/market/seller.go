@@ -34,7 +34,12 @@ type Follow struct {
 	Offers  int
 	Confirm bool
 	Fulfil  bool
+	Effort  uint8 // of the stamps of first letters, where it is more than the network's least
 }
+
+// MaxEffort is the dearest stamp that a vendor may choose: minutes of one core for
+// each keeper.
+const MaxEffort = 30
 
 // maxOffers bounds what one grant gets by itself.
 const maxOffers = 5
@@ -282,6 +287,7 @@ func (t *turn) sendRequest(ag *records.Agreement, h wire.Heard, v Vendor, op Ven
 		return fmt.Errorf("request: %w", err)
 	}
 	_, effort := t.m.lane()
+	effort = max(effort, min(follow(t).Effort, MaxEffort))
 	return t.post(outbox.Item{
 		What: outbox.Letter, Data: raw, Box: a.Mailbox, Keepers: a.Keepers, Envelope: id, Kind: protocol.KindRequest,
 		Grant: ag.ID, Expires: r.Expires, Seed: op.Sign,

@@ -87,13 +87,20 @@ func (y *tally) fills() []kv.Fill {
 
 // newContext counts a context once the turn is kept, if there is room for it.
 func (t *turn) newContext() error {
-	y := t.m.tally
+	if err := t.m.tally.room(); err != nil {
+		return err
+	}
+	t.then(t.m.tally.context)
+	return nil
+}
+
+// room refuses a context too many.
+func (y *tally) room() error {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.contexts >= y.lim.Contexts {
 		return fmt.Errorf("%d needs and relations are kept: %w", y.contexts, fault.Full)
 	}
-	t.then(y.context)
 	return nil
 }
 

@@ -34,6 +34,11 @@ func Noun(v any) error {
 		checkFirst(r, v)
 	case *protocol.Vouch:
 		checkVouch(r, *v)
+	case *protocol.PostKey:
+		checkPostKey(r, *v)
+	case *protocol.Post:
+		r.must(len(v.Data) > 0 && len(v.Data) <= protocol.MaxAnnouncement, "size of the announcement")
+		r.must(v.Hold <= protocol.MaxPostHold, "held too long")
 	}
 	return r.err
 }
@@ -102,7 +107,7 @@ const MaxHold = protocol.Hour
 // The hashes of a fetch or a delete are bounded by the frame.
 func checkOp(r *rules, o *protocol.Op) {
 	r.must(o.N != 0 && o.Kind != 0, "no number or kind")
-	r.known(o.Kind <= protocol.OpRanges, "kind of operation")
+	r.known(o.Kind <= protocol.OpRanges || o.Kind == protocol.OpPostKey, "kind of operation")
 	if r.err != nil {
 		return
 	}
@@ -119,7 +124,7 @@ func checkOp(r *rules, o *protocol.Op) {
 	case protocol.OpRevoke:
 		r.must(!o.CapID.IsZero(), "no capability")
 	case protocol.OpPost:
-		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxAnnouncement, "size of the announcement")
+		checkPost(r, o)
 	case protocol.OpPublish:
 		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxEnvelope, "size of the passport")
 	case protocol.OpPassport:
@@ -145,6 +150,29 @@ func checkRanges(r *rules, o *protocol.Op) {
 	for i, p := range o.Ranges {
 		r.must(uint64(p) < 1<<o.Bits && (i == 0 || o.Ranges[i-1] < p), "order of the ranges")
 	}
+}
+
+// SealedPost is the size of every sealed post, in bytes.
+const SealedPost = seal.EncSize + PostBucket + seal.Overhead
+
+// PostBucket holds any announcement with its hold.
+const PostBucket = seal.Bucket8K
+
+// checkPost: an announcement, or, where a next node is named, what only that one can
+// open. All of the latter have one size.
+func checkPost(r *rules, o *protocol.Op) {
+	if o.Next.Key.IsZero() {
+		r.must(len(o.Data) > 0 && len(o.Data) <= protocol.MaxAnnouncement, "size of the announcement")
+		return
+	}
+	r.must(len(o.Data) == SealedPost, "size of the sealed post")
+}
+
+// checkPostKey: whether its date is too far away is a question of the reader's clock.
+func checkPostKey(r *rules, p protocol.PostKey) {
+	publicKey(r, p.Keeper, "keeper")
+	r.must(!p.Seal.IsZero() && p.Expires != 0, "post key without key or end")
+	r.must(len(p.Sig) == key.SignatureSize, "signature of a post key")
 }
 
 // Signer tells which key signs an operation; ok is false for those that nobody signs.
@@ -173,6 +201,9 @@ func checkReply(r *rules, p *protocol.Reply) {
 	r.text(p.Text, "text", protocol.MaxText)
 	if !p.Receipt.Keeper.IsZero() {
 		checkDepositReceipt(r, p.Receipt)
+	}
+	if !p.PostKey.Keeper.IsZero() || len(p.PostKey.Sig) > 0 {
+		checkPostKey(r, p.PostKey)
 	}
 	r.keepers(p.Keepers, 0, protocol.MaxList)
 	r.must(p.Box.Check() == nil || p.Box.IsZero(), "mailbox")

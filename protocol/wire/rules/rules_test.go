@@ -80,6 +80,9 @@ func TestSigners(t *testing.T) {
 			t.Errorf("operation %d: %v", k, ok)
 		}
 	}
+	if _, ok := Signer(&protocol.Op{Kind: protocol.OpPostKey, Box: box}); ok {
+		t.Error("somebody signs for a post key")
+	}
 	o := &protocol.Op{Kind: protocol.OpDeposit, Box: box, Cap: protocol.Capability{Depositor: depositor}}
 	if signer, ok := Signer(o); !ok || signer != depositor {
 		t.Error("a deposit under a capability")

@@ -174,7 +174,7 @@ func (n *Network) start(ctx context.Context, p *Process, bootstrap []string) err
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, API: "127.0.0.1:0", KeyStore: node.KeyFile,
 	}
 	if p.Role == Customer {
-		o.Profile, o.Listen = node.Personal, nil
+		o.Profile, o.Listen, o.PostDelay = node.Personal, nil, "0s" // figures are at no delay
 	}
 	if err := node.Init(o); err != nil {
 		return fmt.Errorf("%s: %w", p, err)

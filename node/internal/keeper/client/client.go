@@ -72,6 +72,20 @@ func LacksPassport(err error) bool {
 	return errors.As(err, &r) && r.Kind == fault.NotFound && r.Text == NeedPassport
 }
 
+// What a first hop or a publishing keeper answers to a sealed post beside the door's
+// reasons.
+const (
+	NeedPostKey = "post key" // with fault.Expired: fetch the key anew
+	NeedNext    = "next"     // with fault.NotFound: this node does not know the next
+)
+
+// LacksPostKey tells whether a post was refused because it was sealed to a key that
+// the keeper no longer has: repeat it under the one that it has now.
+func LacksPostKey(err error) bool {
+	var r *Refused
+	return errors.As(err, &r) && r.Kind == fault.Expired && r.Text == NeedPostKey
+}
+
 // A Session is a stream of questions and answers, one at a time, in the order of
 // the calls. After an error that is no Refused it is closed: open another.
 type Session struct {
@@ -284,12 +298,36 @@ func (s *Session) Revoke(ctx context.Context, box key.Private[key.Mailbox], capa
 	return err
 }
 
-// Announce hands over an announcement to be published: by this keeper, or, where
-// next is named, by that one, to which this one hands it on. It returns when the
-// publishing node has it on disk. One that is known there already is no error.
-func (s *Session) Announce(ctx context.Context, raw []byte, next protocol.Keeper) error {
-	_, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPost, Data: raw, Next: next}, unsigned)
+// Announce hands over an announcement to be published by this keeper. It returns
+// when the keeper has it on disk. One that is known there already is no error.
+func (s *Session) Announce(ctx context.Context, raw []byte) error {
+	_, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPost, Data: raw}, unsigned)
 	return err
+}
+
+// Post hands over what wire.SealPost sealed to next, which this keeper hands on; or
+// opens, where it is next itself. The answer is the publishing node's, as far as
+// this keeper tells the truth. It comes when that one has it on disk, or, where it
+// shall be held, before.
+func (s *Session) Post(ctx context.Context, sealed []byte, next protocol.Keeper) error {
+	_, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPost, Data: sealed, Next: next}, unsigned)
+	return err
+}
+
+// PostKey asks for the key that posts to a keeper are sealed to: this one's, or
+// another's that it knows. The answer is checked: it is that keeper's own word.
+func (s *Session) PostKey(ctx context.Context, of key.KeeperKey, now protocol.Second) (protocol.PostKey, error) {
+	reply, err := s.ask(ctx, &protocol.Op{Kind: protocol.OpPostKey, Next: protocol.Keeper{Key: of}}, unsigned)
+	if err != nil {
+		return protocol.PostKey{}, err
+	}
+	if err := wire.CheckPostKey(reply.PostKey, now); err != nil {
+		return protocol.PostKey{}, err
+	}
+	if reply.PostKey.Keeper != of {
+		return protocol.PostKey{}, fmt.Errorf("client: post key of another keeper: %w", fault.Malformed)
+	}
+	return reply.PostKey, nil
 }
 
 // List gives a page of the ids of announcements that a shard holds, withdrawals
