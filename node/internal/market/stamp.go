@@ -25,7 +25,7 @@ func (m *Market) stamped(ctx context.Context, c *records.Context) (version, erro
 	began := m.cfg.Now()
 	told := began
 	v, err := m.announcement(c, protocol.Open, protocol.Second(began.Unix()), func(tries uint64) bool {
-		if now := m.cfg.Now(); now.Sub(told) >= max(tellEvery, now.Sub(began)/50) {
+		if now := m.cfg.Now(); tries > 0 && now.Sub(told) >= max(tellEvery, now.Sub(began)/50) {
 			told = now
 			m.cfg.Events.Emit("stamp.progress", hexOf(c.ID[:]), map[string]string{
 				"context": hexOf(c.ID[:]), "tries": fmt.Sprint(tries), "expected": fmt.Sprint(uint64(1) << effort),
