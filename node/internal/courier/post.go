@@ -37,8 +37,8 @@ import (
 type Posting struct {
 	TwoHops bool
 	Delay   time.Duration // the longest hold, at most MaxPostHold
-	// Hops draws first hops among other public nodes; nil: the other keepers of the
-	// need. Those that it names are not asked to publish what they pass on.
+	// Hops draws first hops among other public nodes, of which the need's own keepers
+	// are passed over; nil: first hops are the other keepers of the need.
 	Hops func(n int) []protocol.Keeper
 }
 
@@ -158,8 +158,12 @@ func (c *Courier) through(ctx context.Context, it outbox.Item, k, hop protocol.K
 			return fmt.Errorf("courier: %w", ctx.Err())
 		case <-time.After(pause):
 		}
-		if stands, err := c.stands(ctx, it, k); err != nil || stands {
-			return err
+		stands, err := c.stands(ctx, it, k)
+		if err != nil { // whatever it said, it is no answer to the post
+			return fmt.Errorf("whether it stands at the keeper: %v: %w", err, fault.Offline)
+		}
+		if stands {
+			return nil
 		}
 	}
 	return fmt.Errorf("posted through %s, but it does not stand at the keeper: %w", hop.Key, fault.Offline)

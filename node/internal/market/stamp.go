@@ -27,7 +27,7 @@ func (m *Market) stamped(ctx context.Context, c *records.Context, until protocol
 	began := m.cfg.Now()
 	told, now := began, protocol.Second(began.Unix())
 	v, err := m.announcement(c, protocol.Open, now, cmp.Or(until, now+c.Life), func(tries uint64) bool {
-		if now := m.cfg.Now(); now.Sub(told) >= max(tellEvery, now.Sub(began)/50) {
+		if now := m.cfg.Now(); tries > 0 && now.Sub(told) >= max(tellEvery, now.Sub(began)/50) {
 			told = now
 			m.cfg.Events.Emit("stamp.progress", hexOf(c.ID[:]), map[string]string{
 				"context": hexOf(c.ID[:]), "tries": fmt.Sprint(tries), "expected": fmt.Sprint(uint64(1) << effort),
