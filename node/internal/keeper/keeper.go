@@ -31,6 +31,8 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/known"
+	"github.com/harkmarket/hark/node/internal/keeper/mischief"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
@@ -99,9 +101,9 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	mischief := newMischief(cfg.Misbehave)
-	feeds := &feeds{mail: cfg.Mail, mischief: mischief, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
-	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, capabilities: &capabilities{ok: map[protocol.Hash]protocol.Second{}}, hold: make(chan struct{}, 1)}
+	does := mischief.New(cfg.Misbehave)
+	feeds := &feeds{mail: cfg.Mail, mischief: does, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
+	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now, capabilities: known.NewCapabilities(), hold: make(chan struct{}, 1)}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	k.puller = newPuller(k)
 	return k, nil
@@ -165,7 +167,7 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"budgets":      {At: names, Limit: budget.Max},
 		"boxes":        {At: boxes, Limit: maxIndex},
 		"inboxes":      {At: inboxes, Limit: maxIndex},
-		"capabilities": {At: k.mail.capabilities.size(), Limit: maxCapabilities},
+		"capabilities": {At: k.mail.capabilities.Size(), Limit: known.Max},
 		"refused":      {At: k.puller.size(), Limit: maxRefused},
 	}
 }

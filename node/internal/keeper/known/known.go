@@ -1,4 +1,5 @@
-package keeper
+// Package known spares a keeper to check twice what it has checked: capabilities.
+package known
 
 import (
 	"sync"
@@ -7,19 +8,24 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
-// maxCapabilities bounds the capabilities whose signature is known to hold.
-const maxCapabilities = 4096
+// Max bounds the capabilities whose signature is known to hold.
+const Max = 4096
 
-// capabilities remembers which capabilities were checked: a depositor shows the same
+// Capabilities remembers which capabilities were checked: a depositor shows the same
 // one with each letter. One is remembered by all of its bytes, the signature among
 // them; dates and revocations are asked about each time.
-type capabilities struct {
+type Capabilities struct {
 	mu sync.Mutex
 	ok map[protocol.Hash]protocol.Second // until when
 }
 
-// check is wire.CheckCapability.
-func (k *capabilities) check(c protocol.Capability, now protocol.Second) error {
+// NewCapabilities knows none.
+func NewCapabilities() *Capabilities {
+	return &Capabilities{ok: map[protocol.Hash]protocol.Second{}}
+}
+
+// Check is wire.CheckCapability.
+func (k *Capabilities) Check(c protocol.Capability, now protocol.Second) error {
 	raw, err := wire.Marshal(&c)
 	if err != nil {
 		return err
@@ -36,7 +42,7 @@ func (k *capabilities) check(c protocol.Capability, now protocol.Second) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.ok) >= maxCapabilities {
+	if len(k.ok) >= Max {
 		for other := range k.ok { // any: it is checked again
 			delete(k.ok, other)
 			break
@@ -46,7 +52,8 @@ func (k *capabilities) check(c protocol.Capability, now protocol.Second) error {
 	return nil
 }
 
-func (k *capabilities) size() int {
+// Size is how many are remembered, of Max.
+func (k *Capabilities) Size() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.ok)
