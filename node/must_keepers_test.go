@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,33 +265,37 @@ func TestMust_keeper_dies(t *testing.T) {
 	if _, wrong := dies(t, 4, wiped, []int{0}, turns, nil, twice); len(wrong) != 1 {
 		t.Fatalf("an offer less than there should be: %q", wrong)
 	}
-	one, two, late := 0, 0, 0
-	for step, name := range tradeSteps {
-		for _, d := range deaths {
-			for k := range honest {
-				if n, wrong := dies(t, step, d, []int{k}, turns, nil, entries); len(wrong) > 0 {
-					t.Errorf("keeper %d %s after %s: %d turns, %q", k+1, d.name, name, n, wrong)
+	var one, two, late atomic.Int64
+	t.Run("steps", func(t *testing.T) {
+		for step, name := range tradeSteps {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				pair := []int{step % 3, (step + 1) % 3}
+				for _, d := range deaths {
+					for k := range honest {
+						if n, wrong := dies(t, step, d, []int{k}, turns, nil, entries); len(wrong) > 0 {
+							t.Errorf("keeper %d %s after %s: %d turns, %q", k+1, d.name, name, n, wrong)
+						}
+						one.Add(1)
+					}
+					if n, wrong := dies(t, step, d, pair, turns, nil, entries); len(wrong) > 0 {
+						t.Errorf("keepers %v %s after %s: %d turns, %q", pair, d.name, name, n, wrong)
+					}
+					two.Add(1)
 				}
-				one++
-			}
-			pair := []int{step % 3, (step + 1) % 3}
-			if n, wrong := dies(t, step, d, pair, turns, nil, entries); len(wrong) > 0 {
-				t.Errorf("keepers %v %s after %s: %d turns, %q", pair, d.name, name, n, wrong)
-			}
-			two++
+				n, wrong := dies(t, step, wiped, pair, tries, func(tr *trade) { tr.keepers[(step+2)%3].Online(false) }, entries)
+				if len(wrong) > 0 {
+					t.Errorf("keepers %v, which alone had it, wiped after %s: %d turns, %q", pair, name, n, wrong)
+				}
+				if n > turns {
+					late.Add(1)
+				}
+			})
 		}
-		pair := []int{step % 3, (step + 1) % 3}
-		n, wrong := dies(t, step, wiped, pair, tries, func(tr *trade) { tr.keepers[(step+2)%3].Online(false) }, entries)
-		if len(wrong) > 0 {
-			t.Errorf("keepers %v, which alone had it, wiped after %s: %d turns, %q", pair, name, n, wrong)
-		}
-		if n > turns {
-			late++
-		}
-	}
-	if late < len(tradeSteps)/2 {
-		t.Errorf("only %d of %d letters that no keeper had any more came later", late, len(tradeSteps))
+	})
+	if int(late.Load()) < len(tradeSteps)/2 {
+		t.Errorf("only %d of %d letters that no keeper had any more came later", late.Load(), len(tradeSteps))
 	}
 	t.Logf("%d steps; one of three keepers wiped or gone: %d trades, two: %d trades, all in %d turns with each message acted on once; two wiped that alone had it: %d trades, %d of them later, none lost",
-		len(tradeSteps), one, two, turns, len(tradeSteps), late)
+		len(tradeSteps), one.Load(), two.Load(), turns, len(tradeSteps), late.Load())
 }

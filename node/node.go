@@ -167,7 +167,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if n.cfg.Log == nil {
 		n.cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if !misbehaviours[cfg.Misbehave] {
+	if _, known := misbehaviours[cfg.Misbehave]; !known {
 		return nil, fmt.Errorf("misbehaviour %q is none of %v: %w", cfg.Misbehave, Misbehaviours(), fault.Malformed)
 	}
 	n.events = newEvents(n.now, n.limits().Events)

@@ -679,3 +679,53 @@ func FuzzRecords(f *testing.F) {
 		}))
 	})
 }
+
+// An announcement that its keepers have is handed to them again when it is put again;
+// one that is under way, and a letter, is not.
+func TestAnAnnouncementIsPutAgain(t *testing.T) {
+	b := open(t, private(), outbox.Limits{})
+	a := letter("need", "context")
+	a.What, a.Kind, a.Cap, a.Seed = outbox.Announcement, protocol.KindAnnouncement, protocol.Capability{}, protocol.Shared{}
+	l := letter("letter", "grant")
+	b.put(a, l)
+	before := b.fills()
+	for _, it := range []outbox.Item{a, l} {
+		it.State, it.Tries, it.Next = outbox.Deposited, 3, 77
+		b.save(it)
+	}
+	b.put(a, l)
+	for _, it := range []outbox.Item{a, l} {
+		if got, err := b.get(it.ID); err != nil || got.State != outbox.Deposited || got.Tries != 3 {
+			t.Fatalf("under way, and put anew: %s, %d tries, %v", got.State, got.Tries, err)
+		}
+		it.State = outbox.Done
+		b.save(it)
+	}
+	b.put(a, l)
+	got, err := b.get(a.ID)
+	if err != nil || got.State != outbox.Queued || got.Tries != 0 || len(got.Data) == 0 {
+		t.Errorf("the announcement: %s, %d tries, %d bytes, %v", got.State, got.Tries, len(got.Data), err)
+	}
+	if got, err := b.get(l.ID); err != nil || got.State != outbox.Done {
+		t.Errorf("the letter: %s, %v", got.State, err)
+	}
+	if after := b.fills(); after["outbox.items"] != before["outbox.items"] || after["outbox.bytes"] != before["outbox.bytes"] {
+		t.Errorf("the outbox counts %v, before %v", after, before)
+	}
+}
+
+// Of each keeper the receipt that it gave first is kept.
+func TestTheFirstReceiptIsKept(t *testing.T) {
+	b := open(t, private(), outbox.Limits{})
+	it := letter("letter", "grant")
+	b.put(it)
+	it.State = outbox.Deposited
+	k := key.Generate[key.Keeper]().Public()
+	for _, at := range []protocol.Second{20, 10, 30} {
+		it.Receipts = []protocol.DepositReceipt{{Keeper: k, At: at}}
+		b.save(it)
+	}
+	if got, err := b.get(it.ID); err != nil || len(got.Receipts) != 1 || got.Receipts[0].At != 10 {
+		t.Errorf("kept %+v, %v", got.Receipts, err)
+	}
+}

@@ -51,6 +51,7 @@ type world struct {
 	*testing.T
 	net     *nodetest.Net
 	keepers []*node
+	met     func(k key.KeeperKey, answers bool) // of the users that are made from now on
 	close   []func()
 }
 
@@ -149,7 +150,7 @@ func (w *world) user(how ...courier.Posting) *user {
 			u.collected = append(u.collected, at)
 			return nil
 		},
-		Now: time.Now, Log: quiet, Posting: append(how, courier.Posting{})[0],
+		Met: w.met, Now: time.Now, Log: quiet, Posting: append(how, courier.Posting{})[0],
 	})
 	if err := work.Hire("courier", u.Run); err != nil {
 		w.Fatal(err)
@@ -828,6 +829,125 @@ func TestStreamsAreBounded(t *testing.T) {
 		time.Sleep(time.Second)
 		if f := u.fill("courier.streams"); f.Used != f.Cap {
 			w.Errorf("%d streams of %d", f.Used, f.Cap)
+		}
+	})
+}
+
+// Junk at one keeper accuses none of the others that they lack it.
+func TestJunkAtOneKeeperAccusesNoOther(t *testing.T) {
+	in(t, keeper.FlipBits, func(w *world) {
+		sender, reader := w.user(), w.user()
+		b, c, d := w.box()
+		for _, k := range w.keepers[1:] { // the one that alters is the first to show it
+			w.net.SetLink(reader.port, k.port, false)
+		}
+		it := item(b, c, d, "hello")
+		sender.send(it)
+		time.Sleep(time.Minute)
+		reader.Watch(b)
+		time.Sleep(time.Minute)
+		for _, k := range w.keepers[1:] {
+			w.net.SetLink(reader.port, k.port, true)
+		}
+		time.Sleep(10 * time.Minute)
+		for _, s := range reader.sightings() {
+			if len(s.Missing) > 0 || s.Letter != it.ID || !slices.Equal(s.Altered, []key.KeeperKey{w.keepers[0].key()}) {
+				w.Errorf("noted %+v", s)
+			}
+		}
+		if got := reader.got(); !slices.Contains(got, "hello") || len(reader.sightings()) != 1 {
+			w.Errorf("the market got %v, %d sightings", got, len(reader.sightings()))
+		}
+	})
+}
+
+// A keeper that shows a letter on a new stream, after it confirmed its deletion, is
+// noted; one that shows it twice on one stream, or lacks it, is not.
+func TestAKeeperThatReplaysIsNoted(t *testing.T) {
+	for how, want := range map[keeper.Misbehaviour]bool{keeper.ReplayMail: true, "": false} {
+		in(t, how, func(w *world) {
+			sender, reader := w.user(), w.user()
+			b, c, d := w.box()
+			reader.Watch(b)
+			it := item(b, c, d, "hello")
+			sender.send(it)
+			time.Sleep(time.Minute)
+			if list := reader.sightings(); len(list) != 0 {
+				w.Errorf("%q: too early: %+v", how, list)
+			}
+			w.net.SetOnline(reader.port, false)
+			time.Sleep(time.Minute)
+			w.net.SetOnline(reader.port, true)
+			time.Sleep(time.Minute)
+			list := reader.sightings()
+			if noted := len(list) == 1 && slices.Equal(list[0].Replayed, []key.KeeperKey{w.keepers[0].key()}) && len(list[0].Missing) == 0; noted != want || !want && len(list) > 0 {
+				w.Errorf("%q: noted %+v", how, list)
+			}
+			if got := reader.got(); len(got) != 1 {
+				w.Errorf("%q: the market got %v", how, got)
+			}
+		})
+	}
+}
+
+// A mailbox that is read already is read at further keepers too.
+func TestAMailboxIsReadAtFurtherKeepers(t *testing.T) {
+	in(t, "", func(w *world) {
+		sender, reader := w.user(), w.user()
+		b, c, d := w.box()
+		all := b.Keepers
+		b.Keepers = all[:1]
+		reader.Watch(b)
+		time.Sleep(time.Second)
+		b.Keepers = all[2:]
+		it := item(b, c, d, "hello")
+		sender.send(it)
+		time.Sleep(time.Minute)
+		if got := reader.got(); len(got) != 0 {
+			w.Fatalf("read where nobody said: %v", got)
+		}
+		b.Keepers = all
+		reader.Watch(b)
+		time.Sleep(time.Minute)
+		if got := reader.got(); !slices.Equal(got, []string{"hello"}) || w.fills(b) != [3]int{} {
+			w.Errorf("got %v, the keepers hold %v", got, w.fills(b))
+		}
+		list := reader.sightings()
+		if len(list) == 1 && len(list[0].Missing) > 2 || len(list) > 1 {
+			w.Errorf("noted %+v", list)
+		}
+	})
+}
+
+// The courier says who answers and who does not; of a failure it says first that
+// another keeper is reached, if one is.
+func TestTheCourierTellsWhomItMet(t *testing.T) {
+	in(t, "", func(w *world) {
+		var mu sync.Mutex
+		met := map[key.KeeperKey][2]int{}
+		w.met = func(k key.KeeperKey, answers bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			n := met[k]
+			if answers {
+				n[0]++
+			} else {
+				n[1]++
+			}
+			met[k] = n
+		}
+		reader := w.user()
+		b, _, _ := w.box()
+		reader.Watch(b)
+		time.Sleep(time.Second)
+		w.net.SetOnline(w.keepers[0].port, false)
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		gone, there := met[w.keepers[0].key()], met[w.keepers[1].key()]
+		other := met[w.keepers[2].key()]
+		if gone[0] != 1 || gone[1] < 10 || there[1]+other[1] != 0 || there[0]+other[0] < gone[1] {
+			w.Errorf("the one that is gone %v, the others %v and %v", gone, there, other)
 		}
 	})
 }

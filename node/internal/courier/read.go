@@ -166,6 +166,7 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 	c.shown(ctx, w, box, id)
 	c.replayed(ctx, w, box, id)
 	if c.recent.has(id) {
+		c.sameJunk(ctx, w, box, id, raw)
 		c.again(w, box, id) // another keeper pushed it a moment ago
 		return
 	}
@@ -209,6 +210,20 @@ func (c *Courier) compare(ctx context.Context, w *watch, box key.MailboxKey, id 
 	c.mu.Unlock()
 	for _, k := range by {
 		c.note(ctx, letter, box, func(s *records.Sighting) { s.Altered = with(s.Altered, k) })
+	}
+}
+
+// sameJunk notices a second keeper that hands out the very junk that another has.
+func (c *Courier) sameJunk(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash, raw []byte) {
+	l, err := wire.ReadLetter(raw)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	junk := c.slots.wasJunk(box, l.Slot, id)
+	c.mu.Unlock()
+	if junk {
+		c.compare(ctx, w, box, id, raw, Junk)
 	}
 }
 
@@ -391,6 +406,16 @@ type slotKey struct {
 type slot struct {
 	letter protocol.Hash                   // the one that opened
 	junk   map[key.KeeperKey]protocol.Hash // what did not, one of each keeper
+	bad    []protocol.Hash                 // and all that did not, the first few
+}
+
+// maxBad bounds the letters of one slot that are remembered for not opening.
+const maxBad = 4
+
+// wasJunk reports whether a letter was seen that did not open.
+func (s *slots) wasJunk(box key.MailboxKey, id protocol.ID, letter protocol.Hash) bool {
+	e := s.at[slotKey{box, id}]
+	return e != nil && slices.Contains(e.bad, letter)
 }
 
 func newSlots(most int) *slots { return &slots{max: most, at: map[slotKey]*slot{}} }
@@ -415,6 +440,9 @@ func (s *slots) see(box key.MailboxKey, id protocol.ID, letter protocol.Hash, fr
 		e.letter = letter
 	} else {
 		e.junk[from] = letter
+		if len(e.bad) < maxBad && o == Junk && !slices.Contains(e.bad, letter) {
+			e.bad = append(e.bad, letter)
+		}
 	}
 	if e.letter.IsZero() {
 		return e.letter, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/mischief"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -45,7 +46,7 @@ type followed struct {
 // feeds are all streams with subscriptions.
 type feeds struct {
 	mail     *mailbox.Mailboxes
-	mischief *mischief
+	mischief *mischief.Mischief
 	work     *crew.Crew
 	log      *slog.Logger
 	now      func() protocol.Second
@@ -167,7 +168,7 @@ func (all *feeds) pushAll(ctx context.Context, f *feed) error {
 			return err
 		}
 		first := f.sent(box, letters, more)
-		if letters = all.mischief.given(box, letters, first); len(letters) == 0 {
+		if letters = all.mischief.Given(box, letters, first); len(letters) == 0 {
 			continue
 		}
 		if err := f.s.write(&protocol.Reply{Box: box, Letters: letters}); err != nil {

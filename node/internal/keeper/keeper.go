@@ -33,6 +33,8 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/known"
+	"github.com/harkmarket/hark/node/internal/keeper/mischief"
 	"github.com/harkmarket/hark/node/internal/keeper/posting"
 	"github.com/harkmarket/hark/node/internal/keeper/pull"
 	"github.com/harkmarket/hark/node/internal/metrics"
@@ -122,9 +124,12 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
-	mischief := newMischief(cfg.Misbehave)
-	feeds := &feeds{mail: cfg.Mail, mischief: mischief, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
-	k.mail = &mail{cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: mischief, now: k.now, capabilities: newCapabilities(cfg.Tables.Capabilities), hold: make(chan struct{}, 1)}
+	does := mischief.New(cfg.Misbehave)
+	feeds := &feeds{mail: cfg.Mail, mischief: does, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
+	k.mail = &mail{
+		cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now,
+		capabilities: known.NewCapabilities(cfg.Tables.Capabilities), hold: make(chan struct{}, 1),
+	}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	if cfg.Sources == nil {
 		cfg.Sources = cfg.Port.Keepers
@@ -199,7 +204,7 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
 	refused, mostRefused := k.puller.Refused()
-	capabilities, mostCapabilities := k.mail.capabilities.size()
+	capabilities, mostCapabilities := k.mail.capabilities.Size()
 	fills := k.posting.Fills()
 	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},

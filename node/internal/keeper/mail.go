@@ -8,6 +8,8 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
+	"github.com/harkmarket/hark/node/internal/keeper/known"
+	"github.com/harkmarket/hark/node/internal/keeper/mischief"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -25,8 +27,8 @@ type mail struct {
 	index        *index
 	budgets      *budget.Budgets
 	feeds        *feeds
-	mischief     *mischief
-	capabilities *capabilities
+	mischief     *mischief.Mischief
+	capabilities *known.Capabilities
 	now          func() protocol.Second
 	hold         chan struct{} // wakes the loop that ends holds
 }
@@ -48,7 +50,7 @@ func (m *mail) deposit(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 	if err != nil {
 		return protocol.Reply{}, err
 	}
-	if m.mischief.drops(op.Box, op.Letter) {
+	if m.mischief.Drops(op.Box, op.Letter) {
 		return m.pretend(op, now)
 	}
 	receipt, err := m.cfg.Mail.Deposit(ctx, d, now)
@@ -65,7 +67,7 @@ func (m *mail) capabilityLife() protocol.Second {
 }
 
 func (m *mail) checkCapability(c protocol.Capability, now protocol.Second) error {
-	if err := m.capabilities.check(c, now); err != nil {
+	if err := m.capabilities.Check(c, now); err != nil {
 		return err
 	}
 	if c.Expires > now+m.capabilityLife() {
@@ -147,7 +149,7 @@ func (m *mail) collect(ctx context.Context, _ *stream, op *protocol.Op) (protoco
 		return protocol.Reply{}, err
 	}
 	letters, more, err := m.cfg.Mail.Collect(ctx, op.Box, op.After, collectPage, m.now())
-	return protocol.Reply{Letters: m.mischief.given(op.Box, letters, true), More: more}, err
+	return protocol.Reply{Letters: m.mischief.Given(op.Box, letters, true), More: more}, err
 }
 
 func (m *mail) remove(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
@@ -190,4 +192,11 @@ func (m *mail) endHolds(ctx context.Context) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// pretend signs a receipt for a letter that is not kept.
+func (m *mail) pretend(op *protocol.Op, now protocol.Second) (protocol.Reply, error) {
+	r := protocol.DepositReceipt{Keeper: m.self, Box: op.Box, Letter: wire.ID(op.Letter), At: now, Expires: now + m.cfg.Duties.Letters}
+	err := wire.SignReceipt(m.cfg.Key, &r)
+	return protocol.Reply{Receipt: r}, err
 }

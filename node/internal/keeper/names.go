@@ -3,6 +3,7 @@ package keeper
 import (
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/keeper/mischief"
 )
 
 // The client's side under this room's name, so that a caller needs one import.
@@ -13,6 +14,17 @@ type (
 	Push    = client.Push
 	Deposit = client.Deposit
 	Refused = client.Refused
+)
+
+// The promises that a keeper can be made to break, likewise.
+type Misbehaviour = mischief.Misbehaviour
+
+// These are package mischief's.
+const (
+	WithholdMail = mischief.WithholdMail
+	FlipBits     = mischief.FlipBits
+	RollBack     = mischief.RollBack
+	ReplayMail   = mischief.ReplayMail
 )
 
 // The budgets, likewise.

@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -207,5 +208,34 @@ func TestStreamsAreUsedUp(t *testing.T) {
 			t.Errorf("operation 4,097: %v", err)
 		}
 		synctest.Wait()
+	})
+}
+
+// A keeper says on every stream whose it is, and whoever calls is told.
+func TestAKeeperNamesItsOperator(t *testing.T) {
+	in(t, func(w *world) {
+		vendor := protocol.VendorID{5}
+		mine := w.keeper(func(c *keeper.Config) { c.Operator = func() protocol.VendorID { return vendor } })
+		nobodys := w.keeper()
+		heard := map[key.KeeperKey]protocol.VendorID{}
+		cl := w.client()
+		cl.Greeted = func(k key.KeeperKey, operator protocol.VendorID) { heard[k] = operator }
+		for _, n := range []*node{mine, nobodys} {
+			for _, open := range []func(context.Context, protocol.Keeper) (*keeper.Session, error){cl.Mail, cl.Post, cl.Sync} {
+				delete(heard, n.port.Key().Public())
+				s, err := open(w.Context(), n.port.Self())
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = s.Close()
+				want := protocol.VendorID{}
+				if n == mine {
+					want = vendor
+				}
+				if got, ok := heard[n.port.Key().Public()]; !ok || got != want {
+					t.Errorf("operator %s, want %s", got.Short(), want.Short())
+				}
+			}
+		}
 	})
 }

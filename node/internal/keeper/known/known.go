@@ -1,4 +1,5 @@
-package keeper
+// Package known spares a keeper to check twice what it has checked: capabilities.
+package known
 
 import (
 	"cmp"
@@ -8,24 +9,25 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
-// maxCapabilities bounds the capabilities whose signature is known to hold.
-const maxCapabilities = 4096
+// Max bounds the capabilities whose signature is known to hold.
+const Max = 4096
 
-// capabilities remembers which capabilities were checked: a depositor shows the same
+// Capabilities remembers which capabilities were checked: a depositor shows the same
 // one with each letter. One is remembered by all of its bytes, the signature among
 // them; dates and revocations are asked about each time.
-type capabilities struct {
+type Capabilities struct {
 	most int
 	mu   sync.Mutex
 	ok   map[protocol.Hash]protocol.Second // until when
 }
 
-func newCapabilities(most int) *capabilities {
-	return &capabilities{most: cmp.Or(most, maxCapabilities), ok: map[protocol.Hash]protocol.Second{}}
+// NewCapabilities knows none, and remembers at most so many; zero: Max.
+func NewCapabilities(most int) *Capabilities {
+	return &Capabilities{most: cmp.Or(most, Max), ok: map[protocol.Hash]protocol.Second{}}
 }
 
-// check is wire.CheckCapability.
-func (k *capabilities) check(c protocol.Capability, now protocol.Second) error {
+// Check is wire.CheckCapability.
+func (k *Capabilities) Check(c protocol.Capability, now protocol.Second) error {
 	raw, err := wire.Marshal(&c)
 	if err != nil {
 		return err
@@ -52,7 +54,8 @@ func (k *capabilities) check(c protocol.Capability, now protocol.Second) error {
 	return nil
 }
 
-func (k *capabilities) size() (n, most int) {
+// Size is how many are remembered, and how many may be.
+func (k *Capabilities) Size() (n, most int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.ok), k.most

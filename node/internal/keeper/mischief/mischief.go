@@ -1,4 +1,10 @@
-package keeper
+// Package mischief is what a keeper does that breaks a promise on purpose, so that a
+// demonstration or an attack test can show that the others notice.
+//
+//  1. Drops says of each letter that comes in whether it is thrown away; some that are
+//     not are stowed.
+//  2. Given makes of the letters that a reader should get those that it gets.
+package mischief
 
 import (
 	"bytes"
@@ -6,12 +12,9 @@ import (
 	"sync"
 
 	"github.com/harkmarket/hark/crypto/key"
-	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/wire"
 )
 
-// A Misbehaviour is a promise that a keeper breaks on purpose, so that a
-// demonstration or an attack test can show that the others notice.
+// A Misbehaviour is a promise that a keeper breaks.
 type Misbehaviour string
 
 // The misbehaviours of a keeper. Others are none of its business.
@@ -30,19 +33,20 @@ const (
 	oldState     = 2       // letters of a box, before a keeper that rolls back
 )
 
-// A mischief is what a keeper does that misbehaves; most do not.
-type mischief struct {
+// A Mischief is how one keeper behaves; most behave well.
+type Mischief struct {
 	how   Misbehaviour
 	mu    sync.Mutex
 	attic map[key.MailboxKey][][]byte // letters that it hands out whatever happens
 }
 
-func newMischief(how Misbehaviour) *mischief {
-	return &mischief{how: how, attic: map[key.MailboxKey][][]byte{}}
+// New begins it; with an empty how it does nothing.
+func New(how Misbehaviour) *Mischief {
+	return &Mischief{how: how, attic: map[key.MailboxKey][][]byte{}}
 }
 
-// drops tells whether a letter that was deposited is thrown away.
-func (m *mischief) drops(box key.MailboxKey, letter []byte) bool {
+// Drops tells whether a letter that was deposited is thrown away.
+func (m *Mischief) Drops(box key.MailboxKey, letter []byte) bool {
 	switch m.how {
 	case WithholdMail:
 		return true
@@ -56,7 +60,7 @@ func (m *mischief) drops(box key.MailboxKey, letter []byte) bool {
 
 // stow keeps a letter in the attic, if its box has fewer than most there, and tells
 // whether it is there.
-func (m *mischief) stow(box key.MailboxKey, letter []byte, most int) bool {
+func (m *Mischief) stow(box key.MailboxKey, letter []byte, most int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.attic[box]
@@ -70,9 +74,9 @@ func (m *mischief) stow(box key.MailboxKey, letter []byte, most int) bool {
 	return true
 }
 
-// given are letters of a box as this keeper hands them out: what lies in the attic once
+// Given are letters of a box as this keeper hands them out: what lies in the attic once
 // to each who comes.
-func (m *mischief) given(box key.MailboxKey, letters [][]byte, first bool) [][]byte {
+func (m *Mischief) Given(box key.MailboxKey, letters [][]byte, first bool) [][]byte {
 	switch m.how {
 	case FlipBits:
 		out := make([][]byte, len(letters))
@@ -96,11 +100,4 @@ func (m *mischief) given(box key.MailboxKey, letters [][]byte, first bool) [][]b
 		return out
 	}
 	return letters
-}
-
-// pretend signs a receipt for a letter that is not kept.
-func (m *mail) pretend(op *protocol.Op, now protocol.Second) (protocol.Reply, error) {
-	r := protocol.DepositReceipt{Keeper: m.self, Box: op.Box, Letter: wire.ID(op.Letter), At: now, Expires: now + m.cfg.Duties.Letters}
-	err := wire.SignReceipt(m.cfg.Key, &r)
-	return protocol.Reply{Receipt: r}, err
 }

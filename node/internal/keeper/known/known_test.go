@@ -1,4 +1,4 @@
-package keeper
+package known
 
 import (
 	"errors"
@@ -20,10 +20,10 @@ func TestCheckedCapabilities(t *testing.T) {
 		}
 		return c
 	}
-	known := newCapabilities(0)
+	checked := NewCapabilities(64)
 	c := fresh()
 	for range 2 {
-		if err := known.check(c, now); err != nil {
+		if err := checked.Check(c, now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -31,22 +31,17 @@ func TestCheckedCapabilities(t *testing.T) {
 	more.Letters++
 	forged.Sig = append([]byte{forged.Sig[0] ^ 1}, forged.Sig[1:]...)
 	for name, bad := range map[string]protocol.Capability{"for more": more, "another signature": forged} {
-		if err := known.check(bad, now); !errors.Is(err, fault.Denied) {
+		if err := checked.Check(bad, now); !errors.Is(err, fault.Denied) {
 			t.Errorf("%s: %v, want denied", name, err)
 		}
 	}
-	if err := known.check(c, c.Expires); !errors.Is(err, fault.Expired) {
+	if err := checked.Check(c, c.Expires); !errors.Is(err, fault.Expired) {
 		t.Errorf("at its end: %v, want expired", err)
 	}
-	for i := range maxCapabilities {
-		known.ok[protocol.Hash{byte(i), byte(i >> 8), 1}] = now
+	for i := range 64 - len(checked.ok) {
+		checked.ok[protocol.Hash{byte(i), byte(i >> 8), 1}] = now
 	}
-	if err := known.check(fresh(), now); err != nil || remembered(known) > maxCapabilities+1 {
-		t.Errorf("%d are remembered, %v", remembered(known), err)
+	if err := checked.Check(fresh(), now); err != nil || len(checked.ok) != 64 {
+		t.Errorf("%d are remembered, %v", len(checked.ok), err)
 	}
-}
-
-func remembered(k *capabilities) int {
-	n, _ := k.size()
-	return n
 }
