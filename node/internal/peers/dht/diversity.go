@@ -1,0 +1,58 @@
+package dht
+
+import (
+	kad "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p-kbucket/peerdiversity"
+	"github.com/libp2p/go-libp2p/core/peer"
+	wireproto "github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+)
+
+func wirePrefix(net protocol.Hash) wireproto.ID { return wireproto.ID(prefixOf(net)) }
+
+// diversity bounds how many nodes of one network the routing table takes in, and how
+// many an answer may name. Where this node can be reached from home alone, all others
+// are of one network, and nothing is bounded.
+func (d *DHT) diversity() peerdiversity.PeerIPGroupFilter {
+	n := d.cfg.Limits.PerGroup
+	if n == 0 && d.atHome() {
+		return anywhere{d.cfg.Host}
+	}
+	if n == 0 {
+		n = perGroup
+	}
+	return kad.NewRTPeerDiversityFilter(d.cfg.Host.Libp2p(), min(n, perBucket), n)
+}
+
+func (d *DHT) atHome() bool {
+	self := d.cfg.Host.Self()
+	for _, raw := range self.Addrs {
+		if a, err := ma.NewMultiaddrBytes(raw); err == nil && !peers.HomeAddr(a) {
+			return false
+		}
+	}
+	return len(self.Addrs) > 0
+}
+
+// anywhere is a filter that lets everybody in.
+type anywhere struct{ host *peers.Host }
+
+// Allow implements peerdiversity.PeerIPGroupFilter.
+func (anywhere) Allow(peerdiversity.PeerGroupInfo) bool { return true }
+
+// Increment implements peerdiversity.PeerIPGroupFilter.
+func (anywhere) Increment(peerdiversity.PeerGroupInfo) {}
+
+// Decrement implements peerdiversity.PeerIPGroupFilter.
+func (anywhere) Decrement(peerdiversity.PeerGroupInfo) {}
+
+// PeerAddresses implements peerdiversity.PeerIPGroupFilter.
+func (a anywhere) PeerAddresses(id peer.ID) (at []ma.Multiaddr) {
+	for _, c := range a.host.Libp2p().Network().ConnsToPeer(id) {
+		at = append(at, c.RemoteMultiaddr())
+	}
+	return at
+}
