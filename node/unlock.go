@@ -178,7 +178,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
-		FetchPassport: n.fetchPassport, Follow: n.follow,
+		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow,
 	}
 	err = errors.Join(
 		in.crew.Hire("market", in.market.Run), in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
@@ -200,7 +200,7 @@ func (n *Node) follow(f market.Follow) error {
 		}
 		return nil
 	}
-	return n.keeper.Join(n.shards(f))
+	return n.join(n.shards(f))
 }
 
 // letter hands a letter from the courier to the market.
@@ -301,7 +301,8 @@ func (r registry) EachOpen(ctx context.Context, fn func(wire.Heard) error) error
 	return nil
 }
 
-// fetchPassport asks keepers for a vendor's passports and keeps them on the board.
+// fetchPassport asks keepers, and then the DHT, for a vendor's passports and keeps them
+// on the board.
 func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	if _, err := n.board.Passports(ctx, v); err == nil {
 		return nil
@@ -316,7 +317,11 @@ func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 		_, err = n.board.PutPassports(ctx, chain)
 		return err
 	}
-	return fmt.Errorf("no keeper that was asked knows vendor %s; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+	if chain, err := n.dhtPassport(ctx, v); err == nil {
+		_, err = n.board.PutPassports(ctx, chain)
+		return err
+	}
+	return fmt.Errorf("no keeper that was asked knows vendor %s, nor does the DHT; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
 }
 
 func askPassport(ctx context.Context, cl keeper.Client, k protocol.Keeper, v protocol.VendorID, net protocol.Hash) (wire.Chain, error) {

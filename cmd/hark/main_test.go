@@ -108,7 +108,7 @@ func grammar(t *testing.T) *kong.Kong {
 }
 
 func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
-	want := strings.Fields(`init run stop status paths id peers network need interest request grant offer deal board follow access
+	want := strings.Fields(`init run stop status paths id peers network netcheck need interest request grant offer deal board follow access
 		answer catalog passport held vault unlock lock ledger events demo version completion`)
 	var got []string
 	for _, n := range grammar(t).Model.Children {

@@ -60,7 +60,10 @@ type Config struct {
 	Tell func(from string, n int) []protocol.Keeper
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
-	Fresh  func(wire.Heard)
+	Fresh func(wire.Heard)
+	// Shown is told of a vendor's passports that were shown here, after they are on
+	// the board; nil: nobody is. It must not block.
+	Shown  func(wire.Chain)
 	Limits Limits // zero: DefaultLimits
 	// Misbehave breaks a promise on purpose; none where empty.
 	Misbehave Misbehaviour
@@ -93,6 +96,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		k.door.Budget = k.budgets.Relayed
 	}
 	k.index = newIndex(cfg.Board, k.door.Net, cfg.Log)
+	k.index.shown = cfg.Shown
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}
