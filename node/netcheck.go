@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/reach"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/outbox"
@@ -91,14 +92,14 @@ func (n *Node) checkReach(ctx context.Context, add func(string, desk.Answer, str
 		return
 	}
 	if n.settings.Profile == Public {
-		is, detail := g.Reachable()
+		is, detail := reach.Reachable(g.Host)
 		add("reachable", answer(is), "%s", detail)
 	} else {
 		add("reachable", desk.No, "a personal node is not meant to be reached: its mail waits at keepers")
 	}
-	for i, over := range []peers.Transport{peers.QUIC, peers.TCP} {
+	for i, over := range []reach.Transport{reach.QUIC, reach.TCP} {
 		name := []string{"quic", "tcp"}[i]
-		switch g.Probe(ctx, over) {
+		switch reach.Probe(ctx, g.Host, over) {
 		case 1:
 			add(name, desk.Yes, "a public node answers over it")
 		case -1:

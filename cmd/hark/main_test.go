@@ -226,7 +226,7 @@ func TestBashCompletes(t *testing.T) {
 	}
 	script := bash(placesOf(grammar(t).Model.Node, "hark", nil))
 	for line, want := range map[string]string{
-		"hark ne": "network need", "hark need l": "list", "hark --json need ": "new preview list show stranger update renew withdraw",
+		"hark ne": "network netcheck need", "hark need l": "list", "hark --json need ": "new preview list show stranger update renew withdraw",
 		"hark init --profile ": "personal public", "hark answer rule s": "show set", "hark need new desk --max": "--max-price",
 		"hark completion f": "fish", "hark run --mis": "",
 	} {

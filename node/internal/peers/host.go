@@ -26,6 +26,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -323,7 +324,7 @@ func (h *Host) dialSelf(proto string) (Conn, error) {
 	if serve == nil {
 		return nil, fmt.Errorf("peers: this node does not serve %s: %w", proto, fault.Offline)
 	}
-	mine, theirs := Pipe()
+	mine, theirs := pipe.New()
 	err := h.streams.Hire("self "+proto, func(ctx context.Context) { run(ctx, serve, theirs, "127.0.0.0/24") })
 	if err != nil {
 		return nil, err

@@ -96,24 +96,17 @@ func (t *table) ways(now time.Time) []WayReport {
 	return out
 }
 
-// Asked notes that a way was tried, whatever came of it.
-func (h *Host) Asked(by Way) {
-	h.known.mu.Lock()
-	defer h.known.mu.Unlock()
-	h.known.news |= by
-}
-
 // Worth keeps of addresses that strangers named those that this node may dial: of
 // its own transports, and no nearer than the nodes with which it deals, so that
 // nobody can make a node of the wide world knock at doors of its own house.
-func (h *Host) Worth(all []ma.Multiaddr) []ma.Multiaddr {
-	far := h.horizon()
+func Worth(h *Host, all []ma.Multiaddr) []ma.Multiaddr {
+	far := horizon(h)
 	return slices.DeleteFunc(best(all), func(a ma.Multiaddr) bool { return addrScope(a) < far })
 }
 
 // horizon is the farthest scope from which this node can be reached, or, of a node
 // that can't, the nearest of those to whom it is connected.
-func (h *Host) horizon() scope {
+func horizon(h *Host) scope {
 	if self := h.Self(); len(self.Addrs) > 0 {
 		if a, err := ma.NewMultiaddrBytes(self.Addrs[0]); err == nil {
 			return addrScope(a)
@@ -126,6 +119,18 @@ func (h *Host) horizon() scope {
 		}
 	}
 	return nearest
+}
+
+// AtHome tells whether a host can be reached on this machine or in a private network
+// alone.
+func AtHome(h *Host) bool {
+	self := h.Self()
+	for _, raw := range self.Addrs {
+		if a, err := ma.NewMultiaddrBytes(raw); err == nil && !HomeAddr(a) {
+			return false
+		}
+	}
+	return len(self.Addrs) > 0
 }
 
 // HomeAddr tells whether an address lies on this machine or in a private network.

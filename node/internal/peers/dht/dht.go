@@ -15,9 +15,9 @@
 //  5. What comes out passes the same door as gossip: the caller sees to it.
 //
 // Strangers are held down by what they can't make at will, their addresses: a budget
-// of requests for each prefix, equal shares of the memory for records (pool.go), at
-// most so many of one network in the routing table, and messages of bounded length
-// (frame.go).
+// of requests for each prefix, equal shares of the memory for records (room hoard),
+// at most so many of one network in the routing table, and messages of bounded length
+// (guard.go, frame.go).
 package dht
 
 import (
@@ -30,15 +30,15 @@ import (
 
 	golog "github.com/ipfs/go-log/v2"
 	kad "github.com/libp2p/go-libp2p-kad-dht"
-	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p-kad-dht/records"
 	record "github.com/libp2p/go-libp2p-record"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/dht/hoard"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -63,6 +63,9 @@ var DefaultLimits = Limits{
 	Requests: budget.Rate{PerSecond: 100, Burst: 2000}, Writes: budget.Rate{PerSecond: 10, Burst: 1000},
 }
 
+// validity is how long a record counts that nobody renewed, values and providers both.
+const validity = 48 * time.Hour
+
 // perGroup and perBucket are the bounds of the routing table where Limits say nothing.
 const (
 	perGroup  = 3
@@ -84,13 +87,11 @@ type Config struct {
 
 // A DHT is a node's part in the table. Make it with Open.
 type DHT struct {
-	cfg       Config
-	work      *crew.Crew
-	values    *values
-	providers *providers
-	budgets   *budget.Budgets
-	puts      *puts
-	kick      chan struct{}
+	cfg   Config
+	work  *crew.Crew
+	guard guard
+	puts  *puts
+	kick  chan struct{}
 
 	mu     sync.Mutex
 	table  *kad.IpfsDHT // nil: a personal node that needed none yet
@@ -109,19 +110,19 @@ func Open(ctx context.Context, cfg Config) (*DHT, error) {
 	lim := cfg.Limits
 	d := &DHT{
 		cfg: cfg, work: crew.New(ctx, maxWork, nil), kick: make(chan struct{}, 1),
-		values:    newValues(string(cfg.Host.Libp2p().ID()), map[string]int{spaceAnn: lim.AnnBytes, spacePassport: lim.PassportBytes}),
-		providers: newProviders(lim, cfg.Host.Prefix),
-		budgets: budget.New(budget.Limits{Prefix: lim.Requests, Relay: lim.Writes,
-			All: budget.Rate{PerSecond: 20 * lim.Requests.PerSecond, Burst: 20 * lim.Requests.Burst}}, cfg.Now),
+		guard: guard{
+			values:    hoard.NewValues(string(cfg.Host.Libp2p().ID()), map[string]int{spaceAnn: lim.AnnBytes, spacePassport: lim.PassportBytes}),
+			providers: hoard.NewProviders(hoard.Limits{Bytes: lim.ProviderBytes, PerPlace: lim.PerPlace, PerPeer: lim.PerPeer}, cfg.Host.Prefix),
+			budgets: budget.New(budget.Limits{Prefix: lim.Requests, Relay: lim.Writes,
+				All: budget.Rate{PerSecond: 20 * lim.Requests.PerSecond, Burst: 20 * lim.Requests.Burst}}, cfg.Now),
+		},
 		puts: newPuts(),
 	}
-	if cfg.Book != nil {
-		cfg.Host.Learn(cfg.Book.Load(), peers.WayDHT)
-	}
+	d.remember()
 	err := d.work.Hire("dht seek", d.seek)
 	if cfg.Host.Profile() == peers.Public {
 		_, err2 := d.open()
-		err = errors.Join(err, err2, d.work.Hire("dht put", d.putAll), d.work.Hire("dht provide", d.provideAll))
+		err = errors.Join(err, err2, d.work.Hire("dht put", (&putter{DHT: d}).run), d.work.Hire("dht provide", d.provideAll))
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close(ctx))
@@ -140,7 +141,7 @@ func (d *DHT) open() (*kad.IpfsDHT, error) {
 		return d.table, nil
 	}
 	quiet()
-	t, err := kad.New(gate{d.cfg.Host.Libp2p(), d.cfg.Host.Prefix, func(f *framed) { d.values.note(f, "") }}, d.options()...)
+	t, err := kad.New(gate{d.cfg.Host.Libp2p(), d.cfg.Host.Prefix, d.guard.ended}, d.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("dht: %w", err)
 	}
@@ -155,49 +156,17 @@ func (d *DHT) options() []kad.Option {
 		kad.Validator(record.NamespacedValidator{
 			spaceAnn: announcements{door, d.cfg.Now}, spacePassport: passports{d.cfg.Net, d.cfg.Now},
 		}),
-		kad.ValueDatastore(d.values), kad.ProviderDatastore(d.providers),
-		kad.ProviderManagerOpts(records.Cache(noCache{}), records.ProvideValidity(validity)),
+		kad.ValueDatastore(d.guard.values), kad.ProviderDatastore(d.guard.providers),
+		kad.ProviderManagerOpts(records.Cache(hoard.NoCache{}), records.ProvideValidity(validity)),
 		kad.MaxRecordAge(validity), kad.ValueGCInterval(time.Hour),
-		kad.RoutingTablePeerDiversityFilter(d.diversity()),
-		kad.AddressFilter(d.cfg.Host.Worth), kad.OnRequestHook(d.request),
+		kad.RoutingTablePeerDiversityFilter(diversity(d.cfg.Host, d.cfg.Limits.PerGroup)),
+		kad.AddressFilter(func(a []ma.Multiaddr) []ma.Multiaddr { return peers.Worth(d.cfg.Host, a) }), kad.OnRequestHook(d.guard.request),
 		kad.LookupCheckConcurrency(16),
 	}
 	if d.cfg.Host.Profile() != peers.Public {
 		out = append(out, kad.Mode(kad.ModeClient), kad.DisableAutoRefresh())
 	}
 	return out
-}
-
-// request sees every request before the library does. One that is over a budget, or
-// carries too much, gets a kind that nobody serves: the library ends the stream.
-func (d *DHT) request(_ context.Context, s network.Stream, m *pb.Message) {
-	f, ok := s.(*framed)
-	if !ok || !d.fair(f, m) {
-		m.Type = refused
-		return
-	}
-	switch m.GetType() {
-	case pb.Message_PUT_VALUE:
-		d.values.note(f, string(m.GetKey()))
-	case pb.Message_ADD_PROVIDER:
-		d.providers.note(s.Conn().RemotePeer(), f.from)
-	}
-}
-
-// refused is a kind of message that does not exist.
-const refused pb.Message_MessageType = 127
-
-func (d *DHT) fair(f *framed, m *pb.Message) bool {
-	if d.budgets.Caller(f.from, 1) != nil {
-		return false
-	}
-	switch m.GetType() {
-	case pb.Message_PUT_VALUE:
-		return len(m.GetRecord().GetValue()) <= protocol.MaxChainValue && d.budgets.Relayed(f.from)
-	case pb.Message_ADD_PROVIDER:
-		return len(m.GetProviderPeers()) == 1 && d.budgets.Relayed(f.from)
-	}
-	return true
 }
 
 // Stop ends the loops and keeps the list of nodes for the next run: before the host is
@@ -227,6 +196,16 @@ func (d *DHT) end(ctx context.Context) error {
 	return d.work.Dismiss(ctx)
 }
 
+// remember names the nodes of the list that was kept to the host.
+func (d *DHT) remember() {
+	if d.cfg.Book == nil {
+		return
+	}
+	if list := d.cfg.Book.Load(); len(list) > 0 {
+		d.cfg.Host.Learn(list, peers.WayDHT)
+	}
+}
+
 // save keeps the list of DHT nodes for the next run.
 func (d *DHT) save(t *kad.IpfsDHT) {
 	if d.cfg.Book == nil {
@@ -251,11 +230,11 @@ const maxList = 64
 func (d *DHT) Fills() map[string]peers.Fill {
 	out := map[string]peers.Fill{}
 	fill := func(name string, at, limit int) { out[name] = peers.Fill{At: at, Limit: limit} }
-	at, limit := d.values.fill(spaceAnn)
+	at, limit := d.guard.values.Fill(spaceAnn)
 	fill("announcements-bytes", at, limit)
-	at, limit = d.values.fill(spacePassport)
+	at, limit = d.guard.values.Fill(spacePassport)
 	fill("passports-bytes", at, limit)
-	at, limit = d.providers.fill()
+	at, limit = d.guard.providers.Fill()
 	fill("providers-bytes", at, limit)
 	fill("puts", d.puts.size(), maxPuts)
 	return out

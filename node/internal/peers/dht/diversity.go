@@ -16,25 +16,14 @@ func wirePrefix(net protocol.Hash) wireproto.ID { return wireproto.ID(prefixOf(n
 // diversity bounds how many nodes of one network the routing table takes in, and how
 // many an answer may name. Where this node can be reached from home alone, all others
 // are of one network, and nothing is bounded.
-func (d *DHT) diversity() peerdiversity.PeerIPGroupFilter {
-	n := d.cfg.Limits.PerGroup
-	if n == 0 && d.atHome() {
-		return anywhere{d.cfg.Host}
+func diversity(h *peers.Host, n int) peerdiversity.PeerIPGroupFilter {
+	if n == 0 && peers.AtHome(h) {
+		return anywhere{h}
 	}
 	if n == 0 {
 		n = perGroup
 	}
-	return kad.NewRTPeerDiversityFilter(d.cfg.Host.Libp2p(), min(n, perBucket), n)
-}
-
-func (d *DHT) atHome() bool {
-	self := d.cfg.Host.Self()
-	for _, raw := range self.Addrs {
-		if a, err := ma.NewMultiaddrBytes(raw); err == nil && !peers.HomeAddr(a) {
-			return false
-		}
-	}
-	return len(self.Addrs) > 0
+	return kad.NewRTPeerDiversityFilter(h.Libp2p(), min(n, perBucket), n)
 }
 
 // anywhere is a filter that lets everybody in.

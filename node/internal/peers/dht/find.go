@@ -115,7 +115,7 @@ func (d *DHT) found(ctx context.Context, at cid.Cid) ([]protocol.Keeper, error) 
 		if len(info.Addrs) == 0 {
 			info.Addrs = d.cfg.Host.Libp2p().Peerstore().Addrs(info.ID)
 		}
-		k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: info.ID, Addrs: d.cfg.Host.Worth(info.Addrs)})
+		k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: info.ID, Addrs: peers.Worth(d.cfg.Host, info.Addrs)})
 		if err == nil && len(k.Addrs) > 0 {
 			all = append(all, k)
 		}
@@ -169,9 +169,8 @@ func (d *DHT) seek(ctx context.Context) {
 func (d *DHT) seekOnce(ctx context.Context) int {
 	found, err := d.Keepers(ctx)
 	if err != nil {
-		if d.cfg.Book != nil {
-			d.cfg.Host.Learn(d.cfg.Book.Load(), peers.WayDHT)
-		}
+		d.cfg.Host.Learn(nil, peers.WayDHT) // it was tried
+		d.remember()
 		return 0
 	}
 	d.cfg.Host.Learn(found, peers.WayDHT)

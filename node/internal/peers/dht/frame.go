@@ -45,8 +45,7 @@ func (g gate) NewStream(ctx context.Context, p peer.ID, ids ...wireproto.ID) (ne
 // ends the stream before a reader has seen the whole of one that is too long.
 type framed struct {
 	network.Stream
-	from     string // the other side's address prefix
-	bringing string // the key of the record that it is putting; guarded by values
+	from string // the other side's address prefix
 
 	length uint64 // of the next message, as far as it was read
 	shift  uint

@@ -128,8 +128,10 @@ func (d *DHT) chain(c wire.Chain) (put, bool) {
 	return put{key: passportKey(c.Vendor()), value: value}, true
 }
 
-// putAll is the loop of step 3: what is queued first, then the board in rounds.
-func (d *DHT) putAll(ctx context.Context) {
+// A putter is the loop of step 3: what is queued first, then the board in rounds.
+type putter struct{ *DHT }
+
+func (d *putter) run(ctx context.Context) {
 	r := &round{board: d.cfg.Board}
 	for ctx.Err() == nil {
 		one, queued := d.puts.next()
@@ -153,7 +155,7 @@ func (d *DHT) putAll(ctx context.Context) {
 }
 
 // step takes the next record of the round, and the pause after it.
-func (d *DHT) step(ctx context.Context, r *round) (one put, ok bool, pause time.Duration) {
+func (d *putter) step(ctx context.Context, r *round) (one put, ok bool, pause time.Duration) {
 	if r.board == nil {
 		return one, false, putLook
 	}
@@ -177,7 +179,7 @@ func (d *DHT) step(ctx context.Context, r *round) (one put, ok bool, pause time.
 
 // put puts one record. A withdrawal that may not be ours to put is put only where the
 // DHT lacks it: it must outlive the keepers that the need had.
-func (d *DHT) put(ctx context.Context, one put) {
+func (d *putter) put(ctx context.Context, one put) {
 	t, err := d.open()
 	if err != nil {
 		return

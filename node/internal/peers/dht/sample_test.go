@@ -20,6 +20,9 @@ import (
 
 var testNet = hash("net")
 
+// born is when all passports are made: a vendor's id is the hash of the first.
+var born = protocol.Second(time.Now().Unix())
+
 const testShards = 4
 
 // open to all, so that a test need not grind stamps; the tests of validators ask for them.
@@ -50,7 +53,7 @@ type sample struct {
 
 func (s sample) sign() []byte {
 	ctx := private[key.Context](s.name)
-	now := protocol.Second(time.Now().Unix())
+	now := born
 	a := &protocol.Announcement{
 		Header: protocol.Header{Net: testNet, Seq: max(s.seq, 1), Created: now, Expires: now + protocol.Day},
 		Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA-GP",
@@ -92,7 +95,7 @@ func chain(vendor string, n int, change func(*protocol.Passport)) wire.Chain {
 	root := func(i int) key.Private[key.Root] { return private[key.Root](fmt.Sprint(vendor, i)) }
 	for i := range n {
 		p := &protocol.Passport{
-			Header: protocol.Header{Net: testNet, Kind: protocol.KindPassport, Seq: uint64(i + 1), Created: protocol.Second(time.Now().Unix())},
+			Header: protocol.Header{Net: testNet, Kind: protocol.KindPassport, Seq: uint64(i + 1), Created: born},
 			Root:   root(i).Public(), Next: wire.NextRoot(root(i + 1).Public()), Name: vendor, Country: "ZA",
 			Inbox: protocol.Inbox{Box: private[key.Mailbox](vendor).Public(), Seal: key.SealFromSeed[key.InboxSeal](secret("inbox")).Public(),
 				Keepers: []protocol.Keeper{{Key: private[key.Keeper]("somebody").Public()}}},

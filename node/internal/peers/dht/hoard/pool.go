@@ -1,4 +1,4 @@
-package dht
+package hoard
 
 import (
 	"bytes"
@@ -71,7 +71,7 @@ func (p *pool) put(key string, raw, rank []byte, from string) error {
 		p.evict()
 	}
 	if p.of[key] == nil {
-		return fmt.Errorf("dht: %d records, %d bytes, and %s holds most of them: %w", p.items, p.bytes, from, fault.Full)
+		return fmt.Errorf("hoard: %d records, %d bytes, and %s holds most of them: %w", p.items, p.bytes, from, fault.Full)
 	}
 	return nil
 }

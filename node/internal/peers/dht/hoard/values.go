@@ -1,4 +1,4 @@
-package dht
+package hoard
 
 import (
 	"context"
@@ -13,44 +13,54 @@ import (
 // raw32 is how the library writes a key inside a datastore's key.
 var raw32 = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// values is the datastore of the DHT's values: in memory, within a bound for each
+// Values is the datastore of the DHT's values: in memory, within a bound for each
 // namespace. It need not outlive the process: who answers for a record puts it again
 // every 22 hours, and nineteen others hold it. So no stranger writes to this disk.
 //
 // Of the prefix that holds too much, what lies farthest from this node's own id goes
 // first: it was the least meant for it.
-type values struct {
+type Values struct {
 	self [32]byte // the place of this node's id
 
 	mu     sync.Mutex
 	spaces map[string]*pool
-	notes  map[string]*framed // who is bringing a record just now, by its key
+	notes  map[string]note // who is bringing a record just now, by its key
+	brings map[any]string  // the key of what somebody is bringing
 }
 
-var _ ds.Batching = (*values)(nil)
+// A note says where a record comes from that is being brought.
+type note struct {
+	by   any
+	from string
+}
 
-func newValues(self string, most map[string]int) *values {
-	v := &values{self: sha256.Sum256([]byte(self)), spaces: map[string]*pool{}, notes: map[string]*framed{}}
+var _ ds.Batching = (*Values)(nil)
+
+// NewValues makes an empty store for a node, with so many bytes for each namespace.
+func NewValues(self string, most map[string]int) *Values {
+	v := &Values{self: sha256.Sum256([]byte(self)), spaces: map[string]*pool{}, notes: map[string]note{}, brings: map[any]string{}}
 	for space, bytes := range most {
 		v.spaces[space] = newPool(bytes)
 	}
 	return v
 }
 
-// note says that a stream is about to bring a record, or, without a key, that it did.
-func (v *values) note(f *framed, key string) {
+// Note says that somebody (a stream) is about to bring a record from an address
+// prefix, or, with an empty key, that he did.
+func (v *Values) Note(by any, from, key string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.notes[f.bringing] == f {
-		delete(v.notes, f.bringing)
+	if old, ok := v.brings[by]; ok && v.notes[old].by == by {
+		delete(v.notes, old)
 	}
-	if f.bringing = key; key != "" {
-		v.notes[key] = f
+	delete(v.brings, by)
+	if key != "" {
+		v.notes[key], v.brings[by] = note{by, from}, key
 	}
 }
 
 // space finds the pool of a datastore key, and the record's own key.
-func (v *values) space(k ds.Key) (*pool, string) {
+func (v *Values) space(k ds.Key) (*pool, string) {
 	parts := k.List()
 	if len(parts) != 2 || v.spaces[parts[0]] == nil {
 		return nil, ""
@@ -63,7 +73,7 @@ func (v *values) space(k ds.Key) (*pool, string) {
 }
 
 // Put implements ds.Write.
-func (v *values) Put(_ context.Context, k ds.Key, raw []byte) error {
+func (v *Values) Put(_ context.Context, k ds.Key, raw []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p, key := v.space(k)
@@ -71,8 +81,8 @@ func (v *values) Put(_ context.Context, k ds.Key, raw []byte) error {
 		return ds.ErrNotFound // no namespace of ours: the validator let nothing such through
 	}
 	from := "self"
-	if f := v.notes[key]; f != nil {
-		from = f.from
+	if n, ok := v.notes[key]; ok {
+		from = n.from
 	}
 	rank := sha256.Sum256([]byte(key))
 	for i := range rank {
@@ -82,7 +92,7 @@ func (v *values) Put(_ context.Context, k ds.Key, raw []byte) error {
 }
 
 // Get implements ds.Read.
-func (v *values) Get(_ context.Context, k ds.Key) ([]byte, error) {
+func (v *Values) Get(_ context.Context, k ds.Key) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if p, _ := v.space(k); p != nil {
@@ -94,15 +104,15 @@ func (v *values) Get(_ context.Context, k ds.Key) ([]byte, error) {
 }
 
 // Has implements ds.Read.
-func (v *values) Has(ctx context.Context, k ds.Key) (bool, error) { return ds.GetBackedHas(ctx, v, k) }
+func (v *Values) Has(ctx context.Context, k ds.Key) (bool, error) { return ds.GetBackedHas(ctx, v, k) }
 
 // GetSize implements ds.Read.
-func (v *values) GetSize(ctx context.Context, k ds.Key) (int, error) {
+func (v *Values) GetSize(ctx context.Context, k ds.Key) (int, error) {
 	return ds.GetBackedSize(ctx, v, k)
 }
 
 // Delete implements ds.Write.
-func (v *values) Delete(_ context.Context, k ds.Key) error {
+func (v *Values) Delete(_ context.Context, k ds.Key) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if p, _ := v.space(k); p != nil {
@@ -112,7 +122,7 @@ func (v *values) Delete(_ context.Context, k ds.Key) error {
 }
 
 // Query implements ds.Read: all of one namespace.
-func (v *values) Query(_ context.Context, q query.Query) (query.Results, error) {
+func (v *Values) Query(_ context.Context, q query.Query) (query.Results, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var all []query.Entry
@@ -128,16 +138,16 @@ func (v *values) Query(_ context.Context, q query.Query) (query.Results, error) 
 }
 
 // Batch implements ds.Batching.
-func (v *values) Batch(context.Context) (ds.Batch, error) { return ds.NewBasicBatch(v), nil }
+func (v *Values) Batch(context.Context) (ds.Batch, error) { return ds.NewBasicBatch(v), nil }
 
 // Sync implements ds.Write: memory has nothing to sync.
-func (v *values) Sync(context.Context, ds.Key) error { return nil }
+func (v *Values) Sync(context.Context, ds.Key) error { return nil }
 
 // Close implements io.Closer.
-func (v *values) Close() error { return nil }
+func (v *Values) Close() error { return nil }
 
-// fill is how many bytes a namespace holds, of how many.
-func (v *values) fill(space string) (bytes, most int) {
+// Fill is how many bytes a namespace holds, of how many.
+func (v *Values) Fill(space string) (bytes, most int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	p := v.spaces[space]

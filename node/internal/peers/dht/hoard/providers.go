@@ -1,4 +1,4 @@
-package dht
+package hoard
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -15,11 +14,18 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
-// providers is the datastore of provider records, in memory and within bounds: in all,
+// Limits bound provider records.
+type Limits struct {
+	Bytes    int
+	PerPlace int // records of one place
+	PerPeer  int // and of one peer
+}
+
+// Providers is the datastore of provider records, in memory and within bounds: in all,
 // for each place, for each peer, and by shares of address prefixes as a pool keeps
 // them. Of a place that is full, and of the prefix that holds too much, the record
 // that was not renewed longest goes first.
-type providers struct {
+type Providers struct {
 	lim   Limits
 	where func(peer.ID) string // the prefix of a peer that is connected
 
@@ -30,21 +36,22 @@ type providers struct {
 	notes  map[string]string          // the prefix of a peer that brought a record just now
 }
 
-var _ ds.Batching = (*providers)(nil)
+var _ ds.Batching = (*Providers)(nil)
 
 // maxNotes bounds the prefixes remembered until the library writes a batch.
 const maxNotes = 1024
 
-func newProviders(lim Limits, where func(peer.ID) string) *providers {
-	p := &providers{
-		lim: lim, where: where, pool: newPool(lim.ProviderBytes), places: map[string]map[string]bool{}, peers: map[string]int{}, notes: map[string]string{},
+// NewProviders makes an empty store.
+func NewProviders(lim Limits, where func(peer.ID) string) *Providers {
+	p := &Providers{
+		lim: lim, where: where, pool: newPool(lim.Bytes), places: map[string]map[string]bool{}, peers: map[string]int{}, notes: map[string]string{},
 	}
 	p.pool.gone = p.forget
 	return p
 }
 
-// note remembers from where a peer brings a record.
-func (p *providers) note(id peer.ID, from string) {
+// Note remembers from where a peer brings a record.
+func (p *Providers) Note(id peer.ID, from string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.notes) >= maxNotes {
@@ -68,10 +75,10 @@ func split(k ds.Key) (place, id string, ok bool) {
 
 // Put implements ds.Write. A record for which there is no room is dropped without an
 // error: the library would keep the whole batch for another try.
-func (p *providers) Put(_ context.Context, k ds.Key, raw []byte) error {
+func (p *Providers) Put(_ context.Context, k ds.Key, raw []byte) error {
 	place, id, ok := split(k)
 	if !ok {
-		return fmt.Errorf("dht: provider key %s: %w", k, fault.Malformed)
+		return fmt.Errorf("hoard: provider key %s: %w", k, fault.Malformed)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,7 +112,7 @@ func age(raw []byte) []byte {
 
 // makeRoom takes from a place a record of the prefix that has most there, the one that
 // was not renewed longest.
-func (p *providers) makeRoom(place string) {
+func (p *Providers) makeRoom(place string) {
 	count := map[string]int{}
 	for key := range p.places[place] {
 		count[p.pool.of[key].owner]++
@@ -121,7 +128,7 @@ func (p *providers) makeRoom(place string) {
 }
 
 // forget notes that a record left the pool.
-func (p *providers) forget(key string) {
+func (p *Providers) forget(key string) {
 	place, id, _ := split(ds.RawKey(key)) // it was taken in under this key
 	if delete(p.places[place], key); len(p.places[place]) == 0 {
 		delete(p.places, place)
@@ -132,7 +139,7 @@ func (p *providers) forget(key string) {
 }
 
 // Query implements ds.Read: of one place, or everything.
-func (p *providers) Query(_ context.Context, q query.Query) (query.Results, error) {
+func (p *Providers) Query(_ context.Context, q query.Query) (query.Results, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []query.Entry
@@ -152,7 +159,7 @@ func (p *providers) Query(_ context.Context, q query.Query) (query.Results, erro
 }
 
 // Get implements ds.Read.
-func (p *providers) Get(_ context.Context, k ds.Key) ([]byte, error) {
+func (p *Providers) Get(_ context.Context, k ds.Key) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := p.pool.of[k.String()]; i != nil {
@@ -162,17 +169,17 @@ func (p *providers) Get(_ context.Context, k ds.Key) ([]byte, error) {
 }
 
 // Has implements ds.Read.
-func (p *providers) Has(ctx context.Context, k ds.Key) (bool, error) {
+func (p *Providers) Has(ctx context.Context, k ds.Key) (bool, error) {
 	return ds.GetBackedHas(ctx, p, k)
 }
 
 // GetSize implements ds.Read.
-func (p *providers) GetSize(ctx context.Context, k ds.Key) (int, error) {
+func (p *Providers) GetSize(ctx context.Context, k ds.Key) (int, error) {
 	return ds.GetBackedSize(ctx, p, k)
 }
 
 // Delete implements ds.Write.
-func (p *providers) Delete(_ context.Context, k ds.Key) error {
+func (p *Providers) Delete(_ context.Context, k ds.Key) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pool.remove(k.String())
@@ -180,57 +187,54 @@ func (p *providers) Delete(_ context.Context, k ds.Key) error {
 }
 
 // Batch implements ds.Batching.
-func (p *providers) Batch(context.Context) (ds.Batch, error) { return ds.NewBasicBatch(p), nil }
+func (p *Providers) Batch(context.Context) (ds.Batch, error) { return ds.NewBasicBatch(p), nil }
 
 // Sync implements ds.Write: memory has nothing to sync.
-func (p *providers) Sync(context.Context, ds.Key) error { return nil }
+func (p *Providers) Sync(context.Context, ds.Key) error { return nil }
 
 // Close implements io.Closer.
-func (p *providers) Close() error { return nil }
+func (p *Providers) Close() error { return nil }
 
-// fill is how many bytes are held, of how many.
-func (p *providers) fill() (bytes, most int) {
+// Fill is how many bytes are held, of how many.
+func (p *Providers) Fill() (bytes, most int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.pool.bytes, p.pool.most
 }
 
-// noCache is the library's cache of providers, which would grow with a place without
+// NoCache is the library's cache of providers, which would grow with a place without
 // bound: it keeps nothing, and what is asked for comes from the store above.
-type noCache struct{}
+type NoCache struct{}
 
 // Add implements simplelru.LRUCache.
-func (noCache) Add(_, _ any) bool { return false }
+func (NoCache) Add(_, _ any) bool { return false }
 
 // Get implements simplelru.LRUCache.
-func (noCache) Get(any) (any, bool) { return nil, false }
+func (NoCache) Get(any) (any, bool) { return nil, false }
 
 // Contains implements simplelru.LRUCache.
-func (noCache) Contains(any) bool { return false }
+func (NoCache) Contains(any) bool { return false }
 
 // Peek implements simplelru.LRUCache.
-func (noCache) Peek(any) (any, bool) { return nil, false }
+func (NoCache) Peek(any) (any, bool) { return nil, false }
 
 // Remove implements simplelru.LRUCache.
-func (noCache) Remove(any) bool { return false }
+func (NoCache) Remove(any) bool { return false }
 
 // RemoveOldest implements simplelru.LRUCache.
-func (noCache) RemoveOldest() (_, _ any, _ bool) { return nil, nil, false }
+func (NoCache) RemoveOldest() (_, _ any, _ bool) { return nil, nil, false }
 
 // GetOldest implements simplelru.LRUCache.
-func (noCache) GetOldest() (_, _ any, _ bool) { return nil, nil, false }
+func (NoCache) GetOldest() (_, _ any, _ bool) { return nil, nil, false }
 
 // Keys implements simplelru.LRUCache.
-func (noCache) Keys() []any { return nil }
+func (NoCache) Keys() []any { return nil }
 
 // Len implements simplelru.LRUCache.
-func (noCache) Len() int { return 0 }
+func (NoCache) Len() int { return 0 }
 
 // Purge implements simplelru.LRUCache.
-func (noCache) Purge() {}
+func (NoCache) Purge() {}
 
 // Resize implements simplelru.LRUCache.
-func (noCache) Resize(int) int { return 0 }
-
-// validity is how long a record counts that nobody renewed, values and providers both.
-const validity = 48 * time.Hour
+func (NoCache) Resize(int) int { return 0 }

@@ -1,4 +1,4 @@
-package dht
+package hoard
 
 import (
 	"bytes"
@@ -6,13 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"testing"
 	"time"
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"pgregory.net/rapid"
 
@@ -118,9 +116,9 @@ func stamp(i int) []byte { return binary.AppendVarint(nil, time.Unix(int64(i), 0
 
 func TestProvidersAreBounded(t *testing.T) {
 	ctx := context.Background()
-	lim := Limits{ProviderBytes: 40_000, PerPlace: 16, PerPeer: 4}
+	lim := Limits{Bytes: 40_000, PerPlace: 16, PerPeer: 4}
 	where := func(id peer.ID) string { return string(id[:1]) } // the prefix is the first letter
-	p := newProviders(lim, where)
+	p := NewProviders(lim, where)
 	put := func(place, id string, at int) {
 		if err := p.Put(ctx, provKey(place, id), stamp(at)); err != nil {
 			t.Fatal(err)
@@ -150,7 +148,7 @@ func TestProvidersAreBounded(t *testing.T) {
 		put(fmt.Sprint("place ", i), "y greedy", 3000+i)
 		put(fmt.Sprint("place ", i), fmt.Sprintf("x sybil %d", i), 3000+i)
 	}
-	if got, most := p.fill(); got > most {
+	if got, most := p.Fill(); got > most {
 		t.Errorf("%d bytes of %d", got, most)
 	}
 	if p.peers["y greedy"] > 4 {
@@ -173,7 +171,7 @@ func TestProvidersAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 	for range 3 * maxNotes {
-		p.note(peer.ID(fmt.Sprint(time.Now().UnixNano())), "net")
+		p.Note(peer.ID(fmt.Sprint(time.Now().UnixNano())), "net")
 	}
 	if len(p.notes) > maxNotes {
 		t.Errorf("%d notes", len(p.notes))
@@ -182,7 +180,7 @@ func TestProvidersAreBounded(t *testing.T) {
 
 func TestValuesKeepTheirSpacesApart(t *testing.T) {
 	ctx := context.Background()
-	v := newValues("self", map[string]int{spaceAnn: 10_000, spacePassport: 10_000})
+	v := NewValues("self", map[string]int{spaceAnn: 10_000, spacePassport: 10_000})
 	at := func(key string) ds.Key {
 		return ds.NewKey("/" + spaceOf(key) + "/" + raw32.EncodeToString([]byte(key)))
 	}
@@ -215,55 +213,26 @@ func TestValuesKeepTheirSpacesApart(t *testing.T) {
 		t.Error("it is still there")
 	}
 	// What a stream brings is charged to its prefix, as long as it brings it.
-	f := &framed{from: "net"}
-	v.note(f, "/hark-ann/x")
+	stream := new(int)
+	v.Note(stream, "net", "/hark-ann/y")
+	v.Note(stream, "net", "/hark-ann/x")
+	if v.Note(new(int), "other", "/hark-ann/y"); len(v.notes) != 2 {
+		t.Errorf("%d notes", len(v.notes))
+	}
 	_ = v.Put(ctx, at("/hark-ann/x"), item1k(0))
-	v.note(f, "")
-	if len(v.notes) != 0 || f.bringing != "" {
+	if v.spaces[spaceAnn].shares["net"] == nil {
+		t.Error("it is charged to somebody else")
+	}
+	if v.Note(stream, "net", ""); len(v.notes) != 1 || len(v.brings) != 1 {
 		t.Error("the note outlives the record")
 	}
 }
+
+const spaceAnn, spacePassport = "hark-ann", "hark-passport"
 
 func spaceOf(key string) string {
 	if key[6] == 'a' {
 		return spaceAnn
 	}
 	return spacePassport
-}
-
-// A recorded is a stream that was recorded.
-type recorded struct {
-	network.Stream
-	in    *bytes.Reader
-	piece int
-	reset bool
-}
-
-func (r *recorded) Read(b []byte) (int, error) { return r.in.Read(b[:min(len(b), r.piece)]) }
-
-func (r *recorded) Reset() error { r.reset = true; return nil }
-
-// FuzzFrames: what is read is what was sent, up to the first message that is too long.
-func FuzzFrames(f *testing.F) {
-	f.Add([]byte{3, 1, 2, 3, 0, 1, 9}, uint8(2))
-	f.Add(binary.AppendUvarint([]byte{1, 1}, maxMessage+1), uint8(1))
-	f.Add(binary.AppendUvarint(nil, maxMessage), uint8(9))
-	f.Add(bytes.Repeat([]byte{0xff}, 12), uint8(3))
-	f.Fuzz(func(t *testing.T, sent []byte, piece uint8) {
-		s := &recorded{in: bytes.NewReader(sent), piece: 1 + int(piece)}
-		got, err := io.ReadAll(&framed{Stream: s})
-		if !bytes.HasPrefix(sent, got) || (err != nil) != s.reset || err == nil && len(got) != len(sent) {
-			t.Fatalf("read %d of %d: %v", len(got), len(sent), err)
-		}
-		for rest := got; len(rest) > 0; {
-			length, n := binary.Uvarint(rest)
-			if n > 0 && length > maxMessage {
-				t.Fatalf("a message of %d bytes got through", length)
-			}
-			if n <= 0 || uint64(len(rest)-n) < length {
-				break
-			}
-			rest = rest[uint64(n)+length:]
-		}
-	})
 }
