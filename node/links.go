@@ -7,6 +7,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/peers/dht"
+	"github.com/harkmarket/hark/node/internal/peers/reach"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -33,6 +34,18 @@ func (n *Node) openDHT(ctx context.Context) error {
 		return fmt.Errorf("dht: %w", err)
 	}
 	return nil
+}
+
+// maxAsked is how many public nodes are asked for one thing: two of each way in, and
+// two that called here.
+const maxAsked = 2 + 2*4
+
+// draw picks public nodes to ask, of every way in.
+func (l links) draw() []protocol.Keeper {
+	if g, ok := l.port.(*gossip.Network); ok {
+		return reach.Draw(g.Host, maxAsked)
+	}
+	return l.port.Keepers(maxAsked)
 }
 
 // shown tells the DHT of a vendor's passports that came to the board.

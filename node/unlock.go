@@ -301,31 +301,43 @@ func (r registry) EachOpen(ctx context.Context, fn func(wire.Heard) error) error
 	return nil
 }
 
-// fetchPassport asks keepers, and then the DHT, for a vendor's passports and keeps them
-// on the board.
+// fetchPassport brings a vendor's passports onto the board.
 func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	if _, err := n.board.Passports(ctx, v); err == nil {
 		return nil
 	}
-	cl := keeper.Client{Port: n.port, Net: n.net}
-	for _, k := range n.port.Keepers(protocol.MaxKeepers) {
-		chain, err := askPassport(ctx, cl, k, v, n.net)
-		if err != nil {
-			n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)
-			continue
-		}
-		_, err = n.board.PutPassports(ctx, chain)
+	chain, err := n.findPassport(ctx, v)
+	if err != nil {
 		return err
 	}
-	if chain, err := n.dhtPassport(ctx, v); err == nil {
-		_, err = n.board.PutPassports(ctx, chain)
-		return err
-	}
-	return fmt.Errorf("no keeper that was asked knows vendor %s, nor does the DHT; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+	_, err = n.board.PutPassports(ctx, chain)
+	return err
 }
 
+// findPassport asks public nodes of every way in for a vendor's passports, and then the
+// DHT.
+func (n *Node) findPassport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	cl := keeper.Client{Port: n.port, Net: n.net}
+	for _, k := range n.draw() {
+		chain, err := askPassport(ctx, cl, k, v, n.net)
+		if err == nil {
+			return chain, nil
+		}
+		n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)
+	}
+	if chain, err := n.dhtPassport(ctx, v); err == nil {
+		return chain, nil
+	}
+	return wire.Chain{}, fmt.Errorf("no keeper that was asked knows vendor %s, nor does the DHT; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+}
+
+// fetchWait bounds the search for a passport: silent keepers first, then the DHT.
+const fetchWait = 45 * time.Second
+
 func askPassport(ctx context.Context, cl keeper.Client, k protocol.Keeper, v protocol.VendorID, net protocol.Hash) (wire.Chain, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	s, err := cl.Sync(ctx, k)
 	if err != nil {

@@ -250,3 +250,12 @@ func (d *DHT) provide(ctx context.Context, at cid.Cid) bool {
 	t, err := d.ready(ctx)
 	return err == nil && t.Provide(ctx, at, true) == nil
 }
+
+// Nodes is how many nodes of the DHT stand in this one's table.
+func (d *DHT) Nodes() (int, error) {
+	t, err := d.open()
+	if err != nil {
+		return 0, err
+	}
+	return t.RoutingTable().Size(), nil
+}

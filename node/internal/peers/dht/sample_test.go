@@ -3,6 +3,7 @@ package dht
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base32"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -257,3 +258,6 @@ func (n *node) size() int {
 }
 
 func home(int) string { return "127.0.0.1" }
+
+// raw32 is how the library writes a key inside a datastore's key.
+var raw32 = base32.StdEncoding.WithPadding(base32.NoPadding)
