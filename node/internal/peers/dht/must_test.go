@@ -14,12 +14,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
 )
 
 // A writer is a node that puts records at another: an honest keeper or an attacker.
@@ -34,8 +35,8 @@ type writer struct {
 // openWriter opens one at an IP address; each of 127.0.0.0/8 is this machine's.
 func openWriter(t *testing.T, at string, target *node) *writer {
 	t.Helper()
-	h, err := libp2p.New(libp2p.Transport(quic.NewTransport), libp2p.Security(tls.ID, tls.New), libp2p.DisableRelay(), libp2p.DisableMetrics(),
-		libp2p.ListenAddrStrings("/ip4/"+at+"/udp/0/quic-v1"), libp2p.ResourceManager(&network.NullResourceManager{}))
+	h, err := libp2p.New(libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New), libp2p.DisableRelay(), libp2p.DisableMetrics(),
+		libp2p.ListenAddrStrings("/ip4/"+at+"/tcp/0"), libp2p.ResourceManager(&network.NullResourceManager{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,19 @@ func openWriter(t *testing.T, at string, target *node) *writer {
 	if err := h.Connect(t.Context(), info); err != nil {
 		t.Fatal(err)
 	}
+	if from, want := target.Prefix(h.ID()), peers.PrefixOf(mustKeeper(t, h.ID(), h.Addrs())); from != want {
+		t.Fatalf("one that listens at %s comes from %s", want, from)
+	}
 	return &writer{t, h.ID(), h.Addrs(), send, info.ID}
+}
+
+func mustKeeper(t *testing.T, id peer.ID, at []ma.Multiaddr) protocol.Keeper {
+	t.Helper()
+	k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: id, Addrs: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func (w *writer) put(s sample) error {
@@ -84,8 +97,10 @@ const (
 	honestRecords = 20 // of each
 	attackWriters = 12
 	attackRecords = 150 // of each
-	capacity      = 400_000
-	provCapacity  = 100_000
+	// Equal shares of eleven prefixes are 65,000 bytes, and an honest keeper of the test
+	// has 60,000: what an honest one holds beyond an equal share is not defended.
+	capacity     = 720_000
+	provCapacity = 100_000
 )
 
 // run floods one node and says what it held, and how many honest records are left.
@@ -102,7 +117,7 @@ func (d deluge) run(t *testing.T) (bytes, provBytes int, survived float64) {
 	for i, w := range honest {
 		for j := range honestRecords {
 			if err := w.put(honestly(i, j)); err != nil {
-				t.Fatal(err)
+				t.Fatal(i, j, err)
 			}
 		}
 		if err := w.provide("keeper"); err != nil {

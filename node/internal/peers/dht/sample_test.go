@@ -183,7 +183,7 @@ func open(tb testing.TB, s setup) *node {
 	}
 	log := slog.New(slog.DiscardHandler)
 	cfg := peers.Config{
-		Profile: peers.Public, Listen: []string{"/ip4/" + s.at + "/udp/0/quic-v1"}, Key: s.key, Bootstrap: s.bootstrap,
+		Profile: peers.Public, Listen: []string{"/ip4/" + s.at + "/udp/0/quic-v1", "/ip4/" + s.at + "/tcp/0"}, Key: s.key, Bootstrap: s.bootstrap,
 		Book: s.cache, Exchange: s.exchange, Off: s.off, DHT: Protocol(testNet), Log: log, Now: time.Now,
 	}
 	if s.personal {
