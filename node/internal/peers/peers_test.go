@@ -411,3 +411,64 @@ func TestASilentPeerIsGivenUp(t *testing.T) {
 		t.Error("the connection stays")
 	}
 }
+
+// Each of three ways in carries a node when the others are off; that of the DHT is
+// tested in its own room.
+func TestEachWayInCarriesANodeAlone(t *testing.T) {
+	a, b := open(t, Public, nil), open(t, Public, nil)
+	book := &memoryBook{ks: []protocol.Keeper{a.Self()}}
+	for _, way := range []Way{WayBootstrap, WayCache, WayExchange} {
+		alone := func(c *Config) { c.Off, c.Book = ^way, book }
+		h := open(t, Public, alone, a.Self())
+		if way == WayExchange { // it begins with whoever calls
+			b.Learn([]protocol.Keeper{h.Self(), a.Self()}, WayBootstrap)
+		}
+		until(t, "it works", func() bool { return report(h, way).Works() == 1 && h.connected(a.self) })
+		for _, other := range AllWays {
+			if r := report(h, other); other != way && (r.Works() != -1 || !r.Off || r.Known > 0) {
+				t.Errorf("%v alone: %+v", way, r)
+			}
+		}
+	}
+}
+
+func report(h *Host, way Way) WayReport {
+	for _, r := range h.Ways() {
+		if r.Way == way {
+			return r
+		}
+	}
+	return WayReport{}
+}
+
+// A way is yes, no, or not known yet.
+func TestWaysHaveThreeAnswers(t *testing.T) {
+	h := open(t, Public, func(c *Config) { c.Off = WayCache })
+	if got := []int{report(h, WayBootstrap).Works(), report(h, WayCache).Works(), report(h, WayExchange).Works(), report(h, WayDHT).Works()}; !slices.Equal(got, []int{-1, -1, 0, 0}) {
+		t.Errorf("at first: %v", got) // the bootstrap list is empty, and was looked at
+	}
+	h.Learn([]protocol.Keeper{keeperAt("/ip4/127.0.0.1/udp/1/quic-v1")}, WayDHT)
+	if r := report(h, WayDHT); r.Works() != 0 && r.Failed == 0 {
+		t.Errorf("named, not tried: %+v", r)
+	}
+	until(t, "tried in vain", func() bool { return report(h, WayDHT).Works() == -1 })
+	a := open(t, Public, nil)
+	h.Learn([]protocol.Keeper{a.Self()}, WayDHT)
+	until(t, "reached", func() bool { return report(h, WayDHT).Works() == 1 })
+}
+
+// What strangers name is not dialled where it lies nearer than those we deal with.
+func TestNobodyMakesANodeKnockAtItsOwnHouse(t *testing.T) {
+	far, lan, here := "/ip4/203.0.113.7/udp/1/quic-v1", "/ip4/192.168.1.7/udp/1/quic-v1", "/ip4/127.0.0.1/udp/1/quic-v1"
+	wide := open(t, Public, func(c *Config) { c.Announce = []string{"/ip4/198.51.100.1/udp/1/quic-v1"} })
+	home := open(t, Public, nil)
+	alone := open(t, Personal, nil)
+	for h, want := range map[*Host]int{wide: 1, home: 3, alone: 1} {
+		if got := Worth(h, addrs(here, lan, far)); len(got) != want {
+			t.Errorf("%v: %v", h.Self().Addrs, got)
+		}
+	}
+	if AtHome(wide) || !AtHome(home) || AtHome(alone) {
+		t.Error("who is at home")
+	}
+}
