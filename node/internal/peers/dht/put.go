@@ -19,7 +19,7 @@ import (
 const (
 	putEvery = 22 * time.Hour
 	putPause = 250 * time.Millisecond // at least, between two records
-	putLook  = time.Minute            // at most, until the next look at the board
+	putLook  = time.Minute            // at most, until it is asked again whether the round goes on
 	putWait  = 30 * time.Second       // for one record
 	maxPuts  = 1024                   // records that wait to be put at once
 	maxNamed = 20_000                 // contexts known to have named this node
@@ -133,18 +133,20 @@ type putter struct{ *DHT }
 
 func (d *putter) run(ctx context.Context) {
 	r := &round{board: d.cfg.Board}
+	last := d.cfg.Now() // when the round went on
 	for ctx.Err() == nil {
-		one, queued := d.puts.next()
-		ok, pause := queued, putPause
-		if !ok {
-			one, ok, pause = d.step(ctx, r)
+		one, ok := d.puts.next()
+		wake, pause := d.puts.wake, putLook
+		if ok {
+			wake, pause = nil, putPause // one after the other
+		} else if r.board != nil && d.cfg.Now().Sub(last) >= r.pause() && d.connected() {
+			last, pause = d.cfg.Now(), putPause
+			one, ok = d.step(ctx, r)
+		} else if r.board != nil {
+			pause = min(r.pause(), putLook)
 		}
 		if ok {
 			d.put(ctx, one)
-		}
-		wake := d.puts.wake
-		if queued {
-			wake = nil // one after the other
 		}
 		select {
 		case <-ctx.Done():
@@ -154,15 +156,8 @@ func (d *putter) run(ctx context.Context) {
 	}
 }
 
-// step takes the next record of the round, and the pause after it.
-func (d *putter) step(ctx context.Context, r *round) (one put, ok bool, pause time.Duration) {
-	if r.board == nil {
-		return one, false, putLook
-	}
-	pause = r.pause()
-	if !d.connected() {
-		return one, false, min(pause, putLook) // the round waits until somebody is there
-	}
+// step takes the next record of the round, if it is this node's to put.
+func (d *putter) step(ctx context.Context, r *round) (one put, ok bool) {
 	h, c, err := r.next(ctx)
 	switch {
 	case err != nil && ctx.Err() == nil:
@@ -170,11 +165,11 @@ func (d *putter) step(ctx context.Context, r *round) (one put, ok bool, pause ti
 	case !h.IsZero():
 		a := h.A()
 		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn}
-		return one, one.look || d.puts.mine(a, d.cfg.Host.Self().Key), pause
+		return one, one.look || d.puts.mine(a, d.cfg.Host.Self().Key)
 	case !c.IsZero():
-		one, ok = d.chain(c)
+		return d.chain(c)
 	}
-	return one, ok, pause
+	return one, false
 }
 
 // put puts one record. A withdrawal that may not be ours to put is put only where the
