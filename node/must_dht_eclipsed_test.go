@@ -156,8 +156,7 @@ func acquaint(t *testing.T, honest []*Node, all int) {
 	t.Helper()
 	for _, n := range honest {
 		await(t, "the DHT knows its nodes", func() bool {
-			known, err := n.dht.Nodes()
-			return err == nil && known >= all*3/4
+			return n.dht.Nodes() >= all*3/4
 		})
 	}
 }
@@ -264,16 +263,7 @@ func vendorsNear(t *testing.T, net protocol.Hash, target [32]byte, honest []*Nod
 		if i > 200_000 {
 			t.Fatalf("only %d vendors in the shadow of the Sybils", len(out))
 		}
-		root, next := key.Generate[key.Root](), key.Generate[key.Root]()
-		p := &protocol.Passport{
-			Header: protocol.Header{Net: net, Kind: protocol.KindPassport, ID: wire.NewID(), Seq: 1, Created: protocol.Second(time.Now().Unix())},
-			Root:   root.Public(), Next: wire.NextRoot(next.Public()), Name: fmt.Sprint("vendor ", i), Country: "ZA",
-			Inbox: protocol.Inbox{Box: key.Generate[key.Mailbox]().Public(), Seal: inboxSeal, Keepers: []protocol.Keeper{honest[1].port.Self()}},
-		}
-		raw, err := wire.Sign(root, p)
-		if err != nil {
-			t.Fatal(err)
-		}
+		raw := firstPassport(t, net, honest[1].port.Self())
 		id := wire.ID(raw)
 		at := sha256.Sum256([]byte("/hark-passport/" + hex.EncodeToString(id[:])))
 		if common(at, target) < 2 {
@@ -291,6 +281,34 @@ func vendorsNear(t *testing.T, net protocol.Hash, target [32]byte, honest []*Nod
 			continue
 		}
 		c, err := wire.OpenChain([][]byte{raw}, net)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// firstPassport makes a vendor.
+func firstPassport(t *testing.T, net protocol.Hash, at protocol.Keeper) []byte {
+	t.Helper()
+	root, next := key.Generate[key.Root](), key.Generate[key.Root]()
+	p := &protocol.Passport{
+		Header: protocol.Header{Net: net, Kind: protocol.KindPassport, ID: wire.NewID(), Seq: 1, Created: protocol.Second(time.Now().Unix())},
+		Root:   root.Public(), Next: wire.NextRoot(next.Public()), Name: "a vendor", Country: "ZA",
+		Inbox: protocol.Inbox{Box: key.Generate[key.Mailbox]().Public(), Seal: inboxSeal, Keepers: []protocol.Keeper{at}},
+	}
+	raw, err := wire.Sign(root, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func vendorsOf(t *testing.T, keeper *Node, n int) (out []wire.Chain) {
+	t.Helper()
+	for range n {
+		c, err := wire.OpenChain([][]byte{firstPassport(t, keeper.net, keeper.port.Self())}, keeper.net)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -62,7 +62,11 @@ func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 	v.Usable = connected > 0
 	d.n.checkReach(ctx, add)
 	for _, w := range d.n.ways() {
-		add("way-"+w.Way, w.Works, "%d named, %d of them reached within a day", w.Known, w.Reached)
+		detail := fmt.Sprintf("%d named, %d of them reached within a day", w.Known, w.Reached)
+		if w.Way == peers.WayDHT.String() {
+			detail += fmt.Sprintf("; %d nodes stand in its table", d.n.dht.Nodes())
+		}
+		add("way-"+w.Way, w.Works, "%s", detail)
 	}
 	d.n.checkKeepers(add)
 	return v, d.n.checkClock(ctx, add)

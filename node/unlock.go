@@ -317,11 +317,11 @@ func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 // findPassport asks public nodes of every way in for a vendor's passports, and then the
 // DHT.
 func (n *Node) findPassport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	asking, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	cl := keeper.Client{Port: n.port, Net: n.net}
 	for _, k := range n.draw() {
-		chain, err := askPassport(ctx, cl, k, v, n.net)
+		chain, err := askPassport(asking, cl, k, v, n.net)
 		if err == nil {
 			return chain, nil
 		}
@@ -333,8 +333,8 @@ func (n *Node) findPassport(ctx context.Context, v protocol.VendorID) (wire.Chai
 	return wire.Chain{}, fmt.Errorf("no keeper that was asked knows vendor %s, nor does the DHT; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
 }
 
-// fetchWait bounds the search for a passport: silent keepers first, then the DHT.
-const fetchWait = 45 * time.Second
+// askWait bounds the time for all public nodes that are asked before the DHT is.
+const askWait = 15 * time.Second
 
 func askPassport(ctx context.Context, cl keeper.Client, k protocol.Keeper, v protocol.VendorID, net protocol.Hash) (wire.Chain, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

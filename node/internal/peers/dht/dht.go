@@ -72,7 +72,7 @@ const (
 	perBucket = 2
 )
 
-// Config is what a DHT needs. Limits, Book, Board and Self may be left out.
+// Config is what a DHT needs. Limits, Book and Board may be left out.
 type Config struct {
 	Host   *peers.Host
 	Net    protocol.Hash

@@ -251,11 +251,13 @@ func (d *DHT) provide(ctx context.Context, at cid.Cid) bool {
 	return err == nil && t.Provide(ctx, at, true) == nil
 }
 
-// Nodes is how many nodes of the DHT stand in this one's table.
-func (d *DHT) Nodes() (int, error) {
-	t, err := d.open()
-	if err != nil {
-		return 0, err
+// Nodes is how many nodes of the DHT stand in this one's table: none where a personal
+// node has not needed it yet.
+func (d *DHT) Nodes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.table == nil {
+		return 0
 	}
-	return t.RoutingTable().Size(), nil
+	return d.table.RoutingTable().Size()
 }

@@ -249,13 +249,7 @@ func ring(tb testing.TB, n int, at func(i int) string, lim Limits) (all []*node)
 	return all
 }
 
-func (n *node) size() int {
-	t, err := n.dht.open()
-	if err != nil {
-		return 0
-	}
-	return t.RoutingTable().Size()
-}
+func (n *node) size() int { return n.dht.Nodes() }
 
 func home(int) string { return "127.0.0.1" }
 
