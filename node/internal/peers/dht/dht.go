@@ -118,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*DHT, error) {
 		},
 		puts: newPuts(),
 	}
-	d.remember()
+	remember(d.cfg)
 	err := d.work.Hire("dht seek", d.seek)
 	if cfg.Host.Profile() == peers.Public {
 		_, err2 := d.open()
@@ -197,12 +197,12 @@ func (d *DHT) end(ctx context.Context) error {
 }
 
 // remember names the nodes of the list that was kept to the host.
-func (d *DHT) remember() {
-	if d.cfg.Book == nil {
+func remember(cfg Config) {
+	if cfg.Book == nil {
 		return
 	}
-	if list := d.cfg.Book.Load(); len(list) > 0 {
-		d.cfg.Host.Learn(list, peers.WayDHT)
+	if list := cfg.Book.Load(); len(list) > 0 {
+		cfg.Host.Learn(list, peers.WayDHT)
 	}
 }
 

@@ -170,7 +170,7 @@ func (d *DHT) seekOnce(ctx context.Context) int {
 	found, err := d.Keepers(ctx)
 	if err != nil {
 		d.cfg.Host.Learn(nil, peers.WayDHT) // it was tried
-		d.remember()
+		remember(d.cfg)
 		return 0
 	}
 	d.cfg.Host.Learn(found, peers.WayDHT)
