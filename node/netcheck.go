@@ -16,7 +16,7 @@ import (
 )
 
 // answer is one of the three.
-func answer(n int) desk.Answer {
+func answer(n int) string {
 	switch {
 	case n > 0:
 		return desk.Yes
@@ -47,7 +47,7 @@ func (n *Node) ways() []desk.WayIn {
 // Check implements desk.Network.
 func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 	v := desk.Netcheck{Checks: []desk.Check{}}
-	add := func(name string, is desk.Answer, format string, args ...any) {
+	add := func(name string, is string, format string, args ...any) {
 		v.Checks = append(v.Checks, desk.Check{Name: name, Answer: is, Detail: fmt.Sprintf(format, args...)})
 	}
 	known, connected := d.reached()
@@ -90,7 +90,7 @@ func (d netDesk) reached() (known, connected int) {
 }
 
 // checkReach tells how this node reaches others, and others it.
-func (n *Node) checkReach(ctx context.Context, add func(string, desk.Answer, string, ...any)) {
+func (n *Node) checkReach(ctx context.Context, add func(name, is, format string, args ...any)) {
 	g, ok := n.port.(*gossip.Network)
 	if !ok {
 		return
@@ -117,7 +117,7 @@ func (n *Node) checkReach(ctx context.Context, add func(string, desk.Answer, str
 // enoughKeepers is how many keepers of different networks a mailbox wants.
 const enoughKeepers = protocol.MaxKeepers
 
-func (n *Node) checkKeepers(add func(string, desk.Answer, string, ...any)) {
+func (n *Node) checkKeepers(add func(name, is, format string, args ...any)) {
 	nets := map[string]bool{}
 	list := n.port.Keepers(256)
 	for _, k := range list {
@@ -135,7 +135,7 @@ func (n *Node) checkKeepers(add func(string, desk.Answer, string, ...any)) {
 
 // checkClock holds this machine's clock against the dates that keepers put into their
 // receipts: none can be from before its letter, nor from the future.
-func (n *Node) checkClock(ctx context.Context, add func(string, desk.Answer, string, ...any)) error {
+func (n *Node) checkClock(ctx context.Context, add func(name, is, format string, args ...any)) error {
 	in := n.insides()
 	if in == nil {
 		add("clock", desk.NotKnown, "the vault is locked, and the receipts of keepers in it")

@@ -11,12 +11,12 @@ import (
 func TestNetcheck(t *testing.T) {
 	g := NewGenesis("looked at", 2, []protocol.LaneRule{{Lane: protocol.LaneNone}}, protocol.ID{2})
 	first := openPublic(t, g, nil)
-	check := func(n *Node) (desk.Netcheck, map[string]desk.Answer) {
+	check := func(n *Node) (desk.Netcheck, map[string]string) {
 		v, err := n.Network().Check(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		by := map[string]desk.Answer{}
+		by := map[string]string{}
 		for _, c := range v.Checks {
 			if c.Detail == "" || by[c.Name] != "" {
 				t.Errorf("%+v", c)

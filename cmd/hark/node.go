@@ -68,7 +68,7 @@ func writeStatus(p *page, s desk.Status) {
 func writeWays(p *page, ways []desk.WayIn) {
 	var rows [][]string
 	for _, w := range ways {
-		row := []string{w.Way, string(w.Works), fmt.Sprintf("%d named", w.Known), fmt.Sprintf("%d reached", w.Reached)}
+		row := []string{w.Way, w.Works, fmt.Sprintf("%d named", w.Known), fmt.Sprintf("%d reached", w.Reached)}
 		if w.Last != nil {
 			row = append(row, "last "+when(*w.Last))
 		}

@@ -55,7 +55,7 @@ func (c *netcheckCmd) Run(ctx context.Context, a *app) error {
 		err = a.show("hark.netcheck/1", v, func(p *page) {
 			var rows [][]string
 			for _, k := range v.Checks {
-				rows = append(rows, []string{k.Name, string(k.Answer), k.Detail})
+				rows = append(rows, []string{k.Name, k.Answer, k.Detail})
 			}
 			p.table([]string{"QUESTION", "ANSWER", "BECAUSE"}, rows)
 		})

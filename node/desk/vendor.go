@@ -176,21 +176,18 @@ type NetworkInfo struct {
 	Duties     map[string]int64 `json:"duties_seconds"`
 }
 
-// An Answer is yes, no, or not known yet.
-type Answer string
-
-// The three answers.
+// The three answers to a question about the network.
 const (
-	Yes      Answer = "yes"
-	No       Answer = "no"
-	NotKnown Answer = "not known yet"
+	Yes      = "yes"
+	No       = "no"
+	NotKnown = "not known yet"
 )
 
 // A WayIn is one of the four ways to find public nodes, which do not depend on each
 // other: bootstrap, cache, exchange, dht.
 type WayIn struct {
 	Way     string     `json:"way"`
-	Works   Answer     `json:"works"`
+	Works   string     `json:"works"`   // yes, no, not known yet
 	Known   int        `json:"known"`   // nodes that it named
 	Reached int        `json:"reached"` // of these, reached within a day
 	Last    *time.Time `json:"last,omitempty"`
@@ -199,7 +196,7 @@ type WayIn struct {
 // A Check is one question of a Netcheck.
 type Check struct {
 	Name   string `json:"name"`
-	Answer Answer `json:"answer"`
+	Answer string `json:"answer"` // yes, no, not known yet
 	Detail string `json:"detail"`
 }
 
