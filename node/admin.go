@@ -113,6 +113,7 @@ func (d adminDesk) Status(ctx context.Context) (desk.Status, error) {
 		v.KeyStore = f.Store
 	}
 	n.bounds(&v)
+	v.Ways = n.ways()
 	in := n.insides()
 	if v.Locked = in == nil; v.Locked {
 		v.Problems = append(v.Problems, desk.Problem{Code: "locked", What: "the vault is locked: nothing of yours is answered", Fix: "hark unlock"})
@@ -150,6 +151,9 @@ func (n *Node) bounds(v *desk.Status) {
 		known, connected, connections, streams := g.Host.Status()
 		for name, f := range map[string]peers.Fill{"known": known, "connected": connected, "connections": connections, "streams": streams} {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+		}
+		for name, f := range n.dht.Fills() {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "dht." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
 		if g.Gossip != nil {
 			f := g.Gossip.Status()

@@ -31,7 +31,8 @@
 //   - internal/desks: the counter in front of it: reads specs, makes views.
 //   - internal/courier: letters out and in. internal/keeper: what this node does for
 //     others, and how to ask others for it.
-//   - internal/peers, internal/gossip: the host and the topics.
+//   - internal/peers, internal/gossip: the host and the topics; internal/peers/dht: the
+//     hash table, a hint where things are; internal/peers/reach: how others are reached.
 //   - internal/seller: finds products for needs (Go ignores folders named vendor).
 //   - internal/api: the REST API. internal/metrics: what the node counts, for Prometheus,
 //     at /metrics behind the same token. internal/crew: every goroutine's boss.

@@ -190,7 +190,7 @@ func knownFlood(t *testing.T) {
 	}
 	within(t, "the friends are connected", func() bool { _, c, _, _ := target.Status(); return c.At == 8 && knows(friend) })
 	for range 8 {
-		target.Learn(nobodies(24))
+		target.Learn(nobodies(24), peers.WayExchange)
 		if known, _, _, _ := target.Status(); known.At != 16 || known.Limit != 16 {
 			t.Fatalf("%d nodes are known of %d", known.At, known.Limit)
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
@@ -118,16 +119,16 @@ type Node struct {
 	store    kv.Store
 	board    *board.Board
 	boxes    *mailbox.Mailboxes
-	port     peers.Port
-	roster   *roster.Roster
-	keeper   *keeper.Keeper
-	server   *api.Server
-	url      string
-	crew     *crew.Crew
-	events   *events
-	fresh    chan wire.Heard
-	missed   atomic.Bool // some did not fit into fresh
-	stop     stop
+	links
+	roster *roster.Roster
+	keeper *keeper.Keeper
+	server *api.Server
+	url    string
+	crew   *crew.Crew
+	events *events
+	fresh  chan wire.Heard
+	missed atomic.Bool // some did not fit into fresh
+	stop   stop
 
 	mu     sync.Mutex
 	inside *inside // nil while locked
@@ -193,6 +194,9 @@ func (n *Node) open(ctx context.Context) error {
 		return fmt.Errorf("board: %w", err)
 	}
 	if n.port, err = n.openPort(ctx); err != nil {
+		return err
+	}
+	if err := n.openDHT(ctx); err != nil {
 		return err
 	}
 	if n.settings.Profile == Public {
@@ -268,7 +272,7 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 	}
 	cfg := peers.Config{
 		Profile: peers.Personal, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap,
-		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), Log: n.cfg.Log, Now: time.Now,
+		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), DHT: dht.Protocol(n.net), Log: n.cfg.Log, Now: time.Now,
 	}
 	if n.settings.Profile == Public {
 		if cfg.Key, err = keeperKey(n.cfg.Paths); err != nil {
@@ -293,7 +297,7 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Operator: n.operator, Sources: n.roster.Draw, Fresh: n.freshly, Limits: n.limits().Keeper, Tables: n.limits().Tables,
+		Operator: n.operator, Sources: n.roster.Draw, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
 		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
@@ -307,7 +311,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if err := n.keeper.Serve(); err != nil {
 		return err
 	}
-	return n.keeper.Join(n.shards(market.Follow{}))
+	return n.join(n.shards(market.Follow{}))
 }
 
 func (n *Node) publicKey() (key.Private[key.Keeper], error) {
@@ -317,9 +321,12 @@ func (n *Node) publicKey() (key.Private[key.Keeper], error) {
 	return keeperKey(n.cfg.Paths)
 }
 
-// freshly queues an announcement for the market. It never blocks: what does not fit
+// freshly queues an announcement for the DHT and for the market. It never blocks: what does not fit
 // is found on the board once the queue is empty.
 func (n *Node) freshly(h wire.Heard) {
+	if n.dht != nil {
+		n.dht.Heard(h)
+	}
 	select {
 	case n.fresh <- h:
 	default:
@@ -444,8 +451,14 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.keeper != nil {
 		errs = append(errs, n.keeper.Close(ctx))
 	}
+	if n.dht != nil {
+		errs = append(errs, n.dht.Stop(ctx))
+	}
 	if n.port != nil {
 		errs = append(errs, n.port.Close(ctx))
+	}
+	if n.dht != nil {
+		errs = append(errs, n.dht.Close(ctx))
 	}
 	errs = append(errs, n.crew.Dismiss(ctx))
 	if n.store != nil && n.cfg.Simulated == nil {

@@ -58,6 +58,7 @@ func (p Paths) settings() string  { return filepath.Join(p.Config, "config.toml"
 func (p Paths) network() string   { return filepath.Join(p.Config, "network.json") }
 func (p Paths) keeperKey() string { return filepath.Join(p.Data, "keeper.key") }
 func (p Paths) peers() string     { return filepath.Join(p.State, "peers.json") }
+func (p Paths) dht() string       { return filepath.Join(p.State, "dht.json") }
 
 // API is where a running node says how to reach it.
 func (p Paths) API() string { return filepath.Join(p.State, "api.json") }

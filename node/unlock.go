@@ -188,7 +188,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
-		FetchPassport: n.fetchPassport, Follow: n.follow,
+		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow,
 	}
 	err = errors.Join(
 		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep),
@@ -211,7 +211,7 @@ func (n *Node) follow(f market.Follow) error {
 		}
 		return nil
 	}
-	return n.keeper.Join(n.shards(f))
+	return n.join(n.shards(f))
 }
 
 // letter hands a letter from the courier to the market.
@@ -298,26 +298,43 @@ func (r registry) EachOpen(ctx context.Context, fn func(wire.Heard) error) error
 	return nil
 }
 
-// fetchPassport asks keepers for a vendor's passports and keeps them on the board.
+// fetchPassport brings a vendor's passports onto the board.
 func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	if _, err := n.board.Passports(ctx, v); err == nil {
 		return nil
 	}
-	cl := n.client()
-	for _, k := range n.roster.Draw(protocol.MaxKeepers) {
-		chain, err := askPassport(ctx, cl, k, v, n.net)
-		if err != nil {
-			n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)
-			continue
-		}
-		_, err = n.board.PutPassports(ctx, chain)
+	chain, err := n.findPassport(ctx, v)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("no keeper that was asked knows vendor %s; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+	_, err = n.board.PutPassports(ctx, chain)
+	return err
 }
 
+// findPassport asks public nodes of every way in for a vendor's passports, and then the
+// DHT.
+func (n *Node) findPassport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
+	asking, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	cl := n.client()
+	for _, k := range n.draw() {
+		chain, err := askPassport(asking, cl, k, v, n.net)
+		if err == nil {
+			return chain, nil
+		}
+		n.cfg.Log.Debug("node: passport", "keeper", k.Key, "err", err)
+	}
+	if chain, err := n.dhtPassport(ctx, v); err == nil {
+		return chain, nil
+	}
+	return wire.Chain{}, fmt.Errorf("no keeper that was asked knows vendor %s, nor does the DHT; import its passports with hark passport import: %w", v.Short(), fault.NotFound)
+}
+
+// askWait bounds the time for all public nodes that are asked before the DHT is.
+const askWait = 15 * time.Second
+
 func askPassport(ctx context.Context, cl keeper.Client, k protocol.Keeper, v protocol.VendorID, net protocol.Hash) (wire.Chain, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	s, err := cl.Sync(ctx, k)
 	if err != nil {

@@ -6,6 +6,7 @@ const (
 	MaxAnnouncement = 4096      // one announcement, as an envelope
 	MaxEnvelope     = 16 * 1024 // any other signed envelope
 	MaxChain        = 8 * 1024  // the passports inline in a request, together
+	MaxChainValue   = 32 * 1024 // a vendor's passports as a value of the DHT
 	MaxLetter       = 68 * 1024 // a sealed letter: the 64 KiB bucket and its wrapping
 	MaxFrame        = 96 * 1024 // one frame on a stream
 	MaxGenesis      = 64 * 1024 // a genesis document

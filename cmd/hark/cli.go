@@ -37,9 +37,10 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"The version of this program." group:"node"`
 	Completion completionCmd `cmd:"" help:"Completion script for a shell." group:"node"`
 
-	ID      idCmd      `cmd:"" name:"id" help:"Who this node is." group:"network"`
-	Peers   peersCmd   `cmd:"" help:"The public nodes that this one knows." group:"network"`
-	Network networkCmd `cmd:"" help:"Make or show a network." group:"network"`
+	ID       idCmd       `cmd:"" name:"id" help:"Who this node is." group:"network"`
+	Peers    peersCmd    `cmd:"" help:"The public nodes that this one knows." group:"network"`
+	Network  networkCmd  `cmd:"" help:"Make or show a network." group:"network"`
+	Netcheck netcheckCmd `cmd:"" help:"Look how the network does from here: yes, no, or not known yet." group:"network"`
 
 	Need     needCmd     `cmd:"" help:"What you want: announce it, change it, take it back." group:"customer"`
 	Interest interestCmd `cmd:"" help:"What you are interested in, for months." group:"customer"`

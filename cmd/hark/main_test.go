@@ -108,7 +108,7 @@ func grammar(t *testing.T) *kong.Kong {
 }
 
 func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
-	want := strings.Fields(`init run stop status paths id peers network need interest request grant offer deal board follow access
+	want := strings.Fields(`init run stop status paths id peers network netcheck need interest request grant offer deal board follow access
 		answer catalog passport held vault unlock lock ledger events demo version completion`)
 	var got []string
 	for _, n := range grammar(t).Model.Children {
@@ -226,7 +226,7 @@ func TestBashCompletes(t *testing.T) {
 	}
 	script := bash(placesOf(grammar(t).Model.Node, "hark", nil))
 	for line, want := range map[string]string{
-		"hark ne": "network need", "hark need l": "list", "hark --json need ": "new preview list show stranger update renew withdraw",
+		"hark ne": "network netcheck need", "hark need l": "list", "hark --json need ": "new preview list show stranger update renew withdraw",
 		"hark init --profile ": "personal public", "hark answer rule s": "show set", "hark need new desk --max": "--max-price",
 		"hark completion f": "fish", "hark run --mis": "",
 	} {

@@ -49,6 +49,7 @@ func writeStatus(p *page, s desk.Status) {
 		"Vault", vault+" (key from "+s.KeyStore+")", "Network", fmt.Sprintf("%s, %d peers", short(s.Network), s.Peers),
 		"Disk", fmt.Sprintf("%.1f MB", float64(s.DiskBytes)/1e6),
 		"Market", tally(s.Counts), "Letters", tally(s.Delivery))
+	writeWays(p, s.Ways)
 	var rows [][]string
 	for _, b := range s.Bounds {
 		rows = append(rows, []string{b.Name, fmt.Sprint(b.Used), "of", fmt.Sprint(b.Cap)})
@@ -61,6 +62,21 @@ func writeStatus(p *page, s desk.Status) {
 		if len(k.Missing)+len(k.Altered) > 0 {
 			p.line("Keeper %s gave receipts for %d letters: %d missing, %d altered.", short(k.Key), k.Receipts, len(k.Missing), len(k.Altered))
 		}
+	}
+}
+
+func writeWays(p *page, ways []desk.WayIn) {
+	var rows [][]string
+	for _, w := range ways {
+		row := []string{w.Way, w.Works, fmt.Sprintf("%d named", w.Known), fmt.Sprintf("%d reached", w.Reached)}
+		if w.Last != nil {
+			row = append(row, "last "+when(*w.Last))
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) > 0 {
+		p.line("\nWays in:")
+		p.table(nil, rows)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,6 +38,31 @@ func (c *peersCmd) Run(ctx context.Context, a *app) error {
 			state := map[bool]string{true: "connected", false: "known"}[p.Connected]
 			return []string{short(p.Key), state, p.From, strings.Join(p.Addrs, " ")}
 		})
+	})
+}
+
+type netcheckCmd struct{}
+
+// errUnusable is the end of a netcheck that found nobody: what it found was shown.
+var errUnusable = errors.New("the network can't be used from here: no public node is connected")
+
+func (c *netcheckCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		v, err := h.Network().Check(ctx)
+		if err != nil {
+			return err
+		}
+		err = a.show("hark.netcheck/1", v, func(p *page) {
+			var rows [][]string
+			for _, k := range v.Checks {
+				rows = append(rows, []string{k.Name, k.Answer, k.Detail})
+			}
+			p.table([]string{"QUESTION", "ANSWER", "BECAUSE"}, rows)
+		})
+		if err == nil && !v.Usable {
+			err = errUnusable
+		}
+		return err
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 
 // schemas are what commands print with --json; a list is the view of its items.
 var schemas = map[string]any{
-	"hark.status/1": desk.Status{}, "hark.id/1": desk.Identity{}, "hark.peers/1": []desk.Peer{}, "hark.network-info/1": desk.NetworkInfo{},
+	"hark.status/1": desk.Status{}, "hark.id/1": desk.Identity{}, "hark.peers/1": []desk.Peer{}, "hark.network-info/1": desk.NetworkInfo{}, "hark.netcheck/1": desk.Netcheck{},
 	"hark.need/1": desk.Need{}, "hark.needs/1": []desk.Need{}, "hark.stranger/1": desk.Stranger{}, "hark.request/1": desk.Request{},
 	"hark.requests/1": []desk.Request{}, "hark.grant/1": desk.Grant{}, "hark.grants/1": []desk.Grant{}, "hark.offer/1": desk.Offer{},
 	"hark.offers/1": []desk.Offer{}, "hark.deal/1": desk.Deal{}, "hark.deals/1": []desk.Deal{}, "hark.field/1": desk.Field{},

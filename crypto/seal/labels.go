@@ -28,6 +28,7 @@ const (
 	LabelLedgerLeaf  Label = "hark/1/ledger-leaf"  // salted commitment to an entry
 	LabelMailOp      Label = "hark/1/mail-op"      // operation on a mailbox
 	LabelPassport    Label = "hark/1/passport"     // vendor id, and the commitment to the next root key
+	LabelPlace       Label = "hark/1/place"        // where the DHT keeps who offers a service
 	LabelShard       Label = "hark/1/shard"        // gossip shard of a category and region
 	LabelStamp       Label = "hark/1/stamp"        // admission by work
 	LabelSync        Label = "hark/1/sync"         // what an announcement adds to the fingerprint of a range

@@ -335,6 +335,10 @@ func (d board) Get(ctx context.Context, id string) (desk.Notice, desk.Stranger, 
 	return out.Notice, out.Stranger, err
 }
 
+func (d network) Check(ctx context.Context) (desk.Netcheck, error) {
+	return Get[desk.Netcheck](ctx, d.c, "/netcheck")
+}
+
 func (d network) Peers(ctx context.Context) ([]desk.Peer, error) {
 	out, err := Get[items[desk.Peer]](ctx, d.c, "/peers")
 	return out.Items, err

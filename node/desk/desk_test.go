@@ -30,6 +30,7 @@ var views = []any{
 	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, LedgerEntry{},
 	LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
+	WayIn{}, Check{}, Netcheck{},
 }
 
 // name is a view's Go name, without what it is a page of.

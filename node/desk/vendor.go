@@ -177,8 +177,40 @@ type NetworkInfo struct {
 	Duties     map[string]int64 `json:"duties_seconds"`
 }
 
+// The three answers to a question about the network.
+const (
+	Yes      = "yes"
+	No       = "no"
+	NotKnown = "not known yet"
+)
+
+// A WayIn is one of the four ways to find public nodes, which do not depend on each
+// other: bootstrap, cache, exchange, dht.
+type WayIn struct {
+	Way     string     `json:"way"`
+	Works   string     `json:"works"`   // yes, no, not known yet
+	Known   int        `json:"known"`   // nodes that it named
+	Reached int        `json:"reached"` // of these, reached within a day
+	Last    *time.Time `json:"last,omitempty"`
+}
+
+// A Check is one question of a Netcheck.
+type Check struct {
+	Name   string `json:"name"`
+	Answer string `json:"answer"` // yes, no, not known yet
+	Detail string `json:"detail"`
+}
+
+// A Netcheck is how the network looks from this node. It is usable where a public node
+// is connected.
+type Netcheck struct {
+	Usable bool    `json:"usable"`
+	Checks []Check `json:"checks"`
+}
+
 // Network is the desk for peers and the network.
 type Network interface {
+	Check(ctx context.Context) (Netcheck, error)
 	Peers(ctx context.Context) ([]Peer, error)
 	Info(ctx context.Context) (NetworkInfo, error)
 	Self(ctx context.Context) (Identity, error)
@@ -227,6 +259,7 @@ type Status struct {
 	KeyStore  string         `json:"key_store"` // passphrase, keyring or key file
 	Keepers   []KeeperReport `json:"keepers,omitempty"`
 	DiskBytes int64          `json:"disk_bytes"`
+	Ways      []WayIn        `json:"ways"` // how this node finds others
 }
 
 // A KeeperReport is what this node has seen of a keeper: letters for which it gave

@@ -23,6 +23,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -253,7 +254,7 @@ func (p *Port) Dial(ctx context.Context, to protocol.Keeper, proto string) (peer
 	if serve == nil || over {
 		return nil, fmt.Errorf("nodetest: %s does not serve %s: %w", to.Key, proto, fault.Offline)
 	}
-	mine, theirs := peers.Pipe()
+	mine, theirs := pipe.New()
 	a, b := &tracked{mine, p}, &tracked{theirs, other}
 	p.track(a, other)
 	other.track(b, p)

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -42,6 +43,35 @@ func OpenChain(raws [][]byte, net protocol.Hash) (Chain, error) {
 		c.links = append(c.links, s)
 	}
 	return c, nil
+}
+
+// JoinChain writes a chain's envelopes as one value of the DHT: LP of each in turn.
+// fault.Full where they have more than MaxChainValue bytes.
+func JoinChain(c Chain) ([]byte, error) {
+	value := seal.LP(c.Raws()...)
+	if len(value) > protocol.MaxChainValue {
+		return nil, fmt.Errorf("wire: %d bytes of passports, at most %d: %w", len(value), protocol.MaxChainValue, fault.Full)
+	}
+	return value, nil
+}
+
+// SplitChain takes such a value apart, for OpenChain: at most MaxChainValue bytes and
+// MaxPassports envelopes, none of them empty, and nothing after the last.
+func SplitChain(value []byte) (raws [][]byte, err error) {
+	if len(value) == 0 || len(value) > protocol.MaxChainValue {
+		return nil, fmt.Errorf("wire: a chain of %d bytes: %w", len(value), fault.Malformed)
+	}
+	for rest := value; len(rest) > 0; {
+		if len(rest) < 4 || len(raws) == protocol.MaxPassports {
+			return nil, fmt.Errorf("wire: a chain that does not end with a passport: %w", fault.Malformed)
+		}
+		size := uint64(binary.BigEndian.Uint32(rest))
+		if rest = rest[4:]; size == 0 || size > uint64(len(rest)) {
+			return nil, fmt.Errorf("wire: a passport of %d bytes in a chain: %w", size, fault.Malformed)
+		}
+		raws, rest = append(raws, rest[:size:size]), rest[size:]
+	}
+	return raws, nil
 }
 
 // follows tells whether p may stand at the end of the chain.

@@ -1,11 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"math/bits"
 	"testing"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -157,4 +159,40 @@ func TestShard(t *testing.T) {
 	if Shard("home.furniture", "ZA-GP", 256) != Shard("home.garden", "ZA-WC", 256) {
 		t.Error("a shard depends on more than sector and country")
 	}
+}
+
+func TestAChainAsOneValue(t *testing.T) {
+	three := must(OpenChain(passports(3), testNet))
+	value := must(JoinChain(three))
+	raws, err := SplitChain(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := must(OpenChain(raws, testNet)); c.LatestHash() != three.LatestHash() || c.Len() != 3 {
+		t.Error("another chain came out")
+	}
+	for name, bad := range map[string][]byte{
+		"nothing": nil, "cut short": value[:len(value)-1], "something after": append(value[:len(value):len(value)], 0, 0, 0, 0),
+		"an empty one": {0, 0, 0, 0}, "half a length": {0, 0, 0}, "too long": make([]byte, protocol.MaxChainValue+1),
+		"17": bytes.Repeat([]byte{0, 0, 0, 1, 7}, 17), "a huge length": {255, 255, 255, 255, 1},
+	} {
+		if _, err := SplitChain(bad); !errors.Is(err, fault.Malformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzSplitChain: what comes apart goes together to the same bytes.
+func FuzzSplitChain(f *testing.F) {
+	f.Add(must(JoinChain(must(OpenChain(passports(2), testNet)))))
+	f.Add([]byte{0, 0, 0, 1, 7})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		raws, err := SplitChain(value)
+		if err != nil {
+			return
+		}
+		if len(raws) > protocol.MaxPassports || !bytes.Equal(seal.LP(raws...), value) {
+			t.Fatalf("%d passports", len(raws))
+		}
+	})
 }

@@ -316,6 +316,10 @@ func (d board) Get(_ ctx, id string) (desk.Notice, desk.Stranger, error) {
 	return n, filled[desk.Stranger](), nil
 }
 
+func (d network) Check(ctx) (desk.Netcheck, error) {
+	return say[desk.Netcheck](d.fake, "network.Check")
+}
+
 func (d network) Peers(ctx) ([]desk.Peer, error) { return say[[]desk.Peer](d.fake, "network.Peers") }
 
 func (d network) Info(ctx) (desk.NetworkInfo, error) {

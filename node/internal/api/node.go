@@ -20,13 +20,20 @@ func (r *routes) node() {
 		more: "Problems come first, each with the command that mends it; every bound is shown with its fill."},
 		func(ctx context.Context, _ *none) (desk.Status, error) {
 			s, err := admin().Status(ctx)
-			s.Problems, s.Bounds = full(s.Problems), full(s.Bounds)
+			s.Problems, s.Bounds, s.Ways = full(s.Problems), full(s.Bounds), full(s.Ways)
 			return s, err
 		})
 	add(r, op{id: "list-peers", verb: http.MethodGet, path: "/peers", tag: "node", does: "List the public nodes that this one knows"},
 		func(ctx context.Context, _ *none) (peers, error) {
 			p, err := net().Peers(ctx)
 			return peers{full(p)}, err
+		})
+	add(r, op{id: "check-network", verb: http.MethodGet, path: "/netcheck", tag: "node", does: "Look how the network does from here",
+		more: "Each question is answered with yes, no, or not known yet. It opens a few connections of its own to find out, and changes nothing."},
+		func(ctx context.Context, _ *none) (desk.Netcheck, error) {
+			v, err := net().Check(ctx)
+			v.Checks = full(v.Checks)
+			return v, err
 		})
 	add(r, op{id: "get-network", verb: http.MethodGet, path: "/network", tag: "node", does: "Show the network that this node is in"},
 		func(ctx context.Context, _ *none) (desk.NetworkInfo, error) { return net().Info(ctx) })

@@ -10,6 +10,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -295,7 +296,7 @@ func TestFirstHopsThatAreNoKeepers(t *testing.T) {
 func (w *world) lie(n *node, fn func(*protocol.Op) (protocol.Reply, bool)) {
 	honest := n.port.Handler(peers.ProtoPost)
 	n.port.Serve(peers.ProtoPost, func(ctx context.Context, c peers.Conn, from string) {
-		mine, theirs := peers.Pipe()
+		mine, theirs := pipe.New()
 		go func() {
 			honest(ctx, theirs, from)
 			_ = theirs.Close()

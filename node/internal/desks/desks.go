@@ -38,6 +38,8 @@ type Office struct {
 	// FetchPassport brings a vendor's passports onto the board, from other nodes
 	// where it has to.
 	FetchPassport func(ctx context.Context, v protocol.VendorID) error
+	// FetchAnnouncement brings an announcement onto the board that is not there.
+	FetchAnnouncement func(ctx context.Context, c protocol.ContextID) error
 	// Follow joins the topics that a vendor's rules need.
 	Follow func(market.Follow) error
 }

@@ -121,7 +121,7 @@ func (d Requests) whole(ctx context.Context, v desk.Request) (desk.Request, erro
 
 // Ask implements desk.Requests.
 func (d Requests) Ask(ctx context.Context, spec desk.AskSpec) (desk.Request, error) {
-	notice, _, err := Board(d).Get(ctx, spec.Context)
+	notice, err := d.findNotice(ctx, spec.Context)
 	if err != nil {
 		return desk.Request{}, err
 	}
@@ -154,6 +154,18 @@ func (d Requests) Ask(ctx context.Context, spec desk.AskSpec) (desk.Request, err
 		return desk.Request{}, err
 	}
 	return d.Get(ctx, id.String())
+}
+
+// findNotice finds an announcement on the board, or brings it there where its whole id
+// is given.
+func (d Requests) findNotice(ctx context.Context, id string) (desk.Notice, error) {
+	n, _, err := Board(d).Get(ctx, id)
+	var whole protocol.Hash
+	if !errors.Is(err, fault.NotFound) || whole.UnmarshalText([]byte(id)) != nil || d.FetchAnnouncement(ctx, protocol.ContextID(whole)) != nil {
+		return n, err
+	}
+	n, _, err = Board(d).Get(ctx, id)
+	return n, err
 }
 
 func names(fields []protocol.FieldAsk) []string {

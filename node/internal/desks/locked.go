@@ -18,8 +18,9 @@ import (
 func Locked(b *board.Board, g *protocol.Genesis, now func() time.Time) Office {
 	return Office{
 		Market: market.Locked(lockedStore{}, errLocked()), Stores: market.Stores{KV: lockedStore{}}, Board: b, Genesis: g, Now: now,
-		FetchPassport: func(context.Context, protocol.VendorID) error { return errLocked() },
-		Follow:        func(market.Follow) error { return errLocked() },
+		FetchPassport:     func(context.Context, protocol.VendorID) error { return errLocked() },
+		FetchAnnouncement: func(context.Context, protocol.ContextID) error { return errLocked() },
+		Follow:            func(market.Follow) error { return errLocked() },
 	}
 }
 

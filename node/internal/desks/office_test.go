@@ -90,8 +90,9 @@ func open(t *testing.T) *Office {
 			Outbox: must(outbox.Open(store, outbox.Limits{})), Vault: vault.New(key.NewSecret()), Held: held.New(),
 		},
 		Board: must(board.Open(kv.Memory(), genesis.Shards, board.Limits{})), Catalog: catalog.OpenOnDemand(store), Genesis: genesis, Now: time.Now,
-		FetchPassport: func(context.Context, protocol.VendorID) error { return fault.NotFound },
-		Follow:        func(market.Follow) error { return nil },
+		FetchPassport:     func(context.Context, protocol.VendorID) error { return fault.NotFound },
+		FetchAnnouncement: func(context.Context, protocol.ContextID) error { return fault.NotFound },
+		Follow:            func(market.Follow) error { return nil },
 	}
 	a := around{o.Board}
 	o.Market = market.New(market.Config{

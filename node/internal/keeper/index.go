@@ -38,6 +38,7 @@ type index struct {
 	mu      sync.Mutex
 	boxes   map[key.MailboxKey]named
 	inboxes map[key.MailboxKey]protocol.VendorID
+	shown   func(wire.Chain) // nil: nobody is told
 }
 
 func newIndex(b *board.Board, net protocol.Hash, most int, log *slog.Logger) *index {
@@ -170,10 +171,14 @@ func (x *index) left(_ key.MailboxKey, v protocol.VendorID) bool { return !x.boa
 
 // keepChain puts a vendor's passports on the board and notes its inbox.
 func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
-	if _, err := x.board.PutPassports(ctx, c); err != nil {
+	fresh, err := x.board.PutPassports(ctx, c)
+	if err != nil {
 		return fmt.Errorf("keeper: passports: %w", err)
 	}
 	x.noteInbox(c)
+	if fresh && x.shown != nil {
+		x.shown(c)
+	}
 	return nil
 }
 

@@ -78,7 +78,10 @@ type Config struct {
 	Operator func() protocol.VendorID
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
-	Fresh  func(wire.Heard)
+	Fresh func(wire.Heard)
+	// Shown is told of a vendor's passports that were shown here, after they are on
+	// the board; nil: nobody is. It must not block.
+	Shown  func(wire.Chain)
 	Limits Limits // zero: DefaultLimits
 	Tables Tables
 	// Misbehave breaks a promise on purpose; none where empty.
@@ -121,6 +124,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		k.door.Budget = k.budgets.Relayed
 	}
 	k.index = newIndex(cfg.Board, k.door.Net, cfg.Tables.Index, cfg.Log)
+	k.index.shown = cfg.Shown
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
 	}

@@ -4,8 +4,9 @@
 //  1. Open starts a host (QUIC, and TLS over TCP) with a limit for every protocol
 //     and peer. A public node listens; a personal node has no listen address,
 //     announces none and answers no stream.
-//  2. A table holds the public nodes known: the bootstrap list, those of the last
-//     run (Book), those told by others (Exchange) and those that connected to us.
+//  2. A table holds the public nodes known, by four ways in that do not depend on each
+//     other: the bootstrap list, those of the last run (Book), those told by others
+//     (Exchange), those found in the DHT (room dht); and those that connected to us.
 //     A node is told on only if we reached it ourselves, and only at the IP address
 //     where we did.
 //  3. One loop keeps a handful of connections to public nodes alive, tries what

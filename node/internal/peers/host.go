@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	wireproto "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/gologshim"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -58,6 +60,8 @@ type Config struct {
 	Bootstrap []protocol.Keeper
 	Book      Book
 	Exchange  Exchange
+	Off       Way    // ways in that are not used
+	DHT       string // the protocol of this network's DHT, where there is one: its limits
 	Limits    Limits
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -98,9 +102,9 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		}),
 		callers: &callers{most: cfg.Limits.Streams, of: map[string]int{}}, kick: make(chan struct{}, 1), handlers: map[string]Handler{},
 	}
-	h.known.learn(cfg.Bootstrap, true)
+	h.Learn(cfg.Bootstrap, WayBootstrap)
 	if cfg.Book != nil {
-		h.known.learn(cfg.Book.Load(), false)
+		h.Learn(cfg.Book.Load(), WayCache)
 	}
 	err = h.start()
 	if err != nil {
@@ -130,7 +134,7 @@ func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits, err := newResourceManager(cfg.Limits)
+	limits, err := newResourceManager(cfg.Limits, cfg.DHT)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +147,14 @@ func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("peers: connections: %w", errors.Join(err, limits.Close()))
 	}
-	gologshim.SetDefaultHandler(cfg.Log.Handler()) // one log; libp2p would write to stderr
-	h, err := libp2p.New(append(options, libp2p.ResourceManager(limits), libp2p.ConnectionManager(conns))...)
+	book, err := pstoremem.NewPeerstore(pstoremem.WithMaxAddresses(maxAddrBook), pstoremem.WithMaxSignedPeerRecords(maxAddrBook/8))
 	if err != nil {
-		_, _ = conns.Close(), limits.Close() // libp2p may have closed them, and said why it did not start
+		return nil, fmt.Errorf("peers: addresses: %w", errors.Join(err, conns.Close(), limits.Close()))
+	}
+	gologshim.SetDefaultHandler(cfg.Log.Handler()) // one log; libp2p would write to stderr
+	h, err := libp2p.New(append(options, libp2p.ResourceManager(limits), libp2p.ConnectionManager(conns), libp2p.Peerstore(book))...)
+	if err != nil {
+		_, _, _ = conns.Close(), limits.Close(), book.Close() // libp2p may have closed them, and said why it did not start
 		return nil, fmt.Errorf("peers: start: %w", err)
 	}
 	if cfg.Profile == Public {
@@ -244,10 +252,17 @@ func (h *Host) Tell(from string, n int) []protocol.Keeper {
 	return h.known.share(n, prefixScope(from), h.cfg.Now())
 }
 
-// Learn takes in public nodes that somebody named; they are tried before they are
-// told on.
-func (h *Host) Learn(ks []protocol.Keeper) {
-	if h.known.learn(ks[:min(len(ks), maxShare)], false) > 0 {
+// Learn takes in public nodes that came by a way, unless it is off; they are tried
+// before they are told on.
+func (h *Host) Learn(ks []protocol.Keeper, by Way) {
+	if h.cfg.Off&by != 0 {
+		return
+	}
+	most := maxShare // of what strangers say
+	if by == WayBootstrap || by == WayCache {
+		most = maxTable
+	}
+	if h.known.learn(ks[:min(len(ks), most)], by) > 0 {
 		h.nudge()
 	}
 }
@@ -313,7 +328,7 @@ func (h *Host) dialSelf(proto string) (Conn, error) {
 	if serve == nil {
 		return nil, fmt.Errorf("peers: this node does not serve %s: %w", proto, fault.Offline)
 	}
-	mine, theirs := Pipe()
+	mine, theirs := pipe.New()
 	err := h.streams.Hire("self "+proto, func(ctx context.Context) { run(ctx, serve, theirs, "127.0.0.0/24") })
 	if err != nil {
 		return nil, err

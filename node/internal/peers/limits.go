@@ -19,6 +19,8 @@ const (
 	maxShare   = 32  // of these, told to one who asks
 	maxWorkers = 32  // goroutines that keep connections up
 
+	maxAddrBook = 16384 // addresses of nodes without a connection, of all that anybody named
+
 	publicTarget   = 8 // connections that the loop keeps to public nodes
 	personalTarget = 4
 
@@ -58,6 +60,10 @@ var protocolLimits = map[protocol.ID]streamLimit{
 	"/floodsub/1.0.0": {8, 1, 1, 1}, // spoken by nobody here
 }
 
+// dhtLimit bounds the network's DHT protocol. A message takes at most 128 KiB, and a
+// node needs one stream to each other node that it asks.
+var dhtLimit = streamLimit{192, 4, 32, 2}
+
 // connectionLimits bounds connections and streams of all peers together and of one.
 // Whoever fills up what strangers may have leaves room for this node to reach others.
 func connectionLimits(l Limits) rcmgr.PartialLimitConfig {
@@ -79,7 +85,7 @@ func connectionLimits(l Limits) rcmgr.PartialLimitConfig {
 	}
 }
 
-func newResourceManager(l Limits) (network.ResourceManager, error) {
+func newResourceManager(l Limits, dht string) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
 	part := connectionLimits(l)
@@ -87,6 +93,10 @@ func newResourceManager(l Limits) (network.ResourceManager, error) {
 	for id, l := range protocolLimits {
 		part.Protocol[id] = both(l.all, l.allMiB)
 		part.ProtocolPeer[id] = both(l.peer, l.peerMiB)
+	}
+	if dht != "" {
+		part.Protocol[protocol.ID(dht)] = both(dhtLimit.all, dhtLimit.allMiB)
+		part.ProtocolPeer[protocol.ID(dht)] = both(dhtLimit.peer, dhtLimit.peerMiB)
 	}
 	limits := part.Build(scaling.Scale(256<<20, 1024))
 	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -391,63 +390,6 @@ func TestConfigRefusals(t *testing.T) {
 	}
 }
 
-func TestPipe(t *testing.T) {
-	a, b := Pipe()
-	big := bytes.Repeat([]byte("0123456789"), 100_000) // more than the buffer
-	got := make(chan []byte)
-	go func() {
-		raw, err := io.ReadAll(b)
-		if err != nil {
-			t.Error(err)
-		}
-		got <- raw
-	}()
-	if n, err := a.Write(big); n != len(big) || err != nil {
-		t.Fatal(n, err)
-	}
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(<-got, big) {
-		t.Error("bytes were lost")
-	}
-	if _, err := b.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("write to a closed end: %v", err)
-	}
-	c, d := Pipe()
-	if err := c.SetReadDeadline(time.Now().Add(-time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	var late net.Error
-	if _, err := c.Read(make([]byte, 1)); !errors.As(err, &late) || !late.Timeout() {
-		t.Errorf("read after the deadline: %v", err)
-	}
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); !errors.As(err, &late) {
-		t.Errorf("read until the deadline: %v", err)
-	}
-	if err := d.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := d.Write(big); n != pipeBuffer || !errors.As(err, &late) {
-		t.Errorf("write into a full pipe: %d, %v", n, err)
-	}
-	if err := c.SetDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := c.Read(make([]byte, 10)); n != 10 || err != nil {
-		t.Errorf("read after the deadline was lifted: %d, %v", n, err)
-	}
-	if err := d.Reset(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("read from a reset stream")
-	}
-}
-
 // A peer that died without a goodbye holds its connection open for half a minute;
 // one that does not say a word in time is given up, so that the next dial is fresh.
 func TestASilentPeerIsGivenUp(t *testing.T) {
@@ -467,5 +409,66 @@ func TestASilentPeerIsGivenUp(t *testing.T) {
 	}
 	if !below.IsClosed() {
 		t.Error("the connection stays")
+	}
+}
+
+// Each of three ways in carries a node when the others are off; that of the DHT is
+// tested in its own room.
+func TestEachWayInCarriesANodeAlone(t *testing.T) {
+	a, b := open(t, Public, nil), open(t, Public, nil)
+	book := &memoryBook{ks: []protocol.Keeper{a.Self()}}
+	for _, way := range []Way{WayBootstrap, WayCache, WayExchange} {
+		alone := func(c *Config) { c.Off, c.Book = ^way, book }
+		h := open(t, Public, alone, a.Self())
+		if way == WayExchange { // it begins with whoever calls
+			b.Learn([]protocol.Keeper{h.Self(), a.Self()}, WayBootstrap)
+		}
+		until(t, "it works", func() bool { return report(h, way).Works() == 1 && h.connected(a.self) })
+		for _, other := range AllWays {
+			if r := report(h, other); other != way && (r.Works() != -1 || !r.Off || r.Known > 0) {
+				t.Errorf("%v alone: %+v", way, r)
+			}
+		}
+	}
+}
+
+func report(h *Host, way Way) WayReport {
+	for _, r := range h.Ways() {
+		if r.Way == way {
+			return r
+		}
+	}
+	return WayReport{}
+}
+
+// A way is yes, no, or not known yet.
+func TestWaysHaveThreeAnswers(t *testing.T) {
+	h := open(t, Public, func(c *Config) { c.Off = WayCache })
+	if got := []int{report(h, WayBootstrap).Works(), report(h, WayCache).Works(), report(h, WayExchange).Works(), report(h, WayDHT).Works()}; !slices.Equal(got, []int{-1, -1, 0, 0}) {
+		t.Errorf("at first: %v", got) // the bootstrap list is empty, and was looked at
+	}
+	h.Learn([]protocol.Keeper{keeperAt("/ip4/127.0.0.1/udp/1/quic-v1")}, WayDHT)
+	if r := report(h, WayDHT); r.Works() != 0 && r.Failed == 0 {
+		t.Errorf("named, not tried: %+v", r)
+	}
+	until(t, "tried in vain", func() bool { return report(h, WayDHT).Works() == -1 })
+	a := open(t, Public, nil)
+	h.Learn([]protocol.Keeper{a.Self()}, WayDHT)
+	until(t, "reached", func() bool { return report(h, WayDHT).Works() == 1 })
+}
+
+// What strangers name is not dialled where it lies nearer than those we deal with.
+func TestNobodyMakesANodeKnockAtItsOwnHouse(t *testing.T) {
+	far, lan, here := "/ip4/203.0.113.7/udp/1/quic-v1", "/ip4/192.168.1.7/udp/1/quic-v1", "/ip4/127.0.0.1/udp/1/quic-v1"
+	wide := open(t, Public, func(c *Config) { c.Announce = []string{"/ip4/198.51.100.1/udp/1/quic-v1"} })
+	home := open(t, Public, nil)
+	alone := open(t, Personal, nil)
+	for h, want := range map[*Host]int{wide: 1, home: 3, alone: 1} {
+		if got := Worth(h, addrs(here, lan, far)); len(got) != want {
+			t.Errorf("%v: %v", h.Self().Addrs, got)
+		}
+	}
+	if AtHome(wide) || !AtHome(home) || AtHome(alone) {
+		t.Error("who is at home")
 	}
 }

@@ -29,12 +29,14 @@ type table struct {
 	self    key.KeeperKey
 	entries map[key.KeeperKey]*entry
 	dirty   bool // something to save
+	news    Way  // ways that had something to say
 }
 
 // An entry is what is known of one public node.
 type entry struct {
 	keeper    protocol.Keeper
 	bootstrap bool
+	ways      Way        // that named it; none: it called here
 	reached   time.Time  // last, zero: never
 	at        netip.Addr // the address where
 	fails     int        // since then
@@ -47,11 +49,13 @@ func newTable(self key.KeeperKey, most int) *table {
 	return &table{most: most, self: self, entries: map[key.KeeperKey]*entry{}}
 }
 
-// learn takes in nodes that somebody named. What we know from our own experience
+// learn takes in nodes that came by a way. What we know from our own experience
 // is not overwritten by hearsay. It tells how many are new.
-func (t *table) learn(ks []protocol.Keeper, bootstrap bool) int {
+func (t *table) learn(ks []protocol.Keeper, by Way) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.news |= by
+	bootstrap := by == WayBootstrap
 	fresh := 0
 	for _, k := range ks {
 		info, err := AddrInfoFromKeeper(k)
@@ -59,9 +63,12 @@ func (t *table) learn(ks []protocol.Keeper, bootstrap bool) int {
 			continue
 		}
 		e := t.entries[k.Key]
+		if e != nil {
+			e.ways |= by
+		}
 		switch {
 		case e == nil && t.room(bootstrap):
-			e = &entry{}
+			e = &entry{ways: by}
 			t.entries[k.Key] = e
 			fresh++
 		case e == nil || e.bootstrap && !bootstrap || !e.reached.IsZero() && e.fails == 0:

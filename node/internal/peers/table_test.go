@@ -40,7 +40,7 @@ func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	tb := newTable(key.KeeperKey{}, maxTable)
 	unseen, lan, far := keeperAt(farAway), keeperAt("/ip4/192.168.1.9/udp/1/quic-v1"), keeperAt(farAway)
-	tb.learn([]protocol.Keeper{unseen, lan, far}, false)
+	tb.learn([]protocol.Keeper{unseen, lan, far}, WayExchange)
 	tb.met(lan.Key, netip.MustParseAddr("192.168.1.9"), addrs("/ip4/192.168.1.9/udp/1/quic-v1"), now)
 	tb.met(far.Key, netip.MustParseAddr("198.51.100.7"),
 		addrs("/ip4/203.0.113.66/udp/53/quic-v1", farAway, "/ip4/127.0.0.1/udp/22/quic-v1", "/ip4/198.51.100.7/tcp/4001", farAway), now)
@@ -66,11 +66,11 @@ func TestHearsayDoesNotOverwriteExperience(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, met := keeperAt(farAway), keeperAt(farAway)
-	tb.learn([]protocol.Keeper{boot}, true)
-	tb.learn([]protocol.Keeper{met}, false)
+	tb.learn([]protocol.Keeper{boot}, WayBootstrap)
+	tb.learn([]protocol.Keeper{met}, WayExchange)
 	tb.met(met.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
 	lie := addrs("/ip4/203.0.113.66/udp/53/quic-v1")[0].Bytes()
-	tb.learn([]protocol.Keeper{{Key: boot.Key, Addrs: [][]byte{lie}}, {Key: met.Key, Addrs: [][]byte{lie}}, {Key: tb.self, Addrs: [][]byte{lie}}}, false)
+	tb.learn([]protocol.Keeper{{Key: boot.Key, Addrs: [][]byte{lie}}, {Key: met.Key, Addrs: [][]byte{lie}}, {Key: tb.self, Addrs: [][]byte{lie}}}, WayExchange)
 	for _, k := range []key.KeeperKey{boot.Key, met.Key} {
 		if got, _ := tb.get(k); !slices.Equal(got.Addrs[0], ma.StringCast(farAway).Bytes()) {
 			t.Error("the address was overwritten")
@@ -86,10 +86,10 @@ func TestTheTableIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	tb := newTable(key.KeeperKey{}, maxTable)
 	good, boot := keeperAt(farAway), keeperAt(farAway)
-	tb.learn([]protocol.Keeper{boot}, true)
+	tb.learn([]protocol.Keeper{boot}, WayBootstrap)
 	tb.met(good.Key, netip.MustParseAddr("198.51.100.7"), addrs(farAway), now)
 	for i := range 2 * maxTable {
-		tb.learn([]protocol.Keeper{keeperAt(fmt.Sprintf("/ip4/203.0.113.%d/udp/1/quic-v1", i%250))}, false)
+		tb.learn([]protocol.Keeper{keeperAt(fmt.Sprintf("/ip4/203.0.113.%d/udp/1/quic-v1", i%250))}, WayExchange)
 	}
 	if n := len(tb.keys()); n != maxTable {
 		t.Errorf("%d nodes, at most %d", n, maxTable)
@@ -105,7 +105,7 @@ func TestTheTableIsBounded(t *testing.T) {
 			tb.failed(k, now)
 		}
 	}
-	if n := tb.learn([]protocol.Keeper{keeperAt(farAway)}, false); n != 1 {
+	if n := tb.learn([]protocol.Keeper{keeperAt(farAway)}, WayExchange); n != 1 {
 		t.Error("no room although most do not answer")
 	}
 }
@@ -114,8 +114,8 @@ func TestPausesGrowAndEnd(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	tb := newTable(key.KeeperKey{}, maxTable)
 	boot, other := keeperAt(farAway), keeperAt(farAway)
-	tb.learn([]protocol.Keeper{boot}, true)
-	tb.learn([]protocol.Keeper{other}, false)
+	tb.learn([]protocol.Keeper{boot}, WayBootstrap)
+	tb.learn([]protocol.Keeper{other}, WayExchange)
 	if got := tb.candidates(9, now, nobody); len(got) != 2 || got[0].Key != boot.Key {
 		t.Fatalf("%d candidates", len(got))
 	}

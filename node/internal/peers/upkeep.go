@@ -84,7 +84,7 @@ func (h *Host) hireDial(k protocol.Keeper) {
 
 // hireAsk asks a connected node for others.
 func (h *Host) hireAsk(k key.KeeperKey) {
-	if h.cfg.Exchange == nil {
+	if h.cfg.Exchange == nil || h.cfg.Off&WayExchange != 0 {
 		return
 	}
 	err := h.upkeep.Hire("peers exchange", func(ctx context.Context) {
@@ -100,7 +100,7 @@ func (h *Host) hireAsk(k key.KeeperKey) {
 			h.cfg.Log.Debug("no exchange of nodes", "keeper", k, "why", err)
 			return
 		}
-		h.Learn(told)
+		h.Learn(told, WayExchange)
 	})
 	if err != nil {
 		h.cfg.Log.Debug("too busy to ask for nodes", "why", err)

@@ -12,6 +12,8 @@ type Known struct {
 	Keeper    protocol.Keeper
 	Connected bool
 	From      string // bootstrap, reached or told
+	Ways      Way    // that named it; none: it called here
+	Failing   bool   // since it was last reached, a dial failed
 }
 
 // View lists the table of known nodes, in order of their keys.
@@ -28,7 +30,7 @@ func (t *table) view() []Known {
 	defer t.mu.Unlock()
 	out := make([]Known, 0, len(t.entries))
 	for _, e := range t.entries {
-		k := Known{Keeper: e.keeper, From: "told"}
+		k := Known{Keeper: e.keeper, From: "told", Ways: e.ways, Failing: e.fails > 0}
 		switch {
 		case e.bootstrap:
 			k.From = "bootstrap"

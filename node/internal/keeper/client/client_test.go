@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/harkmarket/hark/crypto/key"
-	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -35,7 +35,7 @@ func TestRefusedSaysWhatTheKeeperSaid(t *testing.T) {
 // liar is a keeper that answers with what it likes.
 func liar(t *testing.T, hello protocol.Hello, answer func(*protocol.Op) protocol.Reply) (*Session, error) {
 	t.Helper()
-	mine, theirs := peers.Pipe()
+	mine, theirs := pipe.New()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

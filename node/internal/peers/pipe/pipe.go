@@ -1,4 +1,7 @@
-package peers
+// Package pipe is a stream in memory: what a node says to itself, and the streams of a
+// simulated network. It has deadlines, bounded buffers and an end, as those of a real
+// network have.
+package pipe
 
 import (
 	"errors"
@@ -8,48 +11,56 @@ import (
 	"time"
 )
 
-// pipeBuffer is how many bytes lie in one direction of a Pipe before a writer waits.
+// pipeBuffer is how many bytes lie in one direction of a stream before a writer waits.
 const pipeBuffer = 256 << 10
 
-// Pipe makes the two ends of a stream in memory, with a bounded buffer in each
-// direction: a node's way to itself, and the streams of a simulated network.
-func Pipe() (Conn, Conn) {
+// New makes the two ends of a stream, with a bounded buffer in each direction.
+func New() (*End, *End) {
 	ab, ba := newLane(), newLane()
-	return &pipeEnd{in: ba, out: ab}, &pipeEnd{in: ab, out: ba}
+	return &End{in: ba, out: ab}, &End{in: ab, out: ba}
 }
 
-type pipeEnd struct{ in, out *lane }
+// An End is one side of a stream.
+type End struct{ in, out *lane }
 
-func (p *pipeEnd) Read(b []byte) (int, error)  { return p.in.read(b) }
-func (p *pipeEnd) Write(b []byte) (int, error) { return p.out.write(b) }
+// Read implements io.Reader.
+func (p *End) Read(b []byte) (int, error) { return p.in.read(b) }
 
-func (p *pipeEnd) Close() error {
+// Write implements io.Writer.
+func (p *End) Write(b []byte) (int, error) { return p.out.write(b) }
+
+// Close ends both directions: the other side reads what is there, and then io.EOF.
+func (p *End) Close() error {
 	p.out.end(io.EOF, false)
 	p.in.end(io.ErrClosedPipe, true)
 	return nil
 }
 
-func (p *pipeEnd) Reset() error {
+// Reset ends the stream at once; what was not read is lost.
+func (p *End) Reset() error {
 	p.out.end(io.ErrUnexpectedEOF, true)
 	p.in.end(io.ErrUnexpectedEOF, true)
 	return nil
 }
 
-func (p *pipeEnd) SetReadDeadline(t time.Time) error {
+// SetReadDeadline is as in net.Conn.
+func (p *End) SetReadDeadline(t time.Time) error {
 	p.in.setDeadline(&p.in.reader, t)
 	return nil
 }
 
-func (p *pipeEnd) SetWriteDeadline(t time.Time) error {
+// SetWriteDeadline is as in net.Conn.
+func (p *End) SetWriteDeadline(t time.Time) error {
 	p.out.setDeadline(&p.out.writer, t)
 	return nil
 }
 
-func (p *pipeEnd) SetDeadline(t time.Time) error {
+// SetDeadline is as in net.Conn.
+func (p *End) SetDeadline(t time.Time) error {
 	return errors.Join(p.SetReadDeadline(t), p.SetWriteDeadline(t))
 }
 
-// A lane is one direction of a Pipe.
+// A lane is one direction of a stream.
 type lane struct {
 	mu             sync.Mutex
 	change         *sync.Cond

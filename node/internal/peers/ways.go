@@ -1,0 +1,157 @@
+package peers
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/protocol"
+)
+
+// A Way is how a node comes to know of public nodes: four, which do not depend on
+// each other. As a set it is several of them.
+type Way uint8
+
+// The ways in.
+const (
+	WayBootstrap Way = 1 << iota // the list in the network file
+	WayCache                     // what was reached in an earlier run
+	WayExchange                  // what nodes that we are connected with name
+	WayDHT                       // providers of keepers, and the DHT's own list of an earlier run
+)
+
+// AllWays are they, in this order.
+var AllWays = []Way{WayBootstrap, WayCache, WayExchange, WayDHT}
+
+func (w Way) String() string {
+	switch w {
+	case WayBootstrap:
+		return "bootstrap"
+	case WayCache:
+		return "cache"
+	case WayExchange:
+		return "exchange"
+	case WayDHT:
+		return "dht"
+	}
+	return "several"
+}
+
+// A WayReport is what came of a way in.
+type WayReport struct {
+	Way     Way
+	Off     bool
+	Asked   bool // it has been tried, or had something to say
+	Known   int  // nodes that it named
+	Reached int  // of these, reached within a day
+	Failed  int  // of these, tried and not reached since
+	Last    time.Time
+}
+
+// Works is yes (1) where a node that the way named was reached within a day, no (-1)
+// where it was tried and there is none, and 0 where nobody can know yet.
+func (r WayReport) Works() int {
+	switch {
+	case r.Reached > 0:
+		return 1
+	case r.Off, r.Asked && r.Known == r.Failed:
+		return -1
+	}
+	return 0
+}
+
+// Ways tells what came of each way in.
+func (h *Host) Ways() []WayReport {
+	out := h.known.ways(h.cfg.Now())
+	for i := range out {
+		out[i].Off = h.cfg.Off&out[i].Way != 0
+	}
+	return out
+}
+
+func (t *table) ways(now time.Time) []WayReport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make([]WayReport, len(AllWays))
+	for i, w := range AllWays {
+		out[i] = WayReport{Way: w, Asked: t.news&w != 0}
+		for _, e := range t.entries {
+			if e.ways&w == 0 {
+				continue
+			}
+			out[i].Known++
+			switch {
+			case e.fails > 0:
+				out[i].Failed++
+			case now.Sub(e.reached) < freshFor:
+				out[i].Reached++
+			}
+			if e.reached.After(out[i].Last) {
+				out[i].Last = e.reached
+			}
+		}
+	}
+	return out
+}
+
+// Worth keeps of addresses that strangers named those that this node may dial: of
+// its own transports, and no nearer than the nodes with which it deals, so that
+// nobody can make a node of the wide world knock at doors of its own house.
+func Worth(h *Host, all []ma.Multiaddr) []ma.Multiaddr {
+	far := horizon(h)
+	return slices.DeleteFunc(best(all), func(a ma.Multiaddr) bool { return addrScope(a) < far })
+}
+
+// horizon is the farthest scope from which this node can be reached, or, of a node
+// that can't, the nearest of those to whom it is connected.
+func horizon(h *Host) scope {
+	if self := h.Self(); len(self.Addrs) > 0 {
+		if a, err := ma.NewMultiaddrBytes(self.Addrs[0]); err == nil {
+			return addrScope(a)
+		}
+	}
+	nearest := public
+	for _, c := range h.host.Network().Conns() {
+		if ip := ipOf(c.RemoteMultiaddr()); ip.IsValid() {
+			nearest = min(nearest, scopeOf(ip))
+		}
+	}
+	return nearest
+}
+
+// AtHome tells whether a host can be reached on this machine or in a private network
+// alone.
+func AtHome(h *Host) bool {
+	self := h.Self()
+	for _, raw := range self.Addrs {
+		if a, err := ma.NewMultiaddrBytes(raw); err == nil && !HomeAddr(a) {
+			return false
+		}
+	}
+	return len(self.Addrs) > 0
+}
+
+// HomeAddr tells whether an address lies on this machine or in a private network.
+func HomeAddr(a ma.Multiaddr) bool { return addrScope(a) != public }
+
+// PrefixOf is the address prefix of a node's first address, as handed to a Handler of
+// one that calls from there.
+func PrefixOf(k protocol.Keeper) string {
+	if len(k.Addrs) == 0 {
+		return "unknown"
+	}
+	a, err := ma.NewMultiaddrBytes(k.Addrs[0])
+	if err != nil {
+		return "unknown"
+	}
+	return prefix(a)
+}
+
+// Home tells whether an address prefix, as handed to a Handler, lies on this machine
+// or in a private network.
+func Home(from string) bool {
+	p, err := netip.ParsePrefix(from)
+	return err == nil && scopeOf(p.Addr()) != public
+}
