@@ -315,3 +315,25 @@ func TestPostSizes(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A first hop keeps its stream to the next one open, and opens another where that
+// one ended: for silence, or because the keeper was away.
+func TestAFirstHopOpensItsLineAnew(t *testing.T) {
+	in(t, func(w *world) {
+		hop, exit := w.keeper(), w.keeper()
+		hop.alone(t)
+		for i, meanwhile := range []func(){
+			func() {}, func() {}, func() { time.Sleep(2 * time.Minute) },
+			func() { w.net.SetOnline(exit.port, false); w.net.SetOnline(exit.port, true) },
+		} {
+			meanwhile()
+			s, n := w.post(hop), w.need(exit, effort)
+			if err := s.Post(w.Context(), w.sealed(s, exit, n.raw, 0), exit.port.Self()); err != nil || !exit.heard(wire.ID(n.raw)) {
+				t.Errorf("post %d: %v", i, err)
+			}
+			if f := hop.Fills()["post-lines"]; f.At != 1 || f.Limit != 64 {
+				t.Errorf("post %d: %+v", i, f)
+			}
+		}
+	})
+}

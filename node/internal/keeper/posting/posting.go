@@ -69,11 +69,12 @@ type Posting struct {
 	own   *own
 	known *known
 	queue *queue
+	lines *lines
 }
 
 // New makes the first key.
 func New(cfg Config) (*Posting, error) {
-	p := &Posting{cfg: cfg, self: cfg.Key.Public(), own: &own{sign: cfg.Key}, known: newKnown(), queue: newQueue()}
+	p := &Posting{cfg: cfg, self: cfg.Key.Public(), own: &own{sign: cfg.Key}, known: newKnown(), queue: newQueue(), lines: newLines()}
 	_, err := p.own.word(p.now())
 	return p, err
 }
@@ -121,12 +122,10 @@ func (p *Posting) at(ctx context.Context, next key.KeeperKey, do func(context.Co
 	}
 	ctx, cancel := context.WithTimeout(ctx, passWait)
 	defer cancel()
-	s, err := client.Client{Port: p.cfg.Port, Net: p.cfg.Net}.Post(ctx, all[i])
-	if err != nil {
-		return err
+	dial := func() (*client.Session, error) {
+		return client.Client{Port: p.cfg.Port, Net: p.cfg.Net}.Post(ctx, all[i])
 	}
-	defer func() { _ = s.Close() }() // it answered
-	return do(ctx, s)
+	return p.lines.talk(next, dial, func(s *client.Session) error { return do(ctx, s) })
 }
 
 // Open takes what was sealed to this keeper: published when it returns, or, with a
@@ -157,11 +156,12 @@ func (p *Posting) open(sealed []byte) (protocol.Post, error) {
 	return protocol.Post{}, ErrKey
 }
 
-// Fills are the bounded tables and their fill: posts that are held, and post keys
-// of others.
+// Fills are the bounded tables and their fill: posts that are held, post keys of
+// others, and sessions to next hops.
 func (p *Posting) Fills() map[string]peers.Fill {
 	return map[string]peers.Fill{
 		"held-posts": {At: p.queue.size(), Limit: maxHeld},
 		"post-keys":  {At: p.known.size(), Limit: maxKnown},
+		"post-lines": {At: p.lines.size(), Limit: maxLines},
 	}
 }
