@@ -58,6 +58,8 @@ type Config struct {
 	Bootstrap []protocol.Keeper
 	Book      Book
 	Exchange  Exchange
+	Target    int             // public nodes to be connected with; the profile's own number where zero
+	Options   []libp2p.Option // said last: a simulated network takes the place of the wire
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -167,6 +169,7 @@ func hostOptions(cfg Config) ([]libp2p.Option, error) {
 		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
 		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
 	}
+	options = append(options, cfg.Options...)
 	if cfg.Profile != Public {
 		silent := func([]ma.Multiaddr) []ma.Multiaddr { return nil }
 		return append(options, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil

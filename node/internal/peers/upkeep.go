@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -27,9 +28,9 @@ const (
 
 func (h *Host) target() int {
 	if h.cfg.Profile == Public {
-		return publicTarget
+		return cmp.Or(h.cfg.Target, publicTarget)
 	}
-	return personalTarget
+	return cmp.Or(h.cfg.Target, personalTarget)
 }
 
 // nudge wakes the loop.
