@@ -168,6 +168,8 @@ func hostOptions(cfg Config) ([]libp2p.Option, error) {
 		libp2p.Identity(sk), libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New),
 		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
 		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
+		// Whoever was cut off for an hour would dial nobody by QUIC for a hundred tries.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 	}
 	options = append(options, cfg.Options...)
 	if cfg.Profile != Public {
