@@ -370,7 +370,7 @@ type Fill struct{ At, Limit int }
 // connections, streams being served.
 func (h *Host) Status() (known, connected, connections, streams Fill) {
 	keys := h.known.keys()
-	known, connected = Fill{len(keys), maxTable}, Fill{0, h.target()}
+	known, connected = Fill{len(keys), maxTable}, Fill{0, maxTable}
 	for _, k := range keys {
 		if h.connected(k) {
 			connected.At++
