@@ -47,12 +47,15 @@ func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
 }
 
 // Post hands an announcement to the node, as an author would.
-func (m *Member) Post(ctx context.Context, raw []byte) error {
+func (m *Member) Post(ctx context.Context, raw []byte) error { return m.PostAt(ctx, m, raw) }
+
+// PostAt hands an announcement to another node.
+func (m *Member) PostAt(ctx context.Context, to *Member, raw []byte) error {
 	net, err := m.w.ID()
 	if err != nil {
 		return err
 	}
-	s, err := keeper.Client{Port: m.port(), Net: net}.Post(ctx, m.port().Self())
+	s, err := keeper.Client{Port: m.port(), Net: net}.Post(ctx, to.port().Self())
 	if err != nil {
 		return err
 	}
