@@ -252,11 +252,11 @@ func topicFlood(t *testing.T) {
 		if want := i < shards; (err == nil) != want || !want && !errors.Is(err, fault.Malformed) {
 			t.Errorf("topic %d: %v", i, err)
 		}
-		if f := target.Gossip.Status(); f.At > f.Limit {
+		if f, _ := target.Gossip.Status(); f.At > f.Limit {
 			t.Fatalf("%d topics of %d", f.At, f.Limit)
 		}
 	}
-	if f := target.Gossip.Status(); f != (peers.Fill{At: shards, Limit: shards}) {
+	if f, _ := target.Gossip.Status(); f != (peers.Fill{At: shards, Limit: shards}) {
 		t.Errorf("%d topics of %d", f.At, f.Limit)
 	}
 	n := 0

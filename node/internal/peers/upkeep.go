@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -25,11 +26,55 @@ const (
 	savePause   = time.Minute
 )
 
-func (h *Host) target() int {
-	if h.cfg.Profile == Public {
-		return publicTarget
+// target is how many public nodes a node goes to by itself.
+func (c Config) target() int {
+	if c.Profile == Public {
+		return cmp.Or(c.Target, publicTarget)
 	}
-	return personalTarget
+	return cmp.Or(c.Target, personalTarget)
+}
+
+// dialled counts, of the public nodes that are connected, those to which a public
+// node went itself: whoever comes by himself, a thousand of them, takes no place
+// among these. A personal node goes to all that it is connected with.
+func dialled(net network.Network, there []key.KeeperKey) (n int) {
+	for _, k := range there {
+		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+		if err == nil && slices.ContainsFunc(net.ConnsToPeer(info.ID), outbound) {
+			n++
+		}
+	}
+	return n
+}
+
+func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
+
+// shed closes connections that a public node dialled beyond its target and spare ones:
+// those in no mesh, a minute old, with no stream of ours open. Else every node
+// that was ever asked for something would stay connected, and what a node spends would
+// grow with the network.
+func (h *Host) shed(there []key.KeeperKey) {
+	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
+	for _, k := range there {
+		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+		if h.cfg.Profile != Public || extra <= 0 || err != nil || h.host.ConnManager().IsProtected(info.ID, "") {
+			continue
+		}
+		conns := h.host.Network().ConnsToPeer(info.ID)
+		if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !outbound(c) || inUse(c) }) {
+			continue
+		}
+		if err := h.host.Network().ClosePeer(info.ID); err == nil {
+			extra--
+		}
+	}
+}
+
+// inUse tells a connection that is young, or has a stream of ours.
+func inUse(c network.Conn) bool {
+	return time.Since(c.Stat().Opened) < time.Minute || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+		return slices.Contains([]string{ProtoMail, ProtoPost, ProtoSync}, string(s.Protocol()))
+	})
 }
 
 // nudge wakes the loop.
@@ -48,12 +93,13 @@ func (h *Host) keepUp(ctx context.Context) {
 		now := h.cfg.Now()
 		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
 		pause, ask := calmPause, askCalm
-		if missing := h.target() - len(there); missing > 0 {
+		if missing := h.cfg.target() - dialled(h.host.Network(), there); missing > 0 {
 			pause, ask = hungryPause, askHungry
 			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
 				h.hireDial(k)
 			}
 		}
+		h.shed(there)
 		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
 			asked, soon = now, min(2*soon, askCalm)
 			h.hireAsk(there[rand.N(len(there))])
