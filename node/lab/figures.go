@@ -140,7 +140,7 @@ func (f *Figures) finish(t *tables) {
 func (f *Figures) costs(t *tables) {
 	var bytes, cpu, rss []float64
 	for _, n := range t.public {
-		var b, c, r float64
+		b, c, r := -float64(t.before[n.Node].Sent+t.before[n.Node].Received), -float64(t.before[n.Node].CPUMS), 0.0
 		lives := t.usage[n.Node]
 		for _, u := range lives {
 			b, c, r = b+float64(u.Sent+u.Received), c+float64(u.CPUMS), max(r, float64(u.RSS))
@@ -160,7 +160,7 @@ func (f *Figures) costs(t *tables) {
 	f.Series.BytesByNode = bytes
 	f.BytesPerNode, f.CPUPerNode, f.RSSPerNode = mean(bytes), mean(cpu), mean(rss)
 	if all := t.usage[""]; f.CPUPerNode == nil && len(all) > 0 { // the engine knows only what all used together
-		var sum float64
+		sum := -float64(t.before[""].CPUMS)
 		for _, u := range all {
 			sum += float64(u.CPUMS)
 		}

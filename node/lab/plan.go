@@ -73,6 +73,9 @@ func (s *Scenario) players(dice *rand.Rand) (out []Player) {
 		for i := range n {
 			out = append(out, Player{Name: fmt.Sprintf("%s-%d", kind, i+1), Public: public, Role: role})
 		}
+		if s.Partition.For == 0 {
+			return
+		}
 		for _, i := range dice.Perm(n)[:int(s.Partition.Share*float64(n)+0.5)] {
 			out[first+i].Side = 1
 		}

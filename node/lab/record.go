@@ -57,7 +57,7 @@ type Record struct {
 	Category string `json:"category,omitempty"` // announcement
 	Context  string `json:"context,omitempty"`  // announcement, heard, spied
 	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard
-	Shard    uint16 `json:"shard"`              // announcement, heard
+	Shard    uint16 `json:"shard,omitempty"`    // announcement, heard
 	TookMS   int64  `json:"took_ms,omitempty"`  // announcement: until the author's node had it in hand
 	Error    string `json:"error,omitempty"`    // announcement: why it failed
 
@@ -65,10 +65,22 @@ type Record struct {
 	Bytes int    `json:"bytes,omitempty"` // heard: of the announcement
 	From  string `json:"from,omitempty"`  // spied: who told
 
-	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage
+	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage; what "start" says is not counted
 	Received uint64 `json:"received_bytes,omitempty"` // usage
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
+}
+
+// MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type bare Record
+	if r.Kind != KindSaid && r.Kind != KindHeard {
+		return json.Marshal(bare(r))
+	}
+	return json.Marshal(struct {
+		bare
+		Shard uint16 `json:"shard"`
+	}{bare(r), r.Shard})
 }
 
 // A Sink takes records. It may be called from several goroutines.

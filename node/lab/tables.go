@@ -28,6 +28,7 @@ type tables struct {
 	lives    map[string][]life
 	heard    map[version]map[string]Record // by node, the first time
 	usage    map[string]map[int]Record     // by node and life, the last one
+	before   map[string]Record             // by node, what it had used when the load began
 	spied    map[version]Record            // the first
 	spyCount int
 	split    [2]int64 // from, to
@@ -38,7 +39,7 @@ type tables struct {
 func newTables(records []Record) *tables {
 	t := &tables{
 		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{},
-		usage: map[string]map[int]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
+		usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
 	}
 	var lives []Record
 	for _, r := range records {
@@ -53,6 +54,10 @@ func newTables(records []Record) *tables {
 		case KindHeard:
 			t.hear(r)
 		case KindUsage:
+			if r.What == "start" {
+				t.before[r.Node] = r
+				continue
+			}
 			if t.usage[r.Node] == nil {
 				t.usage[r.Node] = map[int]Record{}
 			}

@@ -177,7 +177,10 @@ func (r *run) join(ctx context.Context) error {
 		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds()})
 	}
 	r.mark(lab.Record{Kind: lab.KindMark, What: "start"})
-	return r.each(all, func(i int) error { return r.arrived(ctx, i) })
+	if err := r.each(all, func(i int) error { return r.arrived(ctx, i) }); err != nil {
+		return err
+	}
+	return r.usages(ctx, "start")
 }
 
 // arrived notes that a public node is up and on which topics.
@@ -334,7 +337,7 @@ func (r *run) said(asked time.Time, rec lab.Record, err error) {
 
 // down ends a node, having asked what it used.
 func (r *run) down(ctx context.Context, i int) error {
-	err := r.usage(ctx, i)
+	err := r.usage(ctx, i, "")
 	name := r.plan.Players[i].Name
 	r.mu.Lock()
 	r.tally.leave(name)
@@ -344,12 +347,12 @@ func (r *run) down(ctx context.Context, i int) error {
 }
 
 // usage notes what a node used since it came up.
-func (r *run) usage(ctx context.Context, i int) error {
+func (r *run) usage(ctx context.Context, i int, what string) error {
 	u, known, err := r.stage.Usage(ctx, i)
 	if err != nil || !known {
 		return err
 	}
-	rec := lab.Record{Kind: lab.KindUsage, Sent: u.Sent, Received: u.Received, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1}
+	rec := lab.Record{Kind: lab.KindUsage, What: what, Sent: u.Sent, Received: u.Received, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1}
 	if i >= 0 {
 		rec.Node = r.plan.Players[i].Name
 		r.mu.Lock()
@@ -371,15 +374,20 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	r.stage.Flush()
 	r.tell("asking what it cost", time.Since(r.start))
-	var here []int
+	err := r.usages(ctx, "")
+	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
+	return err
+}
+
+// usages notes what all nodes that are up have used.
+func (r *run) usages(ctx context.Context, what string) error {
+	here := []int{-1}
 	for i, p := range r.plan.Players {
 		if p.Role == lab.Honest && r.stage.House(i) != nil {
 			here = append(here, i)
 		}
 	}
-	err := r.each(append(here, -1), func(i int) error { return r.usage(ctx, i) })
-	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
-	return err
+	return r.each(here, func(i int) error { return r.usage(ctx, i, what) })
 }
 
 // complete tells whether every node that is up has every announcement, and all are
