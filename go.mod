@@ -12,6 +12,7 @@ require (
 	github.com/ipfs/go-cid v0.6.2 // content addresses
 	github.com/libp2p/go-libp2p v0.51.0 // hosts, QUIC and TLS streams
 	github.com/libp2p/go-libp2p-pubsub v0.19.0 // gossip topics
+	github.com/marcopolo/simnet v0.0.7 // packets of the simulated network in tests
 	github.com/multiformats/go-multiaddr v0.16.1 // addresses as libp2p writes them
 	github.com/multiformats/go-multihash v0.2.3 // the hash inside a content address
 	github.com/pelletier/go-toml/v2 v2.4.3 // config.toml
@@ -19,6 +20,7 @@ require (
 	github.com/quic-go/quic-go v0.64.1 // dials sockets by hand in tests
 	github.com/rogpeppe/go-internal v1.16.0 // script tests of the commands
 	github.com/zalando/go-keyring v0.2.8 // the operating system's keyring
+	go.uber.org/fx v1.24.0 // libp2p's constructors, of which tests replace one
 	go.uber.org/goleak v1.3.0 // goroutine leaks in tests
 	golang.org/x/crypto v0.58.0 // XChaCha20-Poly1305, Argon2id
 	golang.org/x/mod v0.42.0 // Merkle log (sumdb/tlog)
@@ -130,7 +132,6 @@ require (
 	go.opentelemetry.io/otel/metric v1.41.0 // indirect
 	go.opentelemetry.io/otel/trace v1.41.0 // indirect
 	go.uber.org/dig v1.19.0 // indirect
-	go.uber.org/fx v1.24.0 // indirect
 	go.uber.org/mock v0.6.0 // indirect
 	go.uber.org/multierr v1.11.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect

@@ -47,6 +47,10 @@ expect offers thandi couch 1
 		"a count that is wrong":               {"", "expect offers thandi couch 2", "it is 1 after 15 minutes"},
 		"a word that is unknown":              {"", "dance thandi", "none of"},
 		"a quotation mark too few":            {"", `need thandi x "a couch`, "quotation mark"},
+		"a second network":                    {"", "network simulated", "first line"},
+		"loss on pipes":                       {"", "loss 5%", "lose nothing"},
+		"a partition with one side":           {"", "partition thandi couches k1", "two sides"},
+		"a partition that nobody heals":       {"", "partition thandi k1 | couches\nwait 2m\naccept thandi couch\nexpect deals thandi fulfilled 1", "after 15 minutes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -151,8 +151,10 @@ func (n *Node) bounds(v *desk.Status) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
 		if g.Gossip != nil {
-			f := g.Gossip.Status()
-			v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip.topics", Used: int64(f.At), Cap: int64(f.Limit)})
+			topics, blamed := g.Gossip.Status()
+			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed} {
+				v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+			}
 		}
 	}
 	slices.SortFunc(v.Bounds, func(a, b desk.Fill) int {

@@ -40,7 +40,7 @@ var bounds = strings.Fields(`
 	api.answer-bytes api.answers api.requests api.streams
 	board.bytes board.entries board.passport-bytes board.passports catalog.products
 	courier.boxes courier.deliveries courier.doomed courier.parked courier.slots courier.streams
-	gossip.topics held.records keeper.boxes keeper.budgets keeper.inboxes keeper.prefixes keeper.pushes keeper.refused
+	gossip.blamed gossip.topics held.records keeper.boxes keeper.budgets keeper.inboxes keeper.prefixes keeper.pushes keeper.refused
 	mailbox.boxes mailbox.bytes mailbox.bytes-per-box mailbox.first-per-box mailbox.inbox-per-box mailbox.letters
 	mailbox.letters-per-box mailbox.revoked mailbox.revoked-per-box mailbox.tombs mailbox.tombs-per-box
 	mailbox.watchers mailbox.watchers-per-box

@@ -52,12 +52,16 @@ type Config struct {
 
 // Simulated is a network, a clock and a store that are not the machine's.
 type Simulated struct {
-	Port    peers.Port
+	Port peers.Port
+	// Join, where Port is nil, joins the real network over a simulated wire. cfg lacks
+	// only where to listen, whom to know at first, and the wire.
+	Join    func(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	Key     key.Private[key.Keeper]
 	Store   kv.Store
 	Master  key.Secret
 	Genesis *protocol.Genesis
 	Profile string
+	Locked  bool // the market stays shut: a node that only carries for others
 	Now     func() time.Time
 	Limits  Limits
 	// Search stands in for the catalogue's search index, whose library keeps
@@ -230,8 +234,10 @@ func (n *Node) alone(ctx context.Context) error {
 
 // openPort joins the network.
 func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
-	if s := n.cfg.Simulated; s != nil {
+	if s := n.cfg.Simulated; s != nil && s.Port != nil {
 		return s.Port, nil
+	} else if s != nil {
+		return n.openSimulated(ctx, s)
 	}
 	file, err := ReadNetwork(n.cfg.Paths.network())
 	if err != nil {
@@ -252,6 +258,15 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 		cfg.Profile, cfg.Listen = peers.Public, n.settings.Listen
 	}
 	return gossip.Open(context.WithoutCancel(ctx), cfg, n.net, n.genesis.Shards)
+}
+
+// openSimulated joins a network whose wire is simulated, and nothing else.
+func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, error) {
+	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: keeper.Exchange(n.net), Log: n.cfg.Log, Now: n.now}
+	if s.Profile == Public {
+		cfg.Profile = peers.Public
+	}
+	return s.Join(context.WithoutCancel(ctx), cfg)
 }
 
 // serve starts what a public node does for others.

@@ -68,7 +68,9 @@ func (n *Node) Unlock(ctx context.Context, passphrase []byte) error {
 }
 
 func (n *Node) master(passphrase []byte) (key.Secret, error) {
-	if s := n.cfg.Simulated; s != nil {
+	if s := n.cfg.Simulated; s != nil && s.Locked {
+		return key.Secret{}, fault.Locked
+	} else if s != nil {
 		return s.Master, nil
 	}
 	f, err := readKeys(n.cfg.Paths)

@@ -122,7 +122,7 @@ func (s *Story) expect(a []string) error {
 // sound checks what must hold after every line.
 func (s *Story) sound() error {
 	deleted := map[string]bool{} // grants, read before what is held: what is signed was done
-	for _, m := range s.w.Members() {
+	for _, m := range s.w.open() {
 		rep, err := m.Ledger().Verify(bg)
 		if err != nil || !rep.OK {
 			return fmt.Errorf("the ledger of %s: %+v %v", m.Name, rep.Problems, err)
@@ -137,7 +137,7 @@ func (s *Story) sound() error {
 			deleted[g.ID] = deleted[g.ID] || g.State == "deleted"
 		}
 	}
-	for _, m := range s.w.Members() {
+	for _, m := range s.w.open() {
 		p, err := m.Vendor().Held().List(bg, desk.Query{Limit: 500})
 		if err != nil {
 			return err

@@ -28,6 +28,11 @@ import (
 //	revoke thandi
 //	expect grants thandi deleted 1
 //
+// The first line may choose the network: "network simulated latency 30ms loss 1%" plays
+// on real hosts over simulated packets; without it a story plays on pipes. On both,
+// "partition k1 thandi | couches" and "heal" cut and join it, and "clock thandi +1h"
+// puts a clock wrong; "loss 5%" is for the simulated one.
+//
 // Words with blanks stand in double quotes; # starts a comment. The commands and what
 // can be expected are the tables verbs and facts. An expectation may take up to 15
 // minutes of the story's time to come true.
@@ -44,9 +49,12 @@ type Story struct {
 // which the story went another way.
 func Play(t testing.TB, text string) error {
 	t.Helper()
-	w := NewWorld(t)
-	defer w.Close()
-	s := &Story{t: t, w: w, who: map[string]*Member{}, specs: map[string]*desk.NeedSpec{}, needs: map[string]string{}, allowed: map[string]int{}}
+	s := &Story{t: t, who: map[string]*Member{}, specs: map[string]*desk.NeedSpec{}, needs: map[string]string{}, allowed: map[string]int{}}
+	defer func() {
+		if s.w != nil {
+			s.w.Close()
+		}
+	}()
 	for i, line := range strings.Split(text, "\n") {
 		words, err := split(line)
 		if len(words) == 0 && err == nil {
@@ -111,6 +119,9 @@ func (s *Story) do(words []string) error {
 	if len(words)-1 < v.least {
 		return fmt.Errorf("%s needs %d words", words[0], v.least)
 	}
+	if s.w == nil && words[0] != "network" {
+		s.w = NewWorld(s.t)
+	}
 	return v.do(s, words[1:])
 }
 
@@ -141,9 +152,15 @@ var sells = desk.Follow{Ask: true, Answer: true, Confirm: true, Fulfil: true}
 
 // verbs is the table of commands.
 var verbs = map[string]verb{
-	"keeper":   {1, func(s *Story, a []string) error { return s.settle(a[0], s.w.Public(a[0])) }},
-	"vendor":   {1, (*Story).vendor},
-	"customer": {1, (*Story).customer},
+	"network":   {1, (*Story).network},
+	"partition": {3, (*Story).partition},
+	"heal":      {0, func(s *Story, _ []string) error { s.w.Heal(); return nil }},
+	"loss":      {1, (*Story).loss},
+	"clock":     on(2, (*Story).clock),
+	"carrier":   {1, func(s *Story, a []string) error { return s.settle(a[0], s.w.Carrier(a[0])) }},
+	"keeper":    {1, func(s *Story, a []string) error { return s.settle(a[0], s.w.Public(a[0])) }},
+	"vendor":    {1, (*Story).vendor},
+	"customer":  {1, (*Story).customer},
 	"sells": on(4, func(_ *Story, m *Member, a []string) error {
 		row := fmt.Sprintf("id,title,price\n%s,%q,%s.00\n", a[0], a[1], a[2])
 		_, err := m.Vendor().Catalog().Import(bg, reader(row), desk.ImportSpec{})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,15 +16,18 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/catalog"
 	"github.com/harkmarket/hark/store/kv"
 )
 
 // A World is a network of whole nodes in memory, with the bubble's time. Its nodes
-// can be stopped and started again; what they keep stays.
+// can be stopped and started again; what they keep stays. It stands on pipes
+// (NewWorld), or on real hosts over simulated packets (NewSimWorld).
 type World struct {
 	t       testing.TB
-	Net     *Net
+	Net     *Net // the pipes; nil in a simulated world
+	sim     *sim // nil on pipes
 	Genesis *protocol.Genesis
 	nodes   []*Member
 	Log     *slog.Logger // of the nodes started from now on; none where nil
@@ -44,10 +48,20 @@ func (w *World) Close() {
 	for _, m := range w.nodes {
 		m.Stop()
 	}
+	if w.sim != nil {
+		w.sim.close()
+		return
+	}
 	if err := w.Net.Close(); err != nil {
 		w.t.Errorf("nodetest: close: %v", err)
 	}
 	time.Sleep(time.Minute) // timers of streams that were cut
+}
+
+// ID is the network's id.
+func (w *World) ID() (protocol.Hash, error) {
+	id, _, err := wire.NetworkID(w.Genesis)
+	return id, err
 }
 
 // A Member is one node of a World.
@@ -60,9 +74,17 @@ type Member struct {
 	Key    key.Private[key.Keeper]
 	Port   *Port
 	Ports  []*Port // all that it ever had, one for each start
+	*place         // in a simulated world
+	ahead  atomic.Int64
 	public bool
+	locked bool
 	mis    string
 }
+
+// SetClock lets the node's clock go so far ahead of everybody's, or behind, from now on.
+func (m *Member) SetClock(ahead time.Duration) { m.ahead.Store(int64(ahead)) }
+
+func (m *Member) now() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) }
 
 // Public starts a public node: a keeper, and a vendor once it has a passport.
 func (w *World) Public(name string) *Member { return w.add(name, true, "") }
@@ -75,9 +97,20 @@ func (w *World) Misbehaving(name string, public bool, how string) *Member {
 	return w.add(name, public, how)
 }
 
+// Carrier starts a public node whose market stays shut: it holds mail, gossips and
+// pulls, and costs less than others.
+func (w *World) Carrier(name string) *Member {
+	return w.begin(&Member{Name: name, public: true, locked: true})
+}
+
 func (w *World) add(name string, public bool, misbehave string) *Member {
-	m := &Member{
-		w: w, Name: name, Store: kv.Memory(), Master: key.NewSecret(), Key: key.Generate[key.Keeper](), public: public, mis: misbehave,
+	return w.begin(&Member{Name: name, public: public, mis: misbehave})
+}
+
+func (w *World) begin(m *Member) *Member {
+	m.w, m.Store, m.Master, m.Key = w, kv.Memory(), key.NewSecret(), key.Generate[key.Keeper]()
+	if w.sim != nil {
+		m.place = w.sim.settle()
 	}
 	w.nodes = append(w.nodes, m)
 	m.Start()
@@ -96,15 +129,18 @@ func (m *Member) Start() {
 	} else {
 		m.Key = key.Generate[key.Keeper]() // a personal node is another one at each start
 	}
-	m.Port = m.w.Net.PortOf(m.public, m.Key)
-	m.Ports = append(m.Ports, m.Port)
-	n, err := node.Open(context.Background(), node.Config{
-		Log: m.w.Log, Misbehave: m.mis, Version: "test",
-		Simulated: &node.Simulated{
-			Port: m.Port, Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits,
-			Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
-		},
-	})
+	s := &node.Simulated{
+		Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Now: m.now, Locked: m.locked,
+		Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
+	}
+	if m.w.sim != nil {
+		s.Join = m.join
+	} else {
+		m.Port = m.w.Net.PortOf(m.public, m.Key)
+		m.Ports = append(m.Ports, m.Port)
+		s.Port = m.Port
+	}
+	n, err := node.Open(context.Background(), node.Config{Log: m.w.Log, Misbehave: m.mis, Version: "test", Simulated: s})
 	if err != nil {
 		m.w.t.Fatalf("nodetest: %s: %v", m.Name, err)
 	}
@@ -126,7 +162,13 @@ func (m *Member) Stop() {
 }
 
 // Online takes a running node off the network, or back.
-func (m *Member) Online(yes bool) { m.w.Net.SetOnline(m.Port, yes) }
+func (m *Member) Online(yes bool) {
+	if m.w.sim != nil {
+		m.host.SetOnline(yes)
+		return
+	}
+	m.w.Net.SetOnline(m.Port, yes)
+}
 
 // Sell makes a vendor of a public node: a passport, a catalogue, and rules that ask,
 // answer, confirm and fulfil by themselves.
@@ -238,4 +280,9 @@ func (w *World) Members() (out []*Member) {
 		}
 	}
 	return out
+}
+
+// open lists the running nodes that have a market.
+func (w *World) open() []*Member {
+	return slices.DeleteFunc(w.Members(), func(m *Member) bool { return m.locked })
 }

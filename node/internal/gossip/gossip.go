@@ -6,7 +6,9 @@
 //  2. Join subscribes to shards. What arrives is judged by the caller's Hear before
 //     it is passed on: kept, ignored, or held against the peer that handed it in.
 //  3. Publish hands bytes that passed the door to the mesh.
-//  4. Close stops, and waits until no Hear is running.
+//  4. Peers are scored: junk, and what an audit found withheld (Blame), puts them out
+//     of the meshes, then out of hearing, until that has decayed.
+//  5. Close stops, and waits until no Hear is running.
 package gossip
 
 import (
@@ -36,7 +38,8 @@ const (
 	maxControl    = 32 << 10
 	maxShards     = 1024 // topics joined at once
 	maxAnnounced  = 64   // subscriptions in one RPC
-	validateQueue = 512
+	validateQueue = 512  // messages that wait to be judged
+	judging       = 256  // judged at once: those that are put on disk share one sync
 	seenFor       = 10 * time.Minute
 	readAhead     = 64 // messages of one subscription that wait for its reader
 )
@@ -52,6 +55,7 @@ type Config struct {
 	Net    protocol.Hash
 	Shards uint16
 	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // Gossip is a node's part in the topics. Make it with New.
@@ -61,8 +65,14 @@ type Gossip struct {
 	router  *pubsub.PubSub
 	mesh    *mesh
 	tally   *tally
+	blames  *blames
+	rules   rules
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription
+
+	// Tap is told of each message of others that was judged, for measurements. It is
+	// set before Join, or never.
+	Tap func(shard uint16, raw []byte, verdict uint8)
 
 	mu      sync.Mutex
 	topics  map[uint16]*topic
@@ -85,10 +95,22 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 	if h.Profile() != peers.Public {
 		return nil, fmt.Errorf("gossip: a personal node is in no mesh: %w", fault.Unsupported)
 	}
+	blames := newBlames(cfg.Now)
+	rules := rulesFor(cfg.Shards, blames.penalty)
+	if err := rules.check(cfg.Shards); err != nil {
+		return nil, fmt.Errorf("gossip: scores: %w", err)
+	}
+	return start(ctx, h, cfg, blames, rules)
+}
+
+// start starts the router under rules that were checked.
+func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules rules) (*Gossip, error) {
 	ctx, stop := context.WithCancel(ctx)
-	g := &Gossip{cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, stop: stop, readers: crew.New(ctx, maxShards, nil), topics: map[uint16]*topic{}}
+	g := &Gossip{
+		cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, blames: blames, rules: rules,
+		stop: stop, readers: crew.New(ctx, maxShards, nil), topics: map[uint16]*topic{},
+	}
 	g.quiet = sync.NewCond(&g.mu)
-	score, limits := scores()
 	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
@@ -96,9 +118,10 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(ours{g}, maxAnnounced)),
 		pubsub.WithSeenMessagesTTL(seenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
-		pubsub.WithValidateQueueSize(validateQueue),
+		pubsub.WithGossipSubParams(rules.mesh),
+		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
 		pubsub.WithPeerGater(pubsub.DefaultPeerGaterParams()),
-		pubsub.WithPeerScore(score, limits),
+		pubsub.WithPeerScore(rules.all, rules.limits),
 		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithLogger(cfg.Log))
 	if err != nil {
 		stop()
@@ -167,12 +190,12 @@ func (g *Gossip) open(shard uint16) (*topic, error) {
 	judge := func(ctx context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		return g.judge(ctx, shard, from, m.GetData())
 	}
-	if err := g.router.RegisterTopicValidator(name, judge, pubsub.WithValidatorInline(true)); err != nil {
+	if err := g.router.RegisterTopicValidator(name, judge, pubsub.WithValidatorConcurrency(judging)); err != nil {
 		return nil, fmt.Errorf("gossip: %s: %w", name, err)
 	}
 	on, err := g.router.Join(name)
 	if err == nil {
-		err = on.SetScoreParams(topicScore())
+		err = on.SetScoreParams(g.rules.topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %s: %w", name, errors.Join(err, g.router.UnregisterTopicValidator(name)))
@@ -224,7 +247,11 @@ func (g *Gossip) judge(ctx context.Context, shard uint16, from peer.ID, raw []by
 	g.hearing++
 	g.mu.Unlock()
 	defer g.heard()
-	switch hear(ctx, raw, shard, g.host.Prefix(from)) {
+	verdict := hear(ctx, raw, shard, g.host.Prefix(from))
+	if g.Tap != nil {
+		g.Tap(shard, raw, verdict)
+	}
+	switch verdict {
 	case pass:
 		return pubsub.ValidationAccept
 	case ignore:
@@ -270,8 +297,9 @@ func (g *Gossip) Mesh(shard uint16) []peer.ID {
 	return in
 }
 
-// Status is how many topics are joined, of how many.
-func (g *Gossip) Status() peers.Fill {
+// Status is how many topics are joined, of how many, and how many peers were reported
+// by an audit.
+func (g *Gossip) Status() (topics, blamed peers.Fill) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
@@ -280,7 +308,7 @@ func (g *Gossip) Status() peers.Fill {
 			n++
 		}
 	}
-	return peers.Fill{At: n, Limit: int(g.cfg.Shards)}
+	return peers.Fill{At: n, Limit: int(g.cfg.Shards)}, peers.Fill{At: g.blames.size(), Limit: maxBlamed}
 }
 
 // Close stops the router and waits for readers and for every Hear that runs.

@@ -106,11 +106,8 @@ func (*mesh) DropRPC(*pubsub.RPC, peer.ID) {}
 func (*mesh) UndeliverableMessage(*pubsub.Message) {}
 
 // settleFor is a little more than the heartbeat at which the router takes newcomers
-// into its mesh, and enough a mesh that is left to itself.
-const (
-	settleFor = 1300 * time.Millisecond
-	enough    = 5 // the router's own lower bound, D_lo
-)
+// into its mesh; one of meshLow is left to itself.
+const settleFor = 1300 * time.Millisecond
 
 // settle waits for newcomers on a topic to be taken into a mesh that is still
 // small: what is published before that never reaches them by gossip, and pull
@@ -121,7 +118,7 @@ func (g *Gossip) settle(ctx context.Context, t *topic) {
 	defer cancel()
 	for {
 		in, more := g.mesh.peers(t.on.String())
-		if len(in) >= enough || !t.newcomers(in, time.Now()) {
+		if len(in) >= meshLow || !t.newcomers(in, time.Now()) {
 			return
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -30,7 +31,7 @@ func Open(ctx context.Context, cfg peers.Config, net protocol.Hash, shards uint1
 	if cfg.Profile != peers.Public {
 		return n, nil
 	}
-	n.Gossip, err = New(ctx, h, Config{Net: net, Shards: shards, Log: cfg.Log})
+	n.Gossip, err = New(ctx, h, Config{Net: net, Shards: shards, Log: cfg.Log, Now: cfg.Now})
 	if err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
@@ -52,6 +53,27 @@ func (n *Network) Publish(ctx context.Context, shard uint16, raw []byte) error {
 		return fmt.Errorf("gossip: a personal node publishes nothing: %w", fault.Unsupported)
 	}
 	return n.Gossip.Publish(ctx, shard, raw)
+}
+
+// Blame takes a report that a peer in the mesh of a shard withheld announcements that
+// others had. Three within an hour put it out of the meshes for a while.
+func (n *Network) Blame(who key.KeeperKey, shard uint16, withheld int) {
+	if n.Gossip != nil {
+		n.Gossip.blamed(who, shard, withheld)
+	}
+}
+
+// MeshKeepers are the peers in the mesh of a shard, as others may name them.
+func (n *Network) MeshKeepers(shard uint16) (out []protocol.Keeper) {
+	if n.Gossip == nil {
+		return nil
+	}
+	for _, id := range n.Gossip.Mesh(shard) {
+		if k, err := peers.KeeperFromAddrInfo(n.Libp2p().Peerstore().PeerInfo(id)); err == nil {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // Close leaves the topics, then the network.

@@ -1,6 +1,9 @@
 package gossip
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -8,44 +11,132 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Scores are penalties only. No topic earns a peer any credit, so good behaviour in
-// one topic can't pay for silence or junk in another (the attack of CVE-2022-47547),
-// however many topics a network has. Deliveries are not scored: on a topic with less
-// than one message a second that would punish honest peers; pull makes up for
-// silent ones.
-//
-//	2 invalid messages: -40, pruned and no longer gossiped with
-//	3 invalid messages: -90, not heard at all until that has decayed (an hour)
-func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
-	return &pubsub.PeerScoreParams{
-			Topics:                      map[string]*pubsub.TopicScoreParams{}, // filled by Join
-			AppSpecificScore:            func(peer.ID) float64 { return 0 },
-			IPColocationFactorWeight:    -10,
-			IPColocationFactorThreshold: 3,
-			IPColocationFactorWhitelist: near(),
-			BehaviourPenaltyWeight:      -10,
-			BehaviourPenaltyThreshold:   3,
-			BehaviourPenaltyDecay:       pubsub.ScoreParameterDecay(10 * time.Minute),
-			DecayInterval:               time.Second,
-			DecayToZero:                 0.01,
-			RetainScore:                 time.Hour,
-			SeenMsgTTL:                  seenFor,
-		}, &pubsub.PeerScoreThresholds{
-			GossipThreshold:   -10,
-			PublishThreshold:  -50,
-			GraylistThreshold: -80,
-			AcceptPXThreshold: 1000, // nobody: peers come from package peers
-		}
+// meshLow is the number of peers in a topic's mesh below which more are taken in.
+const meshLow = 6
+
+// rules are all that a router goes by.
+type rules struct {
+	mesh   pubsub.GossipSubParams
+	all    *pubsub.PeerScoreParams
+	topic  *pubsub.TopicScoreParams // the same for each topic
+	limits *pubsub.PeerScoreThresholds
 }
 
-func topicScore() *pubsub.TopicScoreParams {
-	return &pubsub.TopicScoreParams{
+// meshParams are gossipsub's parameters as its authors' attack tests had them, for
+// topics on which little is said.
+//
+//	D 8 (6…12)    two more than the default: with a fifth of honest peers among those
+//	              connected, a mesh of honest links hangs together
+//	Dout 3        links that we dialled, the most that D = 8 permits: whoever only dials
+//	              in, be it a thousand times, gets no more than the rest of a mesh
+//	Dscore 6      a full mesh keeps first those who brought something first
+//	Dlazy 12      ids told to peers outside the mesh, for the …
+//	history 6/5   … five seconds after: a message costs 34 bytes there, and it is how
+//	              it gets around a mesh of peers that drop
+func meshParams() pubsub.GossipSubParams {
+	p := pubsub.DefaultGossipSubParams()
+	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, meshLow, 12, 3, 6
+	p.Dlazy, p.HistoryLength, p.HistoryGossip = 12, 6, 5
+	return p
+}
+
+// Credit is what a peer can earn in all topics together, penalties are what it pays.
+const (
+	allCredit    = 5.0 // in all topics of the network together
+	creditFor    = 20  // first deliveries within hours, in each topic
+	invalidCost  = 10.0
+	auditPenalty = 40.0 // of whoever pull-audit found withholding
+)
+
+// Limits of a score below zero: 0 takes a peer out of the meshes.
+const (
+	gossipLimit  = -10.0 // no more gossip with it
+	publishLimit = -50.0 // nothing of our own to it
+	deafLimit    = -80.0 // nothing is heard from it
+)
+
+// rulesFor are the rules of a network with so many shards; audit is what a peer owes
+// for withholding. Almost all of it is
+// penalty. What credit there is, for those who were first to bring something, only
+// orders peers among those above zero: all topics together earn less than the
+// smallest penalty, so that good behaviour in one topic can't pay for silence or junk
+// in another (the attack of CVE-2022-47547), however many topics a network has.
+//
+//	1 invalid message:  -10, out of the meshes
+//	2 invalid messages: -40, no longer gossiped with
+//	3 invalid messages: -90, not heard at all until that has decayed (an hour)
+//	withheld what others had: -40 (Blame)
+//
+// Deliveries that are missing are not scored: on a topic with less than one message
+// a second that would punish honest peers. Pull makes up for silent ones, and its
+// audit finds them.
+func rulesFor(shards uint16, audit func(peer.ID) float64) rules {
+	all := &pubsub.PeerScoreParams{
+		Topics:                      map[string]*pubsub.TopicScoreParams{}, // filled by Join
+		AppSpecificScore:            audit,
+		AppSpecificWeight:           1,
+		IPColocationFactorWeight:    -10,
+		IPColocationFactorThreshold: 3,
+		IPColocationFactorWhitelist: near(),
+		BehaviourPenaltyWeight:      -10,
+		BehaviourPenaltyThreshold:   3,
+		BehaviourPenaltyDecay:       pubsub.ScoreParameterDecay(10 * time.Minute),
+		DecayInterval:               time.Second,
+		DecayToZero:                 0.01,
+		RetainScore:                 time.Hour,
+		SeenMsgTTL:                  seenFor,
+	}
+	each := &pubsub.TopicScoreParams{
 		SkipAtomicValidation:           true,
 		TopicWeight:                    1,
 		TimeInMeshQuantum:              time.Minute,
-		InvalidMessageDeliveriesWeight: -10,
+		FirstMessageDeliveriesWeight:   allCredit / creditFor / float64(max(shards, 1)),
+		FirstMessageDeliveriesCap:      creditFor,
+		FirstMessageDeliveriesDecay:    pubsub.ScoreParameterDecay(6 * time.Hour),
+		InvalidMessageDeliveriesWeight: -invalidCost,
 		InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(time.Hour),
 	}
+	limits := &pubsub.PeerScoreThresholds{
+		GossipThreshold:             gossipLimit,
+		PublishThreshold:            publishLimit,
+		GraylistThreshold:           deafLimit,
+		AcceptPXThreshold:           1000, // nobody: peers come from package peers
+		OpportunisticGraftThreshold: allCredit / creditFor / float64(max(shards, 1)),
+	}
+	return rules{meshParams(), all, each, limits}
+}
+
+// errOffset says that parameters let good behaviour pay for bad.
+var errOffset = errors.New("credit can pay for misbehaviour")
+
+// check refuses rules by which a peer on all of shards topics could earn so
+// much that its silence or junk in one of them goes unpunished.
+func (r rules) check(shards uint16) error {
+	all, each, limits := r.all, r.topic, r.limits
+	credit := each.TopicWeight * (each.TimeInMeshWeight*each.TimeInMeshCap + each.FirstMessageDeliveriesWeight*each.FirstMessageDeliveriesCap)
+	credit *= float64(max(shards, 1)) // the cap of all topics' sum is no help: it caps what is left after penalties
+	junk := func(n float64) float64 { return -each.TopicWeight * each.InvalidMessageDeliveriesWeight * n * n }
+	for _, rule := range []struct {
+		what       string
+		cost, need float64
+	}{
+		{"one invalid message keeps a peer in the mesh", junk(1), credit},
+		{"two invalid messages keep a peer in gossip", junk(2), credit - limits.GossipThreshold},
+		{"three invalid messages keep a peer heard", junk(3), credit - limits.GraylistThreshold},
+		{"what was withheld keeps a peer in gossip", all.AppSpecificWeight * auditPenalty, credit - limits.GossipThreshold},
+		{"breaking the router's rules keeps a peer in the mesh", -all.BehaviourPenaltyWeight, credit},
+	} {
+		if !(rule.cost > rule.need) || math.IsInf(rule.need, 0) { // NaN is refused too
+			return fmt.Errorf("%w: %s: it costs %.1f, and %.1f can be earned or owed", errOffset, rule.what, rule.cost, rule.need)
+		}
+	}
+	if each.MeshMessageDeliveriesWeight != 0 {
+		full := -each.TopicWeight * each.MeshMessageDeliveriesWeight * each.MeshMessageDeliveriesThreshold * each.MeshMessageDeliveriesThreshold
+		if !(full > credit-limits.GossipThreshold) {
+			return fmt.Errorf("%w: silence costs %.1f, and %.1f can be earned or owed", errOffset, full, credit-limits.GossipThreshold)
+		}
+	}
+	return nil
 }
 
 // near are networks in which many nodes of one operator share an address: this

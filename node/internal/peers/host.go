@@ -58,6 +58,8 @@ type Config struct {
 	Bootstrap []protocol.Keeper
 	Book      Book
 	Exchange  Exchange
+	Target    int             // public nodes to be connected with; the profile's own number where zero
+	Options   []libp2p.Option // said last: a simulated network takes the place of the wire
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -166,7 +168,10 @@ func hostOptions(cfg Config) ([]libp2p.Option, error) {
 		libp2p.Identity(sk), libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New),
 		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
 		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
+		// Whoever was cut off for an hour would dial nobody by QUIC for a hundred tries.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 	}
+	options = append(options, cfg.Options...)
 	if cfg.Profile != Public {
 		silent := func([]ma.Multiaddr) []ma.Multiaddr { return nil }
 		return append(options, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil
@@ -365,7 +370,7 @@ type Fill struct{ At, Limit int }
 // connections, streams being served.
 func (h *Host) Status() (known, connected, connections, streams Fill) {
 	keys := h.known.keys()
-	known, connected = Fill{len(keys), maxTable}, Fill{0, h.target()}
+	known, connected = Fill{len(keys), maxTable}, Fill{0, maxTable}
 	for _, k := range keys {
 		if h.connected(k) {
 			connected.At++

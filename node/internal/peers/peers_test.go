@@ -250,6 +250,19 @@ func TestAPersonalNodeIsOutboundOnly(t *testing.T) {
 	}
 }
 
+// Public nodes that come by themselves don't keep a node from going to others.
+func TestWhoComesTakesNoPlaceOfThoseDialled(t *testing.T) {
+	a := open(t, Public, func(c *Config) { c.Target = 2 })
+	for range 4 {
+		in := open(t, Public, func(c *Config) { c.Target = 1 }, a.Self())
+		until(t, "came", func() bool { return a.connected(in.self) })
+	}
+	b := open(t, Public, func(c *Config) { c.Exchange = nil })
+	c := open(t, Public, func(c *Config) { c.Exchange = nil })
+	a.Learn([]protocol.Keeper{b.Self(), c.Self()})
+	until(t, "went", func() bool { return a.dialled([]key.KeeperKey{b.self, c.self}) == 2 })
+}
+
 func TestWhatWasKnownOutlivesARestart(t *testing.T) {
 	a := open(t, Public, nil)
 	book := &memoryBook{}

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -27,10 +28,25 @@ const (
 
 func (h *Host) target() int {
 	if h.cfg.Profile == Public {
-		return publicTarget
+		return cmp.Or(h.cfg.Target, publicTarget)
 	}
-	return personalTarget
+	return cmp.Or(h.cfg.Target, personalTarget)
 }
+
+// dialled counts, of the public nodes that are connected, those to which a public
+// node went itself: whoever comes by himself, a thousand of them, takes no place
+// among these. A personal node goes to all that it is connected with.
+func (h *Host) dialled(there []key.KeeperKey) (n int) {
+	for _, k := range there {
+		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+		if err == nil && slices.ContainsFunc(h.host.Network().ConnsToPeer(info.ID), outbound) {
+			n++
+		}
+	}
+	return n
+}
+
+func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
 
 // nudge wakes the loop.
 func (h *Host) nudge() {
@@ -48,7 +64,7 @@ func (h *Host) keepUp(ctx context.Context) {
 		now := h.cfg.Now()
 		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
 		pause, ask := calmPause, askCalm
-		if missing := h.target() - len(there); missing > 0 {
+		if missing := h.target() - h.dialled(there); missing > 0 {
 			pause, ask = hungryPause, askHungry
 			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
 				h.hireDial(k)

@@ -1,0 +1,126 @@
+package gossip
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/protocol"
+)
+
+// How withholding is punished.
+const (
+	maxBlamed  = 1024             // peers remembered
+	blameLeast = 3                // announcements withheld within an hour, before it counts
+	blameHalf  = 20 * time.Minute // a penalty halves in
+	blameLeft  = 1.0              // a smaller penalty is none
+)
+
+// blames remember which peers were found withholding announcements.
+type blames struct {
+	now func() time.Time
+	mu  sync.Mutex
+	of  map[peer.ID]*blame
+}
+
+// A blame is what was reported of one peer.
+type blame struct {
+	withheld int
+	since    time.Time // of the first report that counts still
+	last     time.Time // of the last report that brought the penalty; zero: none did
+}
+
+func newBlames(now func() time.Time) *blames { return &blames{now: now, of: map[peer.ID]*blame{}} }
+
+// penalty is the peer's, between -auditPenalty and 0: it decays.
+func (b *blames) penalty(p peer.ID) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.of[p].penalty(b.now())
+}
+
+func (one *blame) penalty(now time.Time) float64 {
+	if one == nil || one.last.IsZero() {
+		return 0
+	}
+	left := auditPenalty * math.Exp2(-max(0, now.Sub(one.last).Seconds())/blameHalf.Seconds())
+	if left < blameLeft {
+		return 0
+	}
+	return -left
+}
+
+// punished counts those of list that have a penalty now.
+func (b *blames) punished(list []peer.ID) (n int) {
+	for _, p := range list {
+		if b.penalty(p) < 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// report adds to what a peer withheld; may says whether a penalty may come of it.
+func (b *blames) report(p peer.ID, withheld int, may bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	one := b.of[p]
+	if one == nil {
+		b.makeRoom(now)
+		one = &blame{since: now}
+		b.of[p] = one
+	}
+	if now.Sub(one.since) > time.Hour {
+		one.withheld, one.since = 0, now
+	}
+	one.withheld = min(one.withheld+withheld, 1<<20)
+	if may && one.withheld >= blameLeast {
+		one.last = now
+	}
+}
+
+// makeRoom forgets peers whose time is over, or else one that was reported longest ago.
+func (b *blames) makeRoom(now time.Time) {
+	if len(b.of) < maxBlamed {
+		return
+	}
+	var oldest peer.ID
+	for p, one := range b.of {
+		if now.Sub(one.since) > time.Hour && one.penalty(now) == 0 {
+			delete(b.of, p)
+		} else if o := b.of[oldest]; o == nil || one.since.Before(o.since) {
+			oldest = p
+		}
+	}
+	if len(b.of) >= maxBlamed {
+		delete(b.of, oldest)
+	}
+}
+
+func (b *blames) size() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.of)
+}
+
+// blamed takes what an audit found: a peer of a shard's mesh withheld announcements
+// that others had. It is hearsay, so no more than half of those on a topic are ever
+// punished at once: whoever held back an announcement himself, to have everybody else
+// found silent, can't empty a mesh.
+func (g *Gossip) blamed(who key.KeeperKey, shard uint16, withheld int) {
+	info, err := peers.AddrInfoFromKeeper(protocol.Keeper{Key: who})
+	if err != nil || who.Check() != nil || withheld <= 0 || shard >= g.cfg.Shards {
+		return
+	}
+	here := g.router.ListPeers(Topic(g.cfg.Net, g.cfg.Shards, shard))
+	may := 2*(g.blames.punished(here)+1) <= len(here) || g.blames.penalty(info.ID) < 0
+	g.blames.report(info.ID, withheld, may)
+	if g.blames.penalty(info.ID) < 0 {
+		g.cfg.Log.Info("a peer is out of the mesh: it withheld what others had", "peer", who, "shard", shard, "withheld", withheld)
+	}
+}

@@ -1,0 +1,264 @@
+package gossip
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/nodetest/netem"
+)
+
+func nobody(peer.ID) float64 { return 0 }
+
+// bad are rules by which good behaviour pays for bad. The first are those of the
+// attack of CVE-2022-47547, and of gossipsub's own attack tests on several topics.
+var bad = map[string]func(r *rules){
+	"credit as in the attack tests": func(r *rules) { r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 0.664, 1500 },
+	"credit that no cap of all topics mends": func(r *rules) {
+		r.all.TopicScoreCap, r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 1, 0.5, 60
+	},
+	"time in the mesh": func(r *rules) {
+		r.topic.TimeInMeshWeight, r.topic.TimeInMeshQuantum, r.topic.TimeInMeshCap = 0.03, time.Second, 3600
+	},
+	"junk that costs nothing":       func(r *rules) { r.topic.InvalidMessageDeliveriesWeight = 0 },
+	"an audit that costs nothing":   func(r *rules) { r.all.AppSpecificWeight = 0 },
+	"a limit that nobody reaches":   func(r *rules) { r.limits.GraylistThreshold = -1e6 },
+	"a topic that counts as none":   func(r *rules) { r.topic.TopicWeight = 0 },
+	"no number":                     func(r *rules) { r.topic.FirstMessageDeliveriesWeight = math.NaN() },
+	"silence that credit outweighs": func(r *rules) { r.topic.MeshMessageDeliveriesWeight, r.topic.MeshMessageDeliveriesThreshold = -0.1, 5 },
+	"free breaking of rules":        func(r *rules) { r.all.BehaviourPenaltyWeight = 0 },
+}
+
+// TestMust_score_offset: who is perfect in one topic and silent in another is out of
+// the mesh within ten minutes, and rules by which that would not be so are refused.
+func TestMust_score_offset(t *testing.T) {
+	for name, spoil := range bad {
+		r := rulesFor(16, nobody)
+		spoil(&r)
+		if err := r.check(16); !errors.Is(err, errOffset) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, shards := range []uint16{0, 1, 8, 16, 64, 1024, math.MaxUint16} {
+		r := rulesFor(shards, nobody)
+		if err := r.check(shards); err != nil {
+			t.Fatalf("%d shards: %v", shards, err)
+		}
+	}
+	// The audit is taken by a router under either rules; by the bad ones it is no use.
+	spoiled := func(r *rules) { r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 20, 20 }
+	if out := offset(t, spoiled); out >= 0 {
+		t.Fatalf("by bad rules the peer was out of the mesh after %v: the check finds nothing", out)
+	}
+	out := offset(t, func(*rules) {})
+	if out < 0 || out > 10*time.Minute {
+		t.Errorf("out of the mesh after %v", out)
+	}
+	t.Logf("a peer perfect in one topic and silent in another: out of the mesh %v after the third announcement that it withheld", out)
+}
+
+// offset lets a peer earn all it can in shard 0 and withhold in shard 1, of which the
+// hub hears by an audit once a minute. It tells how long after the third report the
+// peer was out of the mesh of shard 1, -1 for never.
+func offset(t *testing.T, change func(*rules)) (out time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
+		var nodes []*Network
+		for range 6 {
+			nodes = append(nodes, simulated(t, net, change, nodes...))
+		}
+		hub, bad := nodes[0], nodes[1]
+		for i, n := range nodes {
+			hear := func(_ context.Context, _ []byte, shard uint16, _ string) uint8 {
+				if i == 1 && shard == 1 {
+					return ignore // it takes what comes, and passes nothing on
+				}
+				return pass
+			}
+			if err := n.Join([]uint16{0, 1}, hear); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		in := func() bool { return slices.Contains(hub.Gossip.Mesh(1), bad.Libp2p().ID()) }
+		for i := range uint64(60) {
+			if err := bad.Publish(t.Context(), 0, binary.BigEndian.AppendUint64(nil, i)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if !in() {
+			t.Fatal("the peer was never in the mesh")
+		}
+		for range 3 {
+			time.Sleep(time.Minute)
+			hub.Blame(keeperOf(t, bad), 1, 1)
+		}
+		began := time.Now()
+		for out = -1; time.Since(began) < 10*time.Minute; time.Sleep(time.Second) {
+			if !in() {
+				out = time.Since(began)
+				break
+			}
+		}
+		for _, n := range nodes[2:] {
+			if !slices.Contains(hub.Gossip.Mesh(1), n.Libp2p().ID()) {
+				t.Error("an honest peer was put out too")
+			}
+		}
+		leave(t, net, nodes)
+	})
+	return out
+}
+
+// simulated opens a public node on a simulated network under changed rules; it knows
+// those that are there.
+func simulated(t *testing.T, net *netem.Net, change func(*rules), known ...*Network) *Network {
+	t.Helper()
+	at := net.Add()
+	cfg := peers.Config{
+		Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{at.Listen()}, Options: at.Options(), Log: quiet(), Now: time.Now,
+	}
+	for _, n := range known {
+		cfg.Bootstrap = append(cfg.Bootstrap, n.Self())
+	}
+	h, err := peers.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Network{Host: h}
+	blames := newBlames(time.Now)
+	r := rulesFor(testShards, blames.penalty)
+	change(&r)
+	n.Gossip, err = start(context.Background(), h, Config{Net: testNet, Shards: testShards, Log: quiet(), Now: time.Now}, blames, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	return n
+}
+
+// leave closes nodes and their network inside the bubble.
+func leave(t *testing.T, net *netem.Net, nodes []*Network) {
+	for _, n := range nodes {
+		if err := n.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	time.Sleep(time.Minute)
+	net.Close()
+	time.Sleep(15 * time.Minute)
+}
+
+func keeperOf(t *testing.T, n *Network) key.KeeperKey {
+	t.Helper()
+	k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: n.Libp2p().ID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.Key
+}
+
+// An honest peer on a quiet topic is never punished: no rule counts what is missing.
+func TestQuietTopicsCostNothing(t *testing.T) {
+	r := rulesFor(16, nobody)
+	if r.topic.MeshMessageDeliveriesWeight != 0 || r.topic.MeshFailurePenaltyWeight != 0 {
+		t.Error("deliveries that are missing are scored")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
+		var nodes []*Network
+		for range 4 {
+			nodes = append(nodes, simulated(t, net, func(*rules) {}, nodes...))
+			if err := nodes[len(nodes)-1].Join([]uint16{1}, func(context.Context, []byte, uint16, string) uint8 { return pass }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		for i, n := range nodes {
+			if got := len(n.MeshKeepers(1)); got != len(nodes)-1 {
+				t.Errorf("node %d: %d peers in the mesh after a silent hour", i, got)
+			}
+		}
+		leave(t, net, nodes)
+	})
+}
+
+func TestBlamesDecayAndAreBounded(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	b := newBlames(func() time.Time { return now })
+	b.report("a", 2, true)
+	if p := b.penalty("a"); p != 0 {
+		t.Errorf("two withheld cost %v", p)
+	}
+	now = now.Add(2 * time.Hour)
+	b.report("a", 2, true)
+	if p := b.penalty("a"); p != 0 {
+		t.Errorf("two and two, hours apart, cost %v", p)
+	}
+	b.report("a", 1, true)
+	if p := b.penalty("a"); p != -auditPenalty {
+		t.Errorf("three within an hour cost %v", p)
+	}
+	if b.report("b", 9, false); b.penalty("b") != 0 {
+		t.Error("punished although it may not be")
+	}
+	now = now.Add(blameHalf)
+	if p := b.penalty("a"); p != -auditPenalty/2 {
+		t.Errorf("%v after %v", p, blameHalf)
+	}
+	now = now.Add(3 * time.Hour)
+	if p := b.penalty("a"); p != 0 {
+		t.Errorf("%v after three hours", p)
+	}
+	for i := range 3 * maxBlamed {
+		now = now.Add(time.Second)
+		b.report(peer.ID(fmt.Sprint(i)), 3, true)
+		if b.size() > maxBlamed {
+			t.Fatalf("%d are remembered", b.size())
+		}
+	}
+}
+
+// Reports can put no more than half of those on a topic out of the mesh, and reports
+// about nobody, or nothing, do nothing.
+func TestBlameEmptiesNoMesh(t *testing.T) {
+	nodes, _ := star(t)
+	middle := nodes[0]
+	middle.Blame(keeperOf(t, nodes[1]), 3, 0)
+	middle.Blame(keeperOf(t, nodes[1]), 3, -5)
+	middle.Blame(keeperOf(t, nodes[1]), testShards, 5)
+	middle.Blame(key.KeeperKey{}, 3, 5)
+	if _, blamed := middle.Gossip.Status(); blamed.At != 0 || blamed.Limit != maxBlamed {
+		t.Errorf("blamed %+v", blamed)
+	}
+	punished := 0
+	for _, n := range nodes[1:] {
+		middle.Blame(keeperOf(t, n), 3, 5)
+		if middle.Gossip.blames.penalty(n.Libp2p().ID()) < 0 {
+			punished++
+		}
+	}
+	if punished != 1 {
+		t.Errorf("%d of two peers are punished", punished)
+	}
+	until(t, "the other is in the mesh still", func() bool { return len(middle.MeshKeepers(3)) == 1 })
+	if k := middle.MeshKeepers(3)[0]; k.Key != keeperOf(t, nodes[2]) || len(k.Addrs) == 0 {
+		t.Errorf("MeshKeepers = %+v", k)
+	}
+	p := open(t, peers.Personal)
+	p.Blame(keeperOf(t, nodes[1]), 3, 5)
+	if p.MeshKeepers(3) != nil {
+		t.Error("a personal node has a mesh")
+	}
+}

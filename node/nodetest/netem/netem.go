@@ -1,0 +1,246 @@
+// Package netem is a simulated internet for real libp2p hosts: QUIC over packets that
+// take time, get lost, and don't cross a partition. It runs inside testing/synctest,
+// where its time is the bubble's, and stands on github.com/marcopolo/simnet.
+//
+//  1. New starts an empty network with a latency, a loss and a bandwidth.
+//  2. Add gives a host an address in a /24 of its own; Options has libp2p send and
+//     receive there and nowhere else.
+//  3. SetLoss, Partition, Heal and SetOnline change the weather. What is on its way
+//     when they are called still arrives.
+//  4. Close ends it, once the hosts are closed.
+package netem
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/marcopolo/simnet"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
+)
+
+// Config is the weather at the start. What is zero takes the value of Default, but
+// for Loss.
+type Config struct {
+	Latency time.Duration // one way, least
+	Jitter  time.Duration // at most so much more, drawn for each pair of hosts
+	Loss    float64       // of packets, 0 to 1
+	Bits    int           // a second, of each host each way
+	Seed    uint64        // of what is drawn
+}
+
+// Default is a broadband network.
+var Default = Config{Latency: 20 * time.Millisecond, Jitter: 60 * time.Millisecond, Bits: 50_000_000, Seed: 1}
+
+// maxHosts is how many addresses there are.
+const maxHosts = 1 << 16
+
+// A Net is a simulated internet. Make it with New.
+type Net struct {
+	cfg  Config
+	wire *simnet.Simnet
+
+	mu    sync.Mutex
+	dice  *rand.Rand
+	loss  float64
+	hosts map[netip.Addr]*Host
+}
+
+// New starts an empty network.
+func New(cfg Config) *Net {
+	if cfg.Latency == 0 {
+		cfg.Latency, cfg.Jitter = Default.Latency, Default.Jitter
+	}
+	if cfg.Bits == 0 {
+		cfg.Bits = Default.Bits
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = Default.Seed
+	}
+	n := &Net{cfg: cfg, loss: cfg.Loss, hosts: map[netip.Addr]*Host{}}
+	n.dice = rand.New(rand.NewPCG(cfg.Seed, 0))
+	n.wire = &simnet.Simnet{LatencyFunc: n.latency, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	n.wire.Start()
+	return n
+}
+
+// Close ends the network.
+func (n *Net) Close() { n.wire.Close() }
+
+// latency is the same for every packet between two hosts, so that packets stay in order.
+func (n *Net) latency(p *simnet.Packet) time.Duration {
+	if n.cfg.Jitter <= 0 {
+		return n.cfg.Latency
+	}
+	a, b := number(p.From), number(p.To)
+	draw := rand.NewPCG(n.cfg.Seed, uint64(min(a, b))<<32|uint64(max(a, b))).Uint64()
+	return n.cfg.Latency + time.Duration(draw%uint64(n.cfg.Jitter))
+}
+
+// A Host is one place on the network. Make it with Add.
+type Host struct {
+	net            *Net
+	number         int
+	group          int // of a partition
+	offline        bool
+	next           int // port for a host that does not listen
+	sent, received atomic.Uint64
+}
+
+// Add gives the next host a place: 1.x.y.1, alone in its /24.
+func (n *Net) Add() *Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.hosts) >= maxHosts {
+		panic("netem: no address is left")
+	}
+	h := &Host{net: n, number: len(n.hosts), next: 20000}
+	n.hosts[h.IP()] = h
+	return h
+}
+
+// IP is the host's address.
+func (h *Host) IP() netip.Addr {
+	return netip.AddrFrom4([4]byte{1, byte(h.number >> 8), byte(h.number), 1})
+}
+
+// ip is the address in the 16-byte form by which simnet and package net know it.
+func (h *Host) ip() net.IP {
+	b := h.IP().As16()
+	return b[:]
+}
+
+// number gets a host's number back from its address.
+func number(a net.Addr) int {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return 0
+	}
+	ip := u.IP.To4()
+	if ip == nil {
+		return 0
+	}
+	return int(ip[1])<<8 | int(ip[2])
+}
+
+// port is where hosts listen.
+const port = 8000
+
+// Listen is the multiaddress for a host to listen on.
+func (h *Host) Listen() string { return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.IP(), port) }
+
+// Bytes are how many were sent and received, UDP payload.
+func (h *Host) Bytes() (sent, received uint64) { return h.sent.Load(), h.received.Load() }
+
+// Options put a libp2p host with a QUIC transport here. They don't go together with
+// NAT port mapping, a relay, or identify's address discovery, which stalls a bubble.
+func (h *Host) Options() []libp2p.Option {
+	start := func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
+		m, err := quicreuse.NewConnManager(reset, token, opts...)
+		if err == nil {
+			l.Append(fx.StopHook(m.Close)) // libp2p closes only one that it made itself
+		}
+		return m, err
+	}
+	return []libp2p.Option{libp2p.QUICReuse(start,
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return source{h}, nil }),
+		quicreuse.OverrideListenUDP(func(_ string, at *net.UDPAddr) (net.PacketConn, error) { return h.socket(at.Port) }),
+	)}
+}
+
+// source says that packets leave from the host's one address.
+type source struct{ *Host }
+
+func (s source) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
+	return s.ip(), nil
+}
+
+// socket opens a port of the host, any free one for 0.
+func (h *Host) socket(at int) (net.PacketConn, error) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	if at == 0 {
+		h.next++
+		at = h.next
+	}
+	link := simnet.LinkSettings{BitsPerSecond: h.net.cfg.Bits}
+	c := h.net.wire.NewEndpoint(&net.UDPAddr{IP: h.ip(), Port: at}, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link})
+	return &socket{c, h}, nil
+}
+
+// A socket is a host's way onto the network, and the place where packets are lost.
+type socket struct {
+	*simnet.SimConn
+	host *Host
+}
+
+// WriteTo implements net.PacketConn. A packet that is lost was sent nevertheless.
+func (s *socket) WriteTo(p []byte, to net.Addr) (int, error) {
+	s.host.sent.Add(uint64(len(p)))
+	if !s.host.net.passes(s.host, to) {
+		return len(p), nil
+	}
+	return s.SimConn.WriteTo(p, to)
+}
+
+// ReadFrom implements net.PacketConn.
+func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
+	k, from, err := s.SimConn.ReadFrom(p)
+	s.host.received.Add(uint64(max(k, 0)))
+	return k, from, err
+}
+
+// passes tells whether a packet gets through.
+func (n *Net) passes(from *Host, to net.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	u, ok := to.(*net.UDPAddr)
+	if !ok {
+		return false
+	}
+	other := n.hosts[u.AddrPort().Addr().Unmap()]
+	if other == nil || from.offline || other.offline || from.group != other.group {
+		return false
+	}
+	return n.loss == 0 || n.dice.Float64() >= n.loss
+}
+
+// SetLoss lets so many packets of all get lost from now on, 0 to 1.
+func (n *Net) SetLoss(share float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loss = share
+}
+
+// Partition cuts the network: who is in no group stays with the first.
+func (n *Net) Partition(groups ...[]*Host) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range n.hosts {
+		h.group = 0
+	}
+	for i, g := range groups {
+		for _, h := range g {
+			h.group = i
+		}
+	}
+}
+
+// Heal joins what Partition cut.
+func (n *Net) Heal() { n.Partition() }
+
+// SetOnline takes a host off the network, or back.
+func (h *Host) SetOnline(yes bool) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.offline = !yes
+}
