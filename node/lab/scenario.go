@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 
@@ -121,6 +122,9 @@ const (
 
 // Check refuses what makes no sense, and what the engine can't do, each by its name.
 func (s *Scenario) Check() error {
+	if err := checkSpans("", reflect.ValueOf(*s)); err != nil {
+		return err
+	}
 	for _, r := range s.rules() {
 		if !r.ok {
 			return &Problem{Key: r.key, What: r.what, Next: r.next}
@@ -133,6 +137,23 @@ func (s *Scenario) Check() error {
 				near = append(near, string(n))
 			}
 			return &Problem{Key: "load.categories", What: fmt.Sprintf("%q is no category", c), Next: "near it are " + strings.Join(near, ", ")}
+		}
+	}
+	return nil
+}
+
+// checkSpans refuses time spans that were written without a unit: nothing here takes
+// nanoseconds.
+func checkSpans(prefix string, v reflect.Value) error {
+	for i := range v.NumField() {
+		key := prefix + v.Type().Field(i).Tag.Get("toml")
+		if d, ok := v.Field(i).Interface().(Duration); ok && d != 0 && max(d, -d) < Duration(time.Millisecond) {
+			return &Problem{Key: key, What: fmt.Sprintf("%s is too short", d), Next: "write it with a unit, as in \"90s\""}
+		}
+		if v.Field(i).Kind() == reflect.Struct {
+			if err := checkSpans(key+".", v.Field(i)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
