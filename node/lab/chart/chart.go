@@ -35,6 +35,7 @@ type Mark struct {
 // An Axis is one direction of a chart.
 type Axis struct {
 	Name string
+	Time bool                 // milliseconds: ticks stand at whole seconds, minutes and hours
 	Log  bool                 // decades; values are above 0
 	Min  float64              // where it begins; of a logarithmic one, the least value above 0 that is drawn
 	Max  float64              // where it ends; 0: at the greatest value
@@ -54,7 +55,7 @@ type Chart struct {
 // The box.
 const (
 	width, height            = 720, 400
-	left, right, top, bottom = 76, 20, 40, 56
+	left, right, top, bottom = 76, 36, 40, 56
 	maxPoints                = 400 // drawn of one line
 )
 

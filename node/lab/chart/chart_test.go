@@ -73,6 +73,13 @@ func TestPointsStandWhereTheyShould(t *testing.T) {
 	}
 }
 
+func TestTicksOfAClock(t *testing.T) {
+	s := newScale(Axis{Time: true}, []float64{0, 290_000}, 0, 200, 7)
+	if got := s.ticks(); len(got) != 6 || got[1] != 60_000 {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for got, want := range map[string]string{
 		Millis(250): "250 ms", Millis(2500): "2.5 s", Millis(300_000): "5 min", Millis(0): "0", Bytes(12): "12 B", Bytes(1234): "1.23 kB",

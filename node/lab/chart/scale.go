@@ -12,6 +12,7 @@ type scale struct {
 	min, max float64
 	from, to float64 // places
 	log      bool
+	time     bool
 	room     int // how many ticks there may be, about
 }
 
@@ -35,7 +36,7 @@ func (c *Chart) scales() (x, y scale) {
 }
 
 func newScale(a Axis, values []float64, from, to float64, room int) scale {
-	s := scale{min: a.Min, max: a.Max, from: from, to: to, log: a.Log, room: room}
+	s := scale{min: a.Min, max: a.Max, from: from, to: to, log: a.Log, time: a.Time, room: room}
 	for _, v := range values {
 		if a.Max == 0 {
 			s.max = max(s.max, v)
@@ -69,9 +70,19 @@ func (s scale) at(v float64) float64 {
 	return s.from + share*(s.to-s.from)
 }
 
-// step is the distance of ticks: 1, 2 or 5 and noughts.
+// clockSteps are distances of ticks that suit a clock, in milliseconds.
+var clockSteps = []float64{
+	1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000,
+}
+
+// step is the distance of ticks: 1, 2 or 5 and noughts, or what suits a clock.
 func (s scale) step() float64 {
 	raw := (s.max - s.min) / float64(s.room)
+	for _, step := range clockSteps {
+		if s.time && raw > clockSteps[0]/2 && step >= raw*(1-1e-9) {
+			return step
+		}
+	}
 	decade := math.Pow(10, math.Floor(math.Log10(raw)))
 	for _, m := range []float64{1, 2, 5} {
 		if m*decade >= raw*(1-1e-9) {

@@ -20,7 +20,7 @@ dl.head{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));ga
 dl.head div{background:var(--box);border:1px solid var(--line);border-radius:.5rem;padding:.75rem}dl.head dt{color:var(--soft);font-size:.9rem}dl.head dd{margin:0;font-size:1.5rem;font-weight:600}dl.head small{display:block;font-size:.85rem;font-weight:400;color:var(--soft)}
 .wide{overflow-x:auto}.wide:focus-visible,summary:focus-visible,a:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 figure{margin:0 0 1.5rem}figure svg{display:block;width:100%;min-width:30rem;height:auto;max-width:52rem}figcaption{color:var(--soft);font-size:.9rem}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.5rem 0}th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.5rem 0}th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right}td.n{white-space:nowrap}
 caption{text-align:left;color:var(--soft)}pre,code{font:.9rem ui-monospace,monospace}pre{background:var(--box);border:1px solid var(--line);border-radius:.5rem;padding:.75rem;white-space:pre-wrap;overflow-wrap:anywhere}
 .bad{border-left:4px solid #c62828;padding-left:.75rem}summary{cursor:pointer;padding:.25rem 0}`
 

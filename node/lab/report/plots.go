@@ -40,7 +40,7 @@ func delivery(res *lab.Result) plot {
 	p.chart = chart.Chart{
 		ID: "delivery", Title: "Delivery over time",
 		Desc: fmt.Sprintf("Pairs of an announcement and a public node that should hear it: %d became due, %d were heard.", len(due), len(got)),
-		X:    chart.Axis{Name: "time since the load began", Text: chart.Millis}, Y: chart.Axis{Name: "pairs, added up", Text: whole},
+		X:    chart.Axis{Name: "time since the load began", Time: true, Text: chart.Millis}, Y: chart.Axis{Name: "pairs, added up", Text: whole},
 		Lines: []chart.Line{{Name: "due", Points: stairs(due)}, {Name: "heard", Points: stairs(got)}}, Marks: marks,
 	}
 	end := 0.0
