@@ -101,7 +101,11 @@ func (c *labRunCmd) Run(ctx context.Context, a *app) error {
 // showResult prints the figures of a result.
 func (a *app) showResult(dir string, res lab.Result) error {
 	return a.show("hark.lab/1", res, func(p *page) {
-		p.line("%s: %s engine, %d runs", clean(res.Name), res.Engine, len(res.Runs))
+		runs := "1 run"
+		if n := len(res.Runs); n != 1 {
+			runs = fmt.Sprintf("%d runs", n)
+		}
+		p.line("%s: %s engine, %s", clean(res.Name), res.Engine, runs)
 		var rows [][]string
 		for _, f := range res.Figures {
 			row := []string{measureTitle(f.Key), figure(f.Unit, f.Mean)}

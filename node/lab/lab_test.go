@@ -90,7 +90,7 @@ func TestScenarioIsKeptInFull(t *testing.T) {
 		if !strings.Contains(string(raw), "\n"+key+" = ") && !strings.HasPrefix(string(raw), key) {
 			t.Errorf("%s is not written", p.Key)
 		}
-		if p.Means == "" {
+		if Meanings()[p.Key] == "" {
 			t.Errorf("%s has no meaning", p.Key)
 		}
 	}

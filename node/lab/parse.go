@@ -109,7 +109,7 @@ func (s Scenario) Parameters() (out []Parameter) {
 			if f.Kind() == reflect.Slice {
 				text = strings.Trim(text, "[]")
 			}
-			out = append(out, Parameter{Key: name, Value: text, Means: v.Type().Field(i).Tag.Get("comment")})
+			out = append(out, Parameter{Key: name, Value: text})
 		}
 	}
 	walk("", reflect.ValueOf(s))
@@ -120,5 +120,22 @@ func (s Scenario) Parameters() (out []Parameter) {
 type Parameter struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
-	Means string `json:"-"`
+}
+
+// Meanings says of each key what it is.
+func Meanings() map[string]string {
+	out := map[string]string{}
+	var walk func(prefix string, t reflect.Type)
+	walk = func(prefix string, t reflect.Type) {
+		for i := range t.NumField() {
+			name := prefix + t.Field(i).Tag.Get("toml")
+			if t.Field(i).Type.Kind() == reflect.Struct {
+				walk(name+".", t.Field(i).Type)
+				continue
+			}
+			out[name] = t.Field(i).Tag.Get("comment")
+		}
+	}
+	walk("", reflect.TypeFor[Scenario]())
+	return out
 }

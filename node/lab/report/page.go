@@ -183,13 +183,9 @@ hark lab compare . ANOTHER-FOLDER</pre><p>The figures and plots here are compute
 
 func (w *writer) parameters(res lab.Result) {
 	w.put(`<h2>Parameters</h2><div class="wide" role="region" tabindex="0" aria-label="Parameters"><table><caption>Every key of scenario.toml</caption><thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">Meaning</th></tr></thead><tbody>`)
-	means := lab.Default().Parameters()
-	for i, p := range res.Parameters {
-		what := ""
-		if i < len(means) && means[i].Key == p.Key {
-			what = means[i].Means
-		}
-		w.put(`<tr><th scope="row"><code>%s</code></th><td>%s</td><td>%s</td></tr>`, p.Key, p.Value, what)
+	means := lab.Meanings()
+	for _, p := range res.Parameters {
+		w.put(`<tr><th scope="row"><code>%s</code></th><td>%s</td><td>%s</td></tr>`, p.Key, p.Value, means[p.Key])
 	}
 	w.put(`</tbody></table></div>`)
 }
