@@ -141,7 +141,7 @@ count = 2
 [spies]
 count = 1
 [clock]
-skew = "1h"
+skew = "5s"
 share = 0.3
 `
 
