@@ -6,6 +6,8 @@
 //	defer net.Close()
 //	keeper, customer := net.Port(true), net.Port(false)
 //	net.SetOnline(customer, false)
+//
+//house:allow package two networks, the world on either, and the stories that are played there
 package nodetest
 
 import (

@@ -3,6 +3,7 @@ package nodetest
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,6 +51,19 @@ type place struct {
 	host   *netem.Host
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
+
+	mu     sync.Mutex
+	heard  map[protocol.Hash]time.Time // by gossip
+	count  [3]int                      // of its verdicts
+	blamed time.Time                   // last
+}
+
+// port is the network of a running node, of either kind.
+func (m *Member) port() peers.Port {
+	if m.w.sim != nil {
+		return m.Gossip
+	}
+	return m.Port
 }
 
 // settle gives a newcomer an address, and some public nodes to know.
@@ -81,6 +95,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	fresh := m.Gossip == nil
 	if m.Gossip, err = gossip.Open(ctx, cfg, net, m.w.Genesis.Shards); err != nil {
 		return nil, err
+	}
+	if m.public {
+		m.Gossip.Gossip.Tap = m.tap
 	}
 	if m.public && fresh {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())

@@ -109,6 +109,9 @@ func (w *World) add(name string, public bool, misbehave string) *Member {
 
 func (w *World) begin(m *Member) *Member {
 	m.w, m.Store, m.Master, m.Key = w, kv.Memory(), key.NewSecret(), key.Generate[key.Keeper]()
+	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
+		m.Key = key.Generate[key.Keeper]() // it shall carry two shards, not one twice
+	}
 	if w.sim != nil {
 		m.place = w.sim.settle()
 	}

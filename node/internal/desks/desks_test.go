@@ -750,6 +750,10 @@ func TestTheBoard(t *testing.T) {
 	if len(p.Items) != 2 || len(rest.Items) != 1 || rest.Next != "" {
 		t.Fatalf("%d and %d, then %q", len(p.Items), len(rest.Items), rest.Next)
 	}
+	locked := Locked(o.Board, genesis, time.Now)
+	if _, err := (Board{&locked}).List(t.Context(), desk.Query{Limit: 2}); !errors.Is(err, fault.Locked) {
+		t.Errorf("a locked node's board of more than a page: %v", err)
+	}
 	if p := must(b.List(t.Context(), desk.Query{Text: "travel"})); len(p.Items) != 0 {
 		t.Errorf("of another sector: %v", p.Items)
 	}

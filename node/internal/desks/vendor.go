@@ -49,7 +49,7 @@ func (d Board) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Noti
 		}
 		return nil
 	})
-	if more && len(found) > 0 {
+	if err == nil && more && len(found) > 0 {
 		page.Next = page.Items[len(found)-1].Context
 	}
 	return page, err

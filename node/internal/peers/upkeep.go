@@ -48,6 +48,34 @@ func (h *Host) dialled(there []key.KeeperKey) (n int) {
 
 func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
 
+// shed closes connections that a public node dialled beyond its target and spare ones:
+// those in no mesh, on which nothing of ours was said for a minute. Else every node
+// that was ever asked for something would stay connected, and what a node spends would
+// grow with the network.
+func (h *Host) shed(there []key.KeeperKey) {
+	extra := h.dialled(there) - h.target() - spare
+	for _, k := range there {
+		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+		if h.cfg.Profile != Public || extra <= 0 || err != nil || h.host.ConnManager().IsProtected(info.ID, "") {
+			continue
+		}
+		conns := h.host.Network().ConnsToPeer(info.ID)
+		if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !outbound(c) || inUse(c) }) {
+			continue
+		}
+		if err := h.host.Network().ClosePeer(info.ID); err == nil {
+			extra--
+		}
+	}
+}
+
+// inUse tells a connection that is young, or has a stream of ours.
+func inUse(c network.Conn) bool {
+	return time.Since(c.Stat().Opened) < time.Minute || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+		return slices.Contains([]string{ProtoMail, ProtoPost, ProtoSync}, string(s.Protocol()))
+	})
+}
+
 // nudge wakes the loop.
 func (h *Host) nudge() {
 	select {
@@ -70,6 +98,7 @@ func (h *Host) keepUp(ctx context.Context) {
 				h.hireDial(k)
 			}
 		}
+		h.shed(there)
 		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
 			asked, soon = now, min(2*soon, askCalm)
 			h.hireAsk(there[rand.N(len(there))])

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package attack
+
+import (
+	"testing"
+	"time"
+)
+
+// cpu is not told here.
+func cpu(*testing.T) time.Duration { return 0 }

@@ -1,0 +1,120 @@
+package nodetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip"
+	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/board"
+)
+
+// Topic names the gossip topic of a shard of this world's network.
+func (w *World) Topic(shard uint16) (string, error) {
+	net, err := w.ID()
+	return gossip.Topic(net, w.Genesis.Shards, shard), err
+}
+
+// Need signs a need of nobody on a shard, which lives for so long.
+func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
+	net, err := w.ID()
+	if err != nil {
+		return nil, err
+	}
+	places := []protocol.Region{"ZA", "DE", "FR", "NL", "GB", "US", "KE", "NG", "IN", "BR", "PT", "ES", "IT", "PL", "SE", "NO", "FI", "DK", "IE", "JP"}
+	i := slices.IndexFunc(places, func(r protocol.Region) bool {
+		return wire.Shard("home.furniture", r, w.Genesis.Shards) == shard
+	})
+	if i < 0 {
+		return nil, fmt.Errorf("nodetest: no place of the list is on shard %d of %d", shard, w.Genesis.Shards)
+	}
+	ctx, now := key.Generate[key.Context](), protocol.Second(time.Now().Unix())
+	body, commitment, err := wire.SealBody(protocol.Demand{Name: "nothing"}, key.NewSecret(), ctx.Public(), 1)
+	if err != nil {
+		return nil, err
+	}
+	return wire.SignAnnouncement(ctx, &protocol.Announcement{
+		Header: protocol.Header{Net: net, ID: wire.NewID(), Seq: 1, Created: now, Expires: now + protocol.Second(life/time.Second)},
+		Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: places[i],
+		Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: w.Genesis.Terms, Mailbox: key.Generate[key.Mailbox]().Public(),
+		Keepers: []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public()}}, Body: body, Commitment: commitment,
+	}, protocol.LaneNone, 0)
+}
+
+// Post hands an announcement to the node, as an author would.
+func (m *Member) Post(ctx context.Context, raw []byte) error { return m.PostAt(ctx, m, raw) }
+
+// PostAt hands an announcement to another node.
+func (m *Member) PostAt(ctx context.Context, to *Member, raw []byte) error {
+	net, err := m.w.ID()
+	if err != nil {
+		return err
+	}
+	s, err := keeper.Client{Port: m.port(), Net: net}.Post(ctx, to.port().Self())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // it answered, or not
+	return s.Announce(ctx, raw, protocol.Keeper{})
+}
+
+// Heard tells when the node put each announcement that is open on its board.
+func (m *Member) Heard() (map[string]time.Time, error) {
+	b, err := board.Open(m.Store, m.w.Genesis.Shards, board.Limits{}) // as the node would at its next start
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]time.Time{}
+	var after protocol.ContextID
+	for more := true; more; {
+		var found []board.Entry
+		if found, more, err = b.Find(context.Background(), board.Filter{Status: protocol.Open}, after, board.MaxFind); err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			after = e.Heard.A().ContextID()
+			out[e.Heard.ID().String()] = time.UnixMilli(e.HeardMS).Add(-time.Duration(m.ahead.Load()))
+		}
+	}
+	return out, nil
+}
+
+// Gossiped tells, in a simulated world, when gossip brought each announcement to the
+// node that was news then.
+func (m *Member) Gossiped() map[string]time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]time.Time{}
+	for id, at := range m.heard {
+		out[id.String()] = at
+	}
+	return out
+}
+
+// Judged are, in a simulated world, how many messages by gossip the node kept, ignored
+// and blamed a peer for, and when it did the last of these.
+func (m *Member) Judged() (count [3]int, blamed time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count, m.blamed
+}
+
+// tap notes what gossip brought.
+func (p *place) tap(_ uint16, raw []byte, verdict uint8) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.heard == nil {
+		p.heard = map[protocol.Hash]time.Time{}
+	}
+	switch p.count[min(verdict, 2)]++; verdict {
+	case 0:
+		p.heard[wire.ID(raw)] = time.Now()
+	case 2:
+		p.blamed = time.Now()
+	}
+}
