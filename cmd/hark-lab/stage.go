@@ -27,6 +27,8 @@ type stage struct {
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
 
+	starting chan struct{} // holds the one that starts
+
 	mu   sync.Mutex
 	up   map[int]bool
 	base map[int][2]uint64 // bytes of a node before it came up
@@ -41,7 +43,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		},
 		Shards: s.Network.Shards, Target: s.Network.Dials,
 	}
-	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), up: map[int]bool{}, base: map[int][2]uint64{}}
+	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int][2]uint64{}}
 	lane := protocol.LaneRule{Lane: protocol.LaneNone}
 	if s.Network.Work > 0 {
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
@@ -119,24 +121,33 @@ func (st *stage) House(i int) desk.House {
 }
 
 // Move implements play.Stage. Who goes down is off the network before it can say so.
+// No lock is held while a node opens or closes: that takes the bubble's time, which
+// stands still while anybody waits for a lock.
 func (st *stage) Move(_ context.Context, i int, up bool) error {
 	m := st.members[i]
 	if !up {
+		st.set(i, false)
 		m.Online(false)
+		m.Stop()
+		return nil
 	}
+	sent, received := m.Bytes()
+	m.Online(true)
+	st.starting <- struct{}{} // the world's log is that of the node which starts
+	st.w.Log = play.Listen(st.plan.Players[i].Name, st.saw)
+	m.Start()
+	<-st.starting
+	st.mu.Lock()
+	st.base[i] = [2]uint64{sent, received}
+	st.mu.Unlock()
+	st.set(i, true)
+	return nil
+}
+
+func (st *stage) set(i int, up bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if up {
-		sent, received := m.Bytes()
-		st.base[i] = [2]uint64{sent, received}
-		m.Online(true)
-		st.w.Log = play.Listen(st.plan.Players[i].Name, st.saw)
-		m.Start()
-	} else {
-		m.Stop()
-	}
 	st.up[i] = up
-	return nil
 }
 
 // Cut implements play.Stage.
