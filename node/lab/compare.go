@@ -46,7 +46,7 @@ func Measures() []Measure {
 		{"rss_bytes_per_node", "Memory of a public node", "bytes", false, func(f *Figures) *float64 { return f.RSSPerNode }},
 		{"spy_precision_keeper", "First-spy guesses that name a keeper the author posted to", "share", false, func(f *Figures) *float64 { return f.SpyKeeper }},
 		{"spy_precision_author", "First-spy guesses that name the author", "share", false, func(f *Figures) *float64 { return f.SpyAuthor }},
-		{"spy_chance", "Naming one keeper by throwing dice", "share", false, func(f *Figures) *float64 { return f.SpyChance }},
+		{"spy_chance", "Naming such a keeper by throwing dice", "share", false, func(f *Figures) *float64 { return f.SpyChance }},
 	}
 }
 

@@ -33,7 +33,7 @@ type Figures struct {
 
 	SpyKeeper *float64 `json:"spy_precision_keeper,omitempty"` // share of guesses that name a keeper which the author gave it to
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
-	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming one keeper by throwing dice
+	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
 
 	Series Series `json:"-"`
 }
@@ -178,28 +178,33 @@ func (f *Figures) spies(t *tables) {
 	if t.spyCount == 0 {
 		return
 	}
-	guesses, keeper, author := 0, 0, 0
-	for _, a := range t.said {
-		g, ok := t.spied[version{a.Context, a.Seq}]
-		if !ok || a.What == "failed" {
-			continue
-		}
-		guesses++
-		if t.heard[version{a.Context, a.Seq}][g.From].Way == ByPost {
-			keeper++
-		}
-		if g.From == a.Node {
-			author++
-		}
-	}
-	f.SpyKeeper, f.SpyAuthor = share(keeper, guesses), share(author, guesses)
 	honest := 0
 	for _, n := range t.public {
 		if n.Role == Honest {
 			honest++
 		}
 	}
-	f.SpyChance = share(1, honest)
+	guesses, keeper, author, posted := 0, 0, 0, 0
+	for _, a := range t.said {
+		heard := t.heard[version{a.Context, a.Seq}]
+		g, ok := t.spied[version{a.Context, a.Seq}]
+		if !ok || a.What == "failed" {
+			continue
+		}
+		guesses++
+		for _, h := range heard {
+			if h.Way == ByPost {
+				posted++
+			}
+		}
+		if heard[g.From].Way == ByPost {
+			keeper++
+		}
+		if g.From == a.Node {
+			author++
+		}
+	}
+	f.SpyKeeper, f.SpyAuthor, f.SpyChance = share(keeper, guesses), share(author, guesses), share(posted, guesses*honest)
 }
 
 func share(n, of int) *float64 {

@@ -288,7 +288,7 @@ func TestFigures(t *testing.T) {
 	if *f.BytesPerNode != (1000+400)/2 || *f.BytesPerAnnouncement != 175 || *f.CPUPerNode != 1500 || *f.RSSPerNode != 20 {
 		t.Errorf("%v %v %v %v", *f.BytesPerNode, *f.BytesPerAnnouncement, *f.CPUPerNode, *f.RSSPerNode)
 	}
-	if *f.SpyKeeper != 0.5 || *f.SpyAuthor != 0 || *f.SpyChance != 1.0/3 { // the first guess names b, the second a
+	if *f.SpyKeeper != 0.5 || *f.SpyAuthor != 0 || *f.SpyChance != 1.0/3 { // the first guess names b, the second a; each was posted to one of three
 		t.Errorf("%v %v %v", *f.SpyKeeper, *f.SpyAuthor, *f.SpyChance)
 	}
 	if !slices.Equal(f.Series.Got, []float64{100, 300, 20_500, 50_200, 130_000}) || len(f.Series.Due) != 8 {
