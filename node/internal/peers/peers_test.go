@@ -260,7 +260,7 @@ func TestWhoComesTakesNoPlaceOfThoseDialled(t *testing.T) {
 	b := open(t, Public, func(c *Config) { c.Exchange = nil })
 	c := open(t, Public, func(c *Config) { c.Exchange = nil })
 	a.Learn([]protocol.Keeper{b.Self(), c.Self()})
-	until(t, "went", func() bool { return a.dialled([]key.KeeperKey{b.self, c.self}) == 2 })
+	until(t, "went", func() bool { return dialled(a.host.Network(), []key.KeeperKey{b.self, c.self}) == 2 })
 }
 
 func TestWhatWasKnownOutlivesARestart(t *testing.T) {

@@ -52,11 +52,11 @@ func TestConnectionsThatNothingUsesAreShed(t *testing.T) {
 			_ = c.Reset()
 		}
 		time.Sleep(10 * time.Second)
-		if n := a.dialled(a.known.keys()); n != 15 {
+		if n := dialled(a.host.Network(), a.known.keys()); n != 15 {
 			t.Errorf("%d were dialled", n)
 		}
 		time.Sleep(3 * time.Minute)
-		if n := a.dialled(a.known.keys()); n != 1+spare {
+		if n := dialled(a.host.Network(), a.known.keys()); n != 1+spare {
 			t.Errorf("%d are left, want %d", n, 1+spare)
 		}
 		if !a.connected(kept.self) || !a.connected(in.self) {

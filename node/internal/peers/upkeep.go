@@ -26,20 +26,21 @@ const (
 	savePause   = time.Minute
 )
 
-func (h *Host) target() int {
-	if h.cfg.Profile == Public {
-		return cmp.Or(h.cfg.Target, publicTarget)
+// target is how many public nodes a node goes to by itself.
+func (c Config) target() int {
+	if c.Profile == Public {
+		return cmp.Or(c.Target, publicTarget)
 	}
-	return cmp.Or(h.cfg.Target, personalTarget)
+	return cmp.Or(c.Target, personalTarget)
 }
 
 // dialled counts, of the public nodes that are connected, those to which a public
 // node went itself: whoever comes by himself, a thousand of them, takes no place
 // among these. A personal node goes to all that it is connected with.
-func (h *Host) dialled(there []key.KeeperKey) (n int) {
+func dialled(net network.Network, there []key.KeeperKey) (n int) {
 	for _, k := range there {
 		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-		if err == nil && slices.ContainsFunc(h.host.Network().ConnsToPeer(info.ID), outbound) {
+		if err == nil && slices.ContainsFunc(net.ConnsToPeer(info.ID), outbound) {
 			n++
 		}
 	}
@@ -49,11 +50,11 @@ func (h *Host) dialled(there []key.KeeperKey) (n int) {
 func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
 
 // shed closes connections that a public node dialled beyond its target and spare ones:
-// those in no mesh, on which nothing of ours was said for a minute. Else every node
+// those in no mesh, a minute old, with no stream of ours open. Else every node
 // that was ever asked for something would stay connected, and what a node spends would
 // grow with the network.
 func (h *Host) shed(there []key.KeeperKey) {
-	extra := h.dialled(there) - h.target() - spare
+	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
 	for _, k := range there {
 		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
 		if h.cfg.Profile != Public || extra <= 0 || err != nil || h.host.ConnManager().IsProtected(info.ID, "") {
@@ -92,7 +93,7 @@ func (h *Host) keepUp(ctx context.Context) {
 		now := h.cfg.Now()
 		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
 		pause, ask := calmPause, askCalm
-		if missing := h.target() - h.dialled(there); missing > 0 {
+		if missing := h.cfg.target() - dialled(h.host.Network(), there); missing > 0 {
 			pause, ask = hungryPause, askHungry
 			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
 				h.hireDial(k)
