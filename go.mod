@@ -20,7 +20,7 @@ require (
 	github.com/marcopolo/simnet v0.0.7 // packets of the simulated network in tests
 	github.com/multiformats/go-multiaddr v0.16.1 // addresses as libp2p writes them
 	github.com/multiformats/go-multihash v0.2.3 // the hash inside a content address
-	github.com/pelletier/go-toml/v2 v2.4.3 // config.toml
+	github.com/pelletier/go-toml/v2 v2.4.3 // config.toml, and scenarios of experiments
 	github.com/prometheus/client_golang v1.25.0 // metrics in Prometheus's format
 	github.com/quic-go/quic-go v0.64.1 // dials sockets by hand in tests
 	github.com/rogpeppe/go-internal v1.16.0 // script tests of the commands

@@ -191,6 +191,9 @@ var plants = []struct {
 	{"globs", `"testdata/*.json" matches no file`, map[string]string{"protocol/testdata/a.txt": "",
 		"protocol/x_test.go": "package protocol\nimport \"path/filepath\"\nvar all, _ = filepath.Glob(\"testdata/*.json\")\n"}},
 	{"examples", "an example has at most 100", one("examples/audit/main.go", "// Command audit is an example that became longer than it should be.\npackage main\n"+repeat(100, "// %d"))},
+	{"examples", "examples/lab/main.go: examples/lab holds scenarios (.toml) alone", one("examples/lab/main.go", "// Command lab is an example in a folder that holds none, so it is found.\npackage main\n")},
+	{"testing", "cmd/hark imports testing", one("cmd/hark/x.go", imports("main", "testing/synctest"))},
+	{"import law", "cmd/hark imports node/nodetest: that room is for tests", one("cmd/hark/x.go", imports("main", "/node/nodetest"))},
 	{"examples", "an example is one main.go", one("examples/audit/more.go", "package main\n")},
 
 	{"sizes", "function f has 81 lines", one("node/x.go", "package node\n"+shortFuncs+longFunc("f", 81))},
@@ -229,6 +232,8 @@ var innocents = map[string]map[string]string{
 		"cmd/hark-audit/x.go":    imports("main", "/store/ledger", "/protocol"),
 		"examples/audit/main.go": "// Command audit is an example that reads a ledger without a node.\n" + imports("main", "/store/ledger"),
 		"integration/bench/x.go": imports("main", "/node/nodetest", "github.com/libp2p/go-libp2p-pubsub", "testing")},
+	"simulator": {"cmd/hark-lab/main.go": "// Command hark-lab is made up for a test: it stands on the test rooms.\n" + imports("main", "testing/synctest", "/node/nodetest"),
+		"examples/lab/market.toml": ""},
 	"tests are not bound": one("crypto/key/x_test.go", imports("key", "/node", "os", "net")+"func f() { go f() }\n"),
 	"test rooms": {"store/storetest/x.go": imports("storetest", "testing", "/store/kv") + "func f() { go f() }\n",
 		"node/nodetest/x.go": imports("nodetest", "testing", "/node", "/store/storetest") + "func f() { go f() }\n"},

@@ -13,6 +13,7 @@ var groups = []kong.Group{
 	{Key: "customer", Title: "For customers:"},
 	{Key: "both", Title: "For both sides:"},
 	{Key: "vendor", Title: "For vendors:"},
+	{Key: "research", Title: "For researchers:"},
 	{Key: "show", Title: "Demonstration:"},
 }
 
@@ -59,6 +60,8 @@ type cli struct {
 	Access   accessCmd   `cmd:"" help:"Requests that you sent; ask for access." group:"vendor"`
 	Answer   answerCmd   `cmd:"" help:"What you do by yourself when access is granted." group:"vendor"`
 	Held     heldCmd     `cmd:"" help:"What you hold of customers." group:"vendor"`
+
+	Lab labCmd `cmd:"" help:"Experiments on networks of nodes, with result folders that can be run again." group:"research"`
 
 	Demo demoCmd `cmd:"" help:"Show the whole market at work, on this machine alone." group:"show"`
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/lab"
 )
 
 // schemas are what commands print with --json; a list is the view of its items.
@@ -32,11 +33,11 @@ var schemas = map[string]any{
 		Stranger desk.Stranger `json:"stranger"`
 	}{},
 	"hark.event/1": desk.Event{}, "hark.letters/1": []desk.LetterReport{}, "hark.error/1": complaint{}, "hark.run/1": runView{},
-	"hark.network/1": node.NetworkFile{},
+	"hark.network/1": node.NetworkFile{}, "hark.lab/1": lab.Result{}, "hark.lab-compare/1": lab.Comparison{},
 }
 
 // small are schemas of a few texts or numbers, shown in the scripts.
-var small = []string{"hark.paths/1", "hark.version/1", "hark.stop/1", "hark.unlock/1", "hark.lock/1", "hark.removed/1", "hark.deleted/1", "hark.export/1", "hark.init/1"}
+var small = []string{"hark.paths/1", "hark.version/1", "hark.stop/1", "hark.unlock/1", "hark.lock/1", "hark.removed/1", "hark.deleted/1", "hark.export/1", "hark.init/1", "hark.lab-scenario/1"}
 
 // keys lists a type's JSON keys with their kinds, those of inner types below them.
 func keys(t reflect.Type, at string, out map[string]string) {

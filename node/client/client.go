@@ -167,6 +167,24 @@ func (c *Client) Health(ctx context.Context) (pid int, err error) {
 	return h.PID, nil
 }
 
+// Metrics reads what the node counts, in Prometheus's text format.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+c.token)
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s/metrics: %w", c.base, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, problem(resp)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxReply))
+}
+
 // Close gives idle connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/harkmarket/hark/cmd/hark/demo/figures"
 	"github.com/harkmarket/hark/cmd/hark/demo/input"
 	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
@@ -143,10 +144,10 @@ func (o *Options) sabotage(n *network.Network) {
 		public := n.Public()
 		public[len(public)-1].Misbehave = o.Sabotage
 	case keepDeleted:
-		vendors := n.Of(network.Vendor)
+		vendors := n.Of(process.Vendor)
 		vendors[min(1, len(vendors)-1)].Misbehave = o.Sabotage
 	case forkLedger, reopenRevoked: // one who is sure to get an offer after revocation
-		customers := n.Of(network.Customer)
+		customers := n.Of(process.Customer)
 		customers[min(1, o.Customers-1, o.Vendors-1)].Misbehave = o.Sabotage
 	}
 }

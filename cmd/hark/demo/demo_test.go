@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/cmd/hark/demo/figures"
 	"github.com/harkmarket/hark/cmd/hark/demo/input"
 	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -48,8 +49,8 @@ func cast(vendors, customers int) *network.Network {
 
 func TestEverySabotageHasOneCulprit(t *testing.T) {
 	known := node.Misbehaviours()
-	roles := map[string]network.Role{
-		withholdMail: network.Vendor, flipBits: network.Vendor, keepDeleted: network.Vendor, forkLedger: network.Customer, reopenRevoked: network.Customer,
+	roles := map[string]process.Role{
+		withholdMail: process.Vendor, flipBits: process.Vendor, keepDeleted: process.Vendor, forkLedger: process.Customer, reopenRevoked: process.Customer,
 	}
 	for _, how := range Sabotages() {
 		if !slices.Contains(known, how) {
@@ -59,7 +60,7 @@ func TestEverySabotageHasOneCulprit(t *testing.T) {
 			n := cast(size[0], size[1])
 			o := Options{Vendors: size[0], Customers: size[1], Sabotage: how}
 			o.sabotage(n)
-			var culprits []*network.Process
+			var culprits []*process.Process
 			for _, p := range n.Nodes {
 				if p.Misbehave != "" {
 					culprits = append(culprits, p)
@@ -68,7 +69,7 @@ func TestEverySabotageHasOneCulprit(t *testing.T) {
 			if len(culprits) != 1 || culprits[0].Misbehave != how {
 				t.Fatalf("%s, %v: %v", how, size, culprits)
 			}
-			if r := culprits[0].Role; r != roles[how] && (size[0] >= 3 || r != network.Keeper) {
+			if r := culprits[0].Role; r != roles[how] && (size[0] >= 3 || r != process.Keeper) {
 				t.Errorf("%s, %v: a %s", how, size, r)
 			}
 		}
@@ -83,8 +84,8 @@ func TestEverySabotageHasOneCulprit(t *testing.T) {
 func TestLateOffers(t *testing.T) {
 	n := cast(3, 2)
 	sh := &show{Network: n}
-	customers := n.Of(network.Customer)
-	for i, v := range n.Of(network.Vendor) {
+	customers := n.Of(process.Customer)
+	for i, v := range n.Of(process.Vendor) {
 		v.Self.Vendor = string(rune('A' + i))
 	}
 	var grants []owned

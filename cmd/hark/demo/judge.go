@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/harkmarket/hark/cmd/hark/demo/figures"
-	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 )
 
@@ -17,7 +17,7 @@ func (sh *show) judge(ctx context.Context, keep bool) figures.Report {
 	}
 	sh.story.Progress("reading the figures")
 	views := make([]figures.View, len(sh.Nodes))
-	err := network.Each(sh.Nodes, func(i int, p *network.Process) (err error) {
+	err := process.Each(sh.Nodes, func(i int, p *process.Process) (err error) {
 		views[i], err = figures.Look(ctx, p)
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/cmd/hark/demo/figures"
 	"github.com/harkmarket/hark/cmd/hark/demo/input"
 	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 )
@@ -44,7 +45,7 @@ type show struct {
 type announced struct {
 	input.Need
 	number   int // from 1, in the order of the input
-	customer *network.Process
+	customer *process.Process
 	id       string
 }
 
@@ -57,7 +58,7 @@ func (sh *show) problem(format string, args ...any) {
 // play goes through the acts. An error means that it makes no sense to go on; what
 // went wrong in one need alone is a problem.
 func (sh *show) play(ctx context.Context) error {
-	customers := sh.Of(network.Customer)
+	customers := sh.Of(process.Customer)
 	for i, nd := range sh.in.Needs {
 		sh.needs = append(sh.needs, &announced{Need: nd, number: i + 1, customer: customers[i%len(customers)]})
 	}
@@ -108,7 +109,7 @@ func (sh *show) announce(ctx context.Context, a *announced) error {
 	a.id = v.ID
 	sh.mu.Unlock()
 	if !sh.News.Wait(ctx, needWait, func() bool { return sh.answered(a.id) }) && ctx.Err() == nil {
-		vendors := len(sh.Of(network.Vendor))
+		vendors := len(sh.Of(process.Vendor))
 		sh.problem("need %d (%q) was not answered by all vendors within %v: %d of %d were granted access or refused",
 			a.number, a.Input, needWait, sh.decided(a.id), vendors)
 	}
@@ -118,19 +119,19 @@ func (sh *show) announce(ctx context.Context, a *announced) error {
 
 // decided is how many vendors a customer's rule has decided on.
 func (sh *show) decided(id string) int {
-	return sh.News.Seen(network.Customer, "disclosure.sent", id) + sh.News.Seen(network.Customer, "refusal.sent", id)
+	return sh.News.Seen(process.Customer, "disclosure.sent", id) + sh.News.Seen(process.Customer, "refusal.sent", id)
 }
 
 // answered tells whether all offers to a need have come: every vendor was decided
 // on, and what those who may have sent has arrived.
 func (sh *show) answered(id string) bool {
 	w := sh.News
-	sent, got := w.Seen(network.Vendor, "offer.sent", id), w.Seen(network.Customer, "offer.opened", id)+w.Seen(network.Customer, "offer.missed", id)
-	if sh.decided(id) < len(sh.Of(network.Vendor)) || got < sent {
+	sent, got := w.Seen(process.Vendor, "offer.sent", id), w.Seen(process.Customer, "offer.opened", id)+w.Seen(process.Customer, "offer.missed", id)
+	if sh.decided(id) < len(sh.Of(process.Vendor)) || got < sent {
 		return false
 	}
 	wait := afterOffer
-	if w.Seen(network.Vendor, "answered", id) < w.Seen(network.Customer, "disclosure.sent", id) {
+	if w.Seen(process.Vendor, "answered", id) < w.Seen(process.Customer, "disclosure.sent", id) {
 		wait = noOffer
 	}
 	return w.Quiet(id) >= wait
@@ -138,7 +139,7 @@ func (sh *show) answered(id string) bool {
 
 // arrived waits until the customers have every offer that vendors made.
 func (sh *show) arrived(ctx context.Context) {
-	err := network.Poll(ctx, needWait, "every offer should arrive", func(ctx context.Context) (bool, error) {
+	err := process.Poll(ctx, needWait, "every offer should arrive", func(ctx context.Context) (bool, error) {
 		made, got, err := sh.countOffers(ctx)
 		return made == got, err
 	})
@@ -153,7 +154,7 @@ func (sh *show) countOffers(ctx context.Context) (made, got int, err error) {
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
 		}
-		if p.Role == network.Customer {
+		if p.Role == process.Customer {
 			got += len(list)
 		} else {
 			made += len(list)
@@ -181,7 +182,7 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 	if _, err := desks.Offers().Accept(ctx, best.ID, ""); err != nil {
 		return fmt.Errorf("%s could not accept %q of %s: %w", a.customer, best.Title, best.VendorName, err)
 	}
-	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(network.Customer, "deal.fulfilled", best.ID) > 0 }) {
+	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(process.Customer, "deal.fulfilled", best.ID) > 0 }) {
 		if ctx.Err() == nil {
 			sh.problem("%s accepted %q of vendor %s, which did not fulfil it within %v", a.customer, best.Title, best.VendorName, dealWait)
 		}
@@ -190,7 +191,7 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 	if _, err := desks.Deals().Step(ctx, best.ID, "close", ""); err != nil {
 		return fmt.Errorf("%s could not close the deal on %q: %w", a.customer, best.Title, err)
 	}
-	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(network.Vendor, "deal.closed", best.ID) > 0 }) && ctx.Err() == nil {
+	if !sh.News.Wait(ctx, dealWait, func() bool { return sh.News.Seen(process.Vendor, "deal.closed", best.ID) > 0 }) && ctx.Err() == nil {
 		sh.problem("vendor %s did not hear within %v that the deal on %q is closed", best.VendorName, dealWait, best.Title)
 	}
 	sh.story.dealt(a, best)
@@ -199,9 +200,9 @@ func (sh *show) deal(ctx context.Context, a *announced) error {
 
 // A lateOffer is an offer by hand that keepers hold back.
 type lateOffer struct {
-	vendor *network.Process
+	vendor *process.Process
 	grant  desk.Grant
-	owner  *network.Process
+	owner  *process.Process
 }
 
 // revoke has one more offer of each vendor held back, revokes every grant, and waits
@@ -228,13 +229,13 @@ func (sh *show) revoke(ctx context.Context) error {
 		}
 	}
 	wait := dealWait + time.Duration(owed)*200*time.Millisecond
-	if !sh.News.Wait(ctx, wait, func() bool { return sh.News.Seen(network.Customer, "deletion.kept", "") >= owed }) && ctx.Err() == nil {
-		sh.problem("%d of %d signed deletions came within %v", sh.News.Seen(network.Customer, "deletion.kept", ""), owed, wait)
+	if !sh.News.Wait(ctx, wait, func() bool { return sh.News.Seen(process.Customer, "deletion.kept", "") >= owed }) && ctx.Err() == nil {
+		sh.problem("%d of %d signed deletions came within %v", sh.News.Seen(process.Customer, "deletion.kept", ""), owed, wait)
 	}
 	sh.story.Progress("waiting for the offers that were held back")
 	surfaced := func() bool {
 		return !slices.ContainsFunc(late, func(l lateOffer) bool {
-			return sh.News.Seen(network.Customer, "offer.late", l.vendor.Self.Vendor) == 0
+			return sh.News.Seen(process.Customer, "offer.late", l.vendor.Self.Vendor) == 0
 		})
 	}
 	if !sh.News.Wait(ctx, sh.held+lateWait, surfaced) && ctx.Err() == nil {
@@ -246,12 +247,12 @@ func (sh *show) revoke(ctx context.Context) error {
 // owned is a grant with the customer who gave it.
 type owned struct {
 	desk.Grant
-	owner *network.Process
+	owner *process.Process
 }
 
 // grants lists the living grants of all customers.
 func (sh *show) grants(ctx context.Context) (out []owned, err error) {
-	for _, p := range sh.Of(network.Customer) {
+	for _, p := range sh.Of(process.Customer) {
 		list, err := figures.Pages(ctx, p.API.Customer().Grants().List, desk.Query{})
 		if err != nil {
 			return nil, fmt.Errorf("%s: grants: %w", p, err)
@@ -268,8 +269,8 @@ func (sh *show) grants(ctx context.Context) (out []owned, err error) {
 // chooseLate picks one disclosed grant of each vendor, dealt round to the customers
 // and of as few needs as possible.
 func (sh *show) chooseLate(grants []owned) (out []lateOffer) {
-	customers := sh.Of(network.Customer)
-	for i, v := range sh.Of(network.Vendor) {
+	customers := sh.Of(process.Customer)
+	for i, v := range sh.Of(process.Vendor) {
 		var hit *owned
 		for j := range grants {
 			g := &grants[j]
@@ -306,7 +307,7 @@ func (sh *show) holdBack(ctx context.Context, l lateOffer) error {
 	if err != nil {
 		return fmt.Errorf("%s: offer by hand: %w", l.vendor, err)
 	}
-	return network.Poll(ctx, dealWait, fmt.Sprintf("the last offer of %s should lie at keepers", l.vendor), func(ctx context.Context) (bool, error) {
+	return process.Poll(ctx, dealWait, fmt.Sprintf("the last offer of %s should lie at keepers", l.vendor), func(ctx context.Context) (bool, error) {
 		list, err := figures.Pages(ctx, func(ctx context.Context, q desk.Query) (desk.Page[desk.LetterReport], error) {
 			return l.vendor.API.Admin().Letters(ctx, true, q)
 		}, desk.Query{Kind: protocol.KindOffer.String()})
@@ -338,7 +339,7 @@ func (sh *show) revokeAll(ctx context.Context, grants []owned, late []lateOffer)
 		}
 		return 1
 	})
-	return network.Each(sh.Of(network.Customer), func(_ int, p *network.Process) error {
+	return process.Each(sh.Of(process.Customer), func(_ int, p *process.Process) error {
 		var ids []string
 		last := ""
 		flush := func() error {
@@ -378,7 +379,7 @@ const settleWait = 10 * time.Second
 func (sh *show) settle(ctx context.Context) error {
 	sh.story.Progress("waiting until all is quiet")
 	last := int64(-1)
-	return network.Poll(ctx, settleWait, "all nodes should come to rest", func(ctx context.Context) (bool, error) {
+	return process.Poll(ctx, settleWait, "all nodes should come to rest", func(ctx context.Context) (bool, error) {
 		sum := int64(0)
 		for _, p := range sh.Nodes {
 			s, err := p.API.Admin().Status(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/harkmarket/hark/cmd/hark/demo/figures"
 	"github.com/harkmarket/hark/cmd/hark/demo/input"
 	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node/desk"
 )
 
@@ -92,7 +93,7 @@ func (s *Story) begin(o Options, in input.Input) {
 }
 
 // Imported notes what of a catalogue could not be read.
-func (s *Story) Imported(p *network.Process, sh input.Shop, r desk.ImportReport) {
+func (s *Story) Imported(p *process.Process, sh input.Shop, r desk.ImportReport) {
 	if len(r.Errors) == 0 {
 		return
 	}
@@ -104,10 +105,10 @@ func (s *Story) Imported(p *network.Process, sh input.Shop, r desk.ImportReport)
 		p.Name, len(r.Errors), r.Rows, name, r.Errors[0].Row, input.Clean(r.Errors[0].What))
 }
 
-var doings = map[network.Role]string{
-	network.Vendor:   "hears every need and answers from its catalogue; holds sealed mail for others",
-	network.Keeper:   "sells nothing; holds sealed mail for others",
-	network.Customer: "has a vault with made-up data; no port is open, nobody can connect to her",
+var doings = map[process.Role]string{
+	process.Vendor:   "hears every need and answers from its catalogue; holds sealed mail for others",
+	process.Keeper:   "sells nothing; holds sealed mail for others",
+	process.Customer: "has a vault with made-up data; no port is open, nobody can connect to her",
 }
 
 func (s *Story) players(n *network.Network) {
@@ -145,7 +146,7 @@ func (s *Story) first(ctx context.Context, sh *show, a *announced) {
 func (s *Story) stranger(ctx context.Context, sh *show, a *announced) {
 	heard, err := a.customer.API.Customer().Needs().Stranger(ctx, a.id)
 	who := a.customer.Name + "'s node sent"
-	for _, v := range sh.Of(network.Vendor) {
+	for _, v := range sh.Of(process.Vendor) {
 		if _, st, err := v.API.Vendor().Board().Get(ctx, a.id); err == nil {
 			heard, who = st, "vendor "+v.Name+" heard"
 			break

@@ -2,7 +2,9 @@ package keeper
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"log/slog"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
@@ -55,10 +57,36 @@ func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) 
 		return check.Ignore, check.Precedence, nil // another was faster
 	}
 	k.index.note(heard, nowMS)
+	k.say(heard, way(topic, from))
 	if k.cfg.Fresh != nil {
 		k.cfg.Fresh(heard)
 	}
 	return check.Pass, why, nil
+}
+
+// HeardLine is what the log says of each announcement that was new to this node, with
+// the way by which it came: post, gossip or pull. Experiments read it.
+const HeardLine = "an announcement was heard"
+
+func (k *Keeper) say(h wire.Heard, way string) {
+	if !k.cfg.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return // nothing is worked out on the way of every announcement
+	}
+	a := h.A()
+	id := a.ContextID()
+	k.cfg.Log.Info(HeardLine, "context", hex.EncodeToString(id[:]), "seq", a.Seq, "shard", wire.Shard(a.Category, a.Region, k.door.Shards),
+		"way", way, "bytes", len(h.Raw()))
+}
+
+// way names how an announcement came, by what Admit is told of it.
+func way(topic int, from string) string {
+	switch {
+	case topic < 0:
+		return "post"
+	case from == "":
+		return "pull"
+	}
+	return "gossip"
 }
 
 // post takes an announcement from its author and publishes it; or, where it is sealed

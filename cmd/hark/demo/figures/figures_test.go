@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 )
@@ -30,9 +30,9 @@ const (
 
 func sound() *scene {
 	s := &scene{views: []View{
-		{name: "Ann", role: network.Customer}, {name: "Ben", role: network.Customer},
-		{name: "North", role: network.Vendor, key: "k-north"}, {name: "South", role: network.Vendor, key: "k-south"},
-		{name: "Keeper 1", role: network.Keeper, key: "k-keeper"},
+		{name: "Ann", role: process.Customer}, {name: "Ben", role: process.Customer},
+		{name: "North", role: process.Vendor, key: "k-north"}, {name: "South", role: process.Vendor, key: "k-south"},
+		{name: "Keeper 1", role: process.Keeper, key: "k-keeper"},
 	}}
 	for c := range 2 {
 		id := fmt.Sprintf("need-%d", c)
@@ -93,7 +93,7 @@ func auditOf(v *View) *node.AuditReport {
 		Missed: c.Missed, LateSeen: c.Late, LateOpened: c.LateOpened, Accepted: c.Accepted, Closed: c.Closed, Revoked: c.Revoked, Deletions: c.Deletions,
 	}
 	a := &node.AuditReport{Ledger: v.ledger, Announced: len(v.needs)}
-	if v.role == network.Customer {
+	if v.role == process.Customer {
 		a.AsCustomer = side
 	} else {
 		a.AsVendor = side
@@ -247,7 +247,7 @@ func TestNoBlameWithoutProof(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	s.views[ann].grants[0].State, s.views[ann].grants[0].Times.Deleted = "disclosed", 0
-	s.views[south] = View{name: "South", role: network.Vendor} // it died
+	s.views[south] = View{name: "South", role: process.Vendor} // it died
 	if got := Blames(s.views); len(got) != 0 {
 		t.Errorf("%q", got)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 )
 
@@ -49,12 +49,12 @@ func unheard(views []View, r Report) (out []string) {
 	announced := map[string]bool{}
 	for i := range views {
 		for _, n := range views[i].needs {
-			announced[n.ID] = views[i].role == network.Customer && n.AnnouncedMS > 0
+			announced[n.ID] = views[i].role == process.Customer && n.AnnouncedMS > 0
 		}
 	}
 	for i := range views {
 		v := &views[i]
-		if v.role != network.Vendor {
+		if v.role != process.Vendor {
 			continue
 		}
 		heard := 0
@@ -72,7 +72,7 @@ func unheard(views []View, r Report) (out []string) {
 func ungranted(views []View, needs []Asked) (out []string) {
 	granted := map[string]bool{}
 	for i := range views {
-		if views[i].role != network.Customer {
+		if views[i].role != process.Customer {
 			continue
 		}
 		for _, g := range views[i].grants {
@@ -125,7 +125,7 @@ func ledgerProblems(v *View) (out []string) {
 
 // unfinished names grants that did not end.
 func unfinished(v *View) (out []string) {
-	if v.role != network.Customer {
+	if v.role != process.Customer {
 		return nil
 	}
 	var open []string
@@ -142,7 +142,7 @@ func unfinished(v *View) (out []string) {
 
 // customerProblems are what a customer's own API gives away.
 func customerProblems(v *View) (out []string) {
-	if v.role != network.Customer {
+	if v.role != process.Customer {
 		return nil
 	}
 	late := 0
@@ -160,12 +160,12 @@ func customerProblems(v *View) (out []string) {
 
 // vendorProblems compares what a vendor's API says with what customers got.
 func vendorProblems(v *View, views []View) (out []string) {
-	if v.role != network.Vendor {
+	if v.role != process.Vendor {
 		return nil
 	}
 	signed := map[string]bool{}
 	for i := range views {
-		if views[i].role != network.Customer {
+		if views[i].role != process.Customer {
 			continue
 		}
 		for _, g := range views[i].grants {
@@ -210,7 +210,7 @@ func auditProblems(v *View) (out []string) {
 // differences compares a node's API with its home.
 func differences(v *View, a *node.AuditReport) (out []string) {
 	api, home := tally(v), a.AsVendor
-	if v.role == network.Customer {
+	if v.role == process.Customer {
 		home = a.AsCustomer
 	}
 	same := func(what string, x, y int64) {
@@ -240,7 +240,7 @@ func differences(v *View, a *node.AuditReport) (out []string) {
 }
 
 func lapses(v *View) (n int) {
-	if v.role != network.Customer {
+	if v.role != process.Customer {
 		return 0
 	}
 	for _, g := range v.grants {

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node/desk"
 )
 
@@ -111,10 +111,10 @@ func Compute(views []View, needs []Asked) Report {
 		if v.ledger.OK {
 			r.LedgersChecked++
 		}
-		if v.role == network.Vendor {
+		if v.role == process.Vendor {
 			vendors++
 		}
-		if v.role != network.Customer {
+		if v.role != process.Customer {
 			continue
 		}
 		for _, n := range v.needs {
@@ -189,7 +189,7 @@ func (r *Report) heard(views []View, announcedMS map[string]int64) {
 	sizes := map[string]int64{}
 	for i := range views {
 		v := &views[i]
-		if v.role != network.Vendor {
+		if v.role != process.Vendor {
 			continue
 		}
 		r.Offers += len(v.offers)
@@ -216,7 +216,7 @@ func (r *Report) times(views []View, announcedMS map[string]int64) {
 	var offer, deletion []int64
 	for i := range views {
 		v := &views[i]
-		if v.role != network.Customer {
+		if v.role != process.Customer {
 			continue
 		}
 		first := map[[2]string]int64{}
@@ -244,7 +244,7 @@ func (r *Report) times(views []View, announcedMS map[string]int64) {
 func answers(views []View, needs []Asked) []Answer {
 	byNeed := map[string][]desk.Offer{}
 	for i := range views {
-		if views[i].role != network.Customer {
+		if views[i].role != process.Customer {
 			continue
 		}
 		for _, o := range views[i].offers {

@@ -12,7 +12,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/harkmarket/hark/cmd/hark/demo/network"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 )
@@ -20,7 +20,7 @@ import (
 // A View is all that one node's API tells of a demonstration.
 type View struct {
 	name     string
-	role     network.Role
+	role     process.Role
 	key      string // as a keeper
 	needs    []desk.Need
 	requests []desk.Request
@@ -58,9 +58,9 @@ func Pages[T any](ctx context.Context, list func(context.Context, desk.Query) (d
 }
 
 // Look reads everything from one node.
-func Look(ctx context.Context, p *network.Process) (View, error) {
+func Look(ctx context.Context, p *process.Process) (View, error) {
 	v := View{name: p.Name, role: p.Role, key: p.Self.Key}
-	if p.Role == network.Customer {
+	if p.Role == process.Customer {
 		v.key = "" // it is nobody's keeper
 	}
 	if !p.Alive() {

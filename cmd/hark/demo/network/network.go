@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/cmd/hark/demo/input"
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
@@ -35,7 +36,7 @@ const (
 
 // A Network is all processes of a demonstration.
 type Network struct {
-	Nodes []*Process // public ones first
+	Nodes []*process.Process // public ones first
 	News  *News
 
 	program string
@@ -71,21 +72,21 @@ func New(c Cast, cancel context.CancelCauseFunc) *Network {
 		program: c.Program, outlive: c.Outlive, cancel: cancel, News: newNews(), shops: c.Shops,
 		genesis: node.NewGenesis("demo", shards, []protocol.LaneRule{{Lane: protocol.LaneWork, Effort: effort}}, salt),
 	}
-	add := func(r Role, name string) {
+	add := func(r process.Role, name string) {
 		home := filepath.Join(c.Dir, fmt.Sprintf("%s-%d", r, len(n.Of(r))+1))
-		n.Nodes = append(n.Nodes, &Process{
+		n.Nodes = append(n.Nodes, &process.Process{
 			Name: name, Role: r, Home: home,
 			Paths: node.Paths{Config: home, Data: filepath.Join(home, "data"), State: filepath.Join(home, "state")},
 		})
 	}
 	for _, s := range c.Shops {
-		add(Vendor, s.Name)
+		add(process.Vendor, s.Name)
 	}
 	for i := len(c.Shops); i < minKeepers; i++ {
-		add(Keeper, fmt.Sprintf("Keeper %d", i-len(c.Shops)+1))
+		add(process.Keeper, fmt.Sprintf("Keeper %d", i-len(c.Shops)+1))
 	}
 	for i := range c.Customers {
-		add(Customer, input.CustomerName(i))
+		add(process.Customer, input.CustomerName(i))
 	}
 	return n
 }
@@ -93,11 +94,11 @@ func New(c Cast, cancel context.CancelCauseFunc) *Network {
 // A Teller is told how it goes.
 type Teller interface {
 	Progress(format string, args ...any)
-	Imported(p *Process, s input.Shop, r desk.ImportReport)
+	Imported(p *process.Process, s input.Shop, r desk.ImportReport)
 }
 
 // Of lists the nodes of one role.
-func (n *Network) Of(r Role) (out []*Process) {
+func (n *Network) Of(r process.Role) (out []*process.Process) {
 	for _, p := range n.Nodes {
 		if p.Role == r {
 			out = append(out, p)
@@ -107,24 +108,13 @@ func (n *Network) Of(r Role) (out []*Process) {
 }
 
 // Public lists the nodes that listen: vendors and keepers.
-func (n *Network) Public() (out []*Process) {
+func (n *Network) Public() (out []*process.Process) {
 	for _, p := range n.Nodes {
-		if p.Role != Customer {
+		if p.Role != process.Customer {
 			out = append(out, p)
 		}
 	}
 	return out
-}
-
-// Each runs fn for all of the nodes at once and joins the errors.
-func Each(list []*Process, fn func(i int, p *Process) error) error {
-	errs := make([]error, len(list))
-	var wg sync.WaitGroup
-	for i, p := range list {
-		wg.Go(func() { errs[i] = fn(i, p) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // Open starts all nodes and prepares them, in this order: public nodes, which must
@@ -143,20 +133,20 @@ func (n *Network) Open(ctx context.Context, in input.Input, s Teller) error {
 		}
 		bootstrap = append(bootstrap, p.Self.Addrs[0])
 	}
-	if err := Each(n.Nodes[min(first, len(public)):], func(_ int, p *Process) error { return n.start(ctx, p, bootstrap) }); err != nil {
+	if err := process.Each(n.Nodes[min(first, len(public)):], func(_ int, p *process.Process) error { return n.start(ctx, p, bootstrap) }); err != nil {
 		return err
 	}
 	s.Progress("waiting until the nodes know each other")
-	if err := Each(n.Nodes, func(_ int, p *Process) error { return n.acquaint(ctx, p) }); err != nil {
+	if err := process.Each(n.Nodes, func(_ int, p *process.Process) error { return n.acquaint(ctx, p) }); err != nil {
 		return err
 	}
 	n.follow(ctx)
 	s.Progress("preparing vendors and customers")
-	err := Each(n.Nodes, func(_ int, p *Process) error {
+	err := process.Each(n.Nodes, func(_ int, p *process.Process) error {
 		switch p.Role {
-		case Vendor:
+		case process.Vendor:
 			return n.prepareVendor(ctx, p, s)
-		case Customer:
+		case process.Customer:
 			return n.prepareCustomer(ctx, p, in)
 		}
 		return nil
@@ -168,30 +158,30 @@ func (n *Network) Open(ctx context.Context, in input.Input, s Teller) error {
 }
 
 // start makes the home of one node and runs it.
-func (n *Network) start(ctx context.Context, p *Process, bootstrap []string) error {
+func (n *Network) start(ctx context.Context, p *process.Process, bootstrap []string) error {
 	o := node.InitOptions{
 		Paths: p.Paths, Profile: node.Public, Network: n.genesis, Bootstrap: bootstrap,
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, API: "127.0.0.1:0", KeyStore: node.KeyFile,
 	}
-	if p.Role == Customer {
+	if p.Role == process.Customer {
 		o.Profile, o.Listen, o.PostDelay = node.Personal, nil, "0s" // figures are at no delay
 	}
 	if err := node.Init(o); err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
-	if err := p.start(n.program, n.outlive, &n.wg, n.ended); err != nil {
+	if err := p.Start(n.program, n.outlive, &n.wg, n.ended); err != nil {
 		return err
 	}
-	return p.ready(ctx)
+	return p.Ready(ctx)
 }
 
 // ended takes note of a process that ended by itself, and stops the show.
-func (n *Network) ended(p *Process) {
+func (n *Network) ended(p *process.Process) {
 	how := "without an error"
-	if p.err != nil {
-		how = "with " + p.err.Error()
+	if p.Err() != nil {
+		how = "with " + p.Err().Error()
 	}
-	what := fmt.Sprintf("%s (process %d) ended by itself, %s; it last said:\n%s", p, p.cmd.Process.Pid, how, p.tail())
+	what := fmt.Sprintf("%s (process %d) ended by itself, %s; it last said:\n%s", p, p.PID(), how, p.Tail())
 	n.mu.Lock()
 	n.died = append(n.died, what)
 	n.mu.Unlock()
@@ -219,34 +209,14 @@ func (n *Network) Explain(ctx context.Context, err error) error {
 // setupWait bounds each wait while the network is prepared.
 const setupWait = 30 * time.Second
 
-// Poll asks until it is so, or the wait is over.
-func Poll(ctx context.Context, wait time.Duration, what string, so func(context.Context) (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
-		ok, err := so(ctx)
-		if ok && err == nil {
-			return nil
-		}
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: not within %v: %w", what, wait, ctx.Err())
-		case <-time.After(pause):
-		}
-	}
-}
-
 // acquaint waits until a public node knows all others, and a customer's enough of
 // them to leave her mail with.
-func (n *Network) acquaint(ctx context.Context, p *Process) error {
+func (n *Network) acquaint(ctx context.Context, p *process.Process) error {
 	enough := len(n.Public()) - 1
-	if p.Role == Customer {
+	if p.Role == process.Customer {
 		enough = min(len(n.Public()), protocol.MaxKeepers)
 	}
-	return Poll(ctx, setupWait, fmt.Sprintf("%s should know %d public nodes", p, enough), func(ctx context.Context) (bool, error) {
+	return process.Poll(ctx, setupWait, fmt.Sprintf("%s should know %d public nodes", p, enough), func(ctx context.Context) (bool, error) {
 		peers, err := p.API.Network().Peers(ctx)
 		known := 0
 		for _, q := range n.Public() {
@@ -259,7 +229,7 @@ func (n *Network) acquaint(ctx context.Context, p *Process) error {
 }
 
 // prepareVendor gives a vendor its passport, its catalogue and its rules.
-func (n *Network) prepareVendor(ctx context.Context, p *Process, s Teller) error {
+func (n *Network) prepareVendor(ctx context.Context, p *process.Process, s Teller) error {
 	i := slices.Index(n.Nodes, p)
 	slug := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -295,8 +265,8 @@ func (n *Network) prepareVendor(ctx context.Context, p *Process, s Teller) error
 
 // prepareCustomer puts made-up values into the vault for all fields that her needs
 // will offer.
-func (n *Network) prepareCustomer(ctx context.Context, p *Process, in input.Input) error {
-	customers := n.Of(Customer)
+func (n *Network) prepareCustomer(ctx context.Context, p *process.Process, in input.Input) error {
+	customers := n.Of(process.Customer)
 	me := slices.Index(customers, p)
 	done := map[protocol.FieldName]bool{}
 	for i, nd := range in.Needs {
@@ -321,8 +291,8 @@ const meshTime = 1500 * time.Millisecond
 
 // joined waits until every vendor is on every topic.
 func (n *Network) joined(ctx context.Context) error {
-	err := Each(n.Of(Vendor), func(_ int, p *Process) error {
-		return Poll(ctx, setupWait, p.String()+" should be on all topics", func(ctx context.Context) (bool, error) {
+	err := process.Each(n.Of(process.Vendor), func(_ int, p *process.Process) error {
+		return process.Poll(ctx, setupWait, p.String()+" should be on all topics", func(ctx context.Context) (bool, error) {
 			id, err := p.API.Network().Self(ctx)
 			return len(id.Joined) == shards, err
 		})
@@ -350,5 +320,5 @@ func (n *Network) End(keep bool) {
 
 // Stop ends all processes at once.
 func (n *Network) Stop() error {
-	return Each(n.Nodes, func(_ int, p *Process) error { return p.stop() })
+	return process.Each(n.Nodes, func(_ int, p *process.Process) error { return p.Stop() })
 }

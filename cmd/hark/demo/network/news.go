@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node/desk"
 )
 
@@ -29,7 +30,7 @@ var counted = map[string]string{
 }
 
 // take notes one event of a node.
-func (w *News) take(r Role, e desk.Event) {
+func (w *News) take(r process.Role, e desk.Event) {
 	by, ok := counted[e.Kind]
 	if !ok {
 		return
@@ -48,10 +49,10 @@ func (w *News) take(r Role, e desk.Event) {
 	w.bell = make(chan struct{})
 }
 
-func key(r Role, kind, of string) string { return fmt.Sprintf("%s %s %s", r, kind, of) }
+func key(r process.Role, kind, of string) string { return fmt.Sprintf("%s %s %s", r, kind, of) }
 
 // Seen is how often something was told.
-func (w *News) Seen(r Role, kind, of string) int {
+func (w *News) Seen(r process.Role, kind, of string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.count[key(r, kind, of)]

@@ -1,4 +1,12 @@
-package network
+// Package process runs nodes as processes of this program's own binary, on loopback,
+// for demonstrations and experiments:
+//
+//  1. a Process names a home that node.Init has made, and what the node is there for;
+//  2. Start runs it, with its words in a file of the home; Ready waits until it answers;
+//  3. Stop ends it politely, Kill without a word; it may be started again.
+//
+// It ends no process but those that it started.
+package process
 
 import (
 	"bytes"
@@ -20,7 +28,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 )
 
-// A Role is what a node is in the show.
+// A Role is what a node is there for.
 type Role string
 
 const (
@@ -29,13 +37,14 @@ const (
 	Customer Role = "customer"
 )
 
-// A Process is one node of a demonstration.
+// A Process is one node.
 type Process struct {
 	Name      string
 	Role      Role
 	Home      string
 	Paths     node.Paths
 	Misbehave string         // which promise it breaks; none where empty
+	LogLevel  string         // how much it says; as little as usual where empty
 	API       *client.Client // once it answers
 	Self      desk.Identity
 
@@ -47,12 +56,12 @@ type Process struct {
 
 func (p *Process) String() string { return string(p.Role) + " " + p.Name }
 
-// logFile is where a node's own words go.
-func (p *Process) logFile() string { return filepath.Join(p.Home, "node.log") }
+// LogFile is where a node's own words go.
+func (p *Process) LogFile() string { return filepath.Join(p.Home, "node.log") }
 
-// start runs the node. ended is called when it ends by itself.
-func (p *Process) start(program string, outlive bool, wg *sync.WaitGroup, ended func(*Process)) error {
-	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// Start runs the node. ended is called when it ends by itself.
+func (p *Process) Start(program string, outlive bool, wg *sync.WaitGroup, ended func(*Process)) error {
+	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("%s: log: %w", p, err)
 	}
@@ -61,17 +70,23 @@ func (p *Process) start(program string, outlive bool, wg *sync.WaitGroup, ended 
 	if p.Misbehave != "" {
 		args = append(args, "--misbehave", p.Misbehave)
 	}
+	if p.LogLevel != "" {
+		args = append(args, "--log-level", p.LogLevel)
+	}
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.Env = environment(os.Environ())
 	p.cmd.SysProcAttr = attributes(outlive)
-	p.done = make(chan struct{})
+	done := make(chan struct{})
+	p.done = done
+	p.stopping.Store(false)
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
+	cmd := p.cmd
 	wg.Go(func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
+		p.err = cmd.Wait()
+		close(done)
 		if !p.stopping.Load() {
 			ended(p)
 		}
@@ -93,8 +108,8 @@ func environment(all []string) []string {
 // readyWait bounds how long a node takes from its start to its first answer.
 const readyWait = 30 * time.Second
 
-// ready waits until the node answers.
-func (p *Process) ready(ctx context.Context) error {
+// Ready waits until the node answers.
+func (p *Process) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	for {
@@ -109,7 +124,7 @@ func (p *Process) ready(ctx context.Context) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended before it answered (%w); it last said:\n%s", p, p.err, p.tail())
+			return fmt.Errorf("%s ended before it answered (%w); it last said:\n%s", p, p.err, p.Tail())
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not answer: %w", p, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
@@ -117,15 +132,31 @@ func (p *Process) ready(ctx context.Context) error {
 	}
 }
 
-// tail gives the last lines of the node's log.
-func (p *Process) tail() string {
-	raw, err := os.ReadFile(p.logFile())
+// Tail gives the last lines of the node's log.
+func (p *Process) Tail() string {
+	raw, err := os.ReadFile(p.LogFile())
 	if err != nil {
 		return "(no log)"
 	}
 	lines := bytes.Split(bytes.TrimSpace(raw), []byte("\n"))
 	lines = lines[max(0, len(lines)-12):]
 	return "    " + strings.ToValidUTF8(string(bytes.Join(lines, []byte("\n    "))), "?")
+}
+
+// Err is how the process ended, once it is not Alive.
+func (p *Process) Err() error { return p.err }
+
+// Kill ends the process without a word, and waits until it is gone.
+func (p *Process) Kill() {
+	if !p.Alive() {
+		return
+	}
+	p.stopping.Store(true)
+	if p.API != nil {
+		p.API.Close()
+	}
+	_ = p.cmd.Process.Kill() // it may have ended just now
+	<-p.done
 }
 
 // PID is the process id, 0 before it is started.
@@ -152,8 +183,8 @@ func (p *Process) Alive() bool {
 // stopWait is how long a node may take to close.
 const stopWait = 10 * time.Second
 
-// stop ends the process, politely at first.
-func (p *Process) stop() error {
+// Stop ends the process, politely at first.
+func (p *Process) Stop() error {
 	if !p.Alive() {
 		return nil
 	}
@@ -170,12 +201,43 @@ func (p *Process) stop() error {
 	select {
 	case <-p.done:
 		if p.err != nil {
-			return fmt.Errorf("%s did not close well (%w); it last said:\n%s", p, p.err, p.tail())
+			return fmt.Errorf("%s did not close well (%w); it last said:\n%s", p, p.err, p.Tail())
 		}
 		return nil
 	case <-time.After(stopWait):
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.done
-	return fmt.Errorf("%s did not close within %v and was killed; it last said:\n%s", p, stopWait, p.tail())
+	return fmt.Errorf("%s did not close within %v and was killed; it last said:\n%s", p, stopWait, p.Tail())
+}
+
+// Each runs fn for all of the nodes at once and joins the errors.
+func Each(list []*Process, fn func(i int, p *Process) error) error {
+	errs := make([]error, len(list))
+	var wg sync.WaitGroup
+	for i, p := range list {
+		wg.Go(func() { errs[i] = fn(i, p) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Poll asks until it is so, or the wait is over.
+func Poll(ctx context.Context, wait time.Duration, what string, so func(context.Context) (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
+		ok, err := so(ctx)
+		if ok && err == nil {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not within %v: %w", what, wait, ctx.Err())
+		case <-time.After(pause):
+		}
+	}
 }

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/play"
+	"github.com/harkmarket/hark/node/nodetest"
+	"github.com/harkmarket/hark/node/nodetest/netem"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
+)
+
+// A stage is a simulated network. Its methods are called inside the bubble.
+type stage struct {
+	s       lab.Scenario
+	plan    lab.Plan
+	w       *nodetest.World
+	members []*nodetest.Member // nil: an outsider
+	outside []*nodetest.Outsider
+	saw     play.Saw
+	cpu     time.Duration // of the process when the network was up
+
+	starting chan struct{} // holds the one that starts
+
+	mu   sync.Mutex
+	up   map[int]bool
+	base map[int][2]uint64 // bytes of a node before it came up
+}
+
+var _ play.Stage = (*stage)(nil)
+
+func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
+	cfg := nodetest.SimConfig{
+		Config: netem.Config{
+			Latency: time.Duration(s.Links.Latency), Jitter: time.Duration(s.Links.Jitter), Bits: s.Links.Bandwidth, Loss: s.Links.Loss, Seed: seed,
+		},
+		Shards: s.Network.Shards, Target: s.Network.Dials,
+	}
+	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int][2]uint64{}}
+	lane := protocol.LaneRule{Lane: protocol.LaneNone}
+	if s.Network.Work > 0 {
+		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
+	}
+	st.w.Genesis.Lanes = []protocol.LaneRule{lane}
+	return st
+}
+
+// Nodes come one after another, then get to know each other.
+const (
+	startGap = 100 * time.Millisecond
+	meetTime = 30 * time.Second
+)
+
+// Open implements play.Stage.
+func (st *stage) Open(ctx context.Context, saw play.Saw) error {
+	st.saw = saw
+	for i, p := range st.plan.Players {
+		if p.Role != lab.Honest {
+			if err := st.letIn(p); err != nil {
+				return fmt.Errorf("%s: %w", p.Name, err)
+			}
+			st.members = append(st.members, nil)
+			continue
+		}
+		st.w.Log = play.Listen(p.Name, saw)
+		switch {
+		case !p.Public:
+			st.members = append(st.members, st.w.Personal(p.Name))
+		case st.s.Network.Follow == lab.FollowOwn:
+			st.members = append(st.members, st.w.Carrier(p.Name))
+		default:
+			st.members = append(st.members, st.w.Public(p.Name))
+		}
+		st.members[i].SetClock(p.Skew)
+		st.up[i] = true
+		time.Sleep(startGap)
+	}
+	time.Sleep(meetTime)
+	st.cpu = processCPU()
+	return ctx.Err()
+}
+
+// outsiderDials is to how many nodes an outsider dials out: it wants to be in every
+// mesh.
+const outsiderDials = 64
+
+// letIn starts a Sybil or a spy.
+func (st *stage) letIn(p lab.Player) error {
+	o, err := st.w.Outsider(outsiderDials, func(raw []byte, from *nodetest.Member) bool {
+		if p.Role == lab.Sybil {
+			return false
+		}
+		if d, err := wire.ReadAnnouncement(raw); err == nil && from != nil {
+			a := d.A()
+			id := a.ContextID()
+			st.saw(time.Now(), lab.Record{Kind: lab.KindSpied, Node: p.Name, Context: fmt.Sprintf("%x", id[:])[:16], Seq: a.Seq, From: from.Name})
+		}
+		return true
+	})
+	if err == nil {
+		st.outside = append(st.outside, o)
+	}
+	return err
+}
+
+// House implements play.Stage.
+func (st *stage) House(i int) desk.House {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.up[i] {
+		return nil
+	}
+	return st.members[i].Node
+}
+
+// Move implements play.Stage. Who goes down is off the network before it can say so.
+// No lock is held while a node opens or closes: that takes the bubble's time, which
+// stands still while anybody waits for a lock.
+func (st *stage) Move(_ context.Context, i int, up bool) error {
+	m := st.members[i]
+	if !up {
+		st.set(i, false)
+		m.Online(false)
+		m.Stop()
+		return nil
+	}
+	sent, received := m.Bytes()
+	m.Online(true)
+	st.starting <- struct{}{} // the world's log is that of the node which starts
+	st.w.Log = play.Listen(st.plan.Players[i].Name, st.saw)
+	m.Start()
+	<-st.starting
+	st.mu.Lock()
+	st.base[i] = [2]uint64{sent, received}
+	st.mu.Unlock()
+	st.set(i, true)
+	return nil
+}
+
+func (st *stage) set(i int, up bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.up[i] = up
+}
+
+// Cut implements play.Stage.
+func (st *stage) Cut(_ context.Context, apart bool) error {
+	if !apart {
+		st.w.Heal()
+		return nil
+	}
+	var sides [2][]*nodetest.Member
+	for i, m := range st.members {
+		if m != nil {
+			side := st.plan.Players[i].Side
+			sides[side] = append(sides[side], m)
+		}
+	}
+	st.w.Partition(sides[0], sides[1])
+	return nil
+}
+
+// Usage implements play.Stage.
+func (st *stage) Usage(_ context.Context, i int) (u play.Usage, known bool, err error) {
+	if i < 0 {
+		return play.Usage{CPU: processCPU() - st.cpu}, true, nil
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	sent, received := st.members[i].Bytes()
+	return play.Usage{Sent: sent - st.base[i][0], Received: received - st.base[i][1]}, true, nil
+}
+
+// Flush implements play.Stage: what nodes say is heard at once.
+func (*stage) Flush() {}
+
+// close takes the network down.
+func (st *stage) close() error {
+	var err error
+	for _, o := range st.outside {
+		err = errors.Join(err, o.Close())
+	}
+	st.w.Close()
+	return err
+}

@@ -1,0 +1,129 @@
+package lab
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// Kinds of records. Each kind has a file of its own in a result folder.
+const (
+	KindNode  = "node"         // a player; before everything else
+	KindLife  = "life"         // a node came up, or went down
+	KindSaid  = "announcement" // a customer announced, or withdrew
+	KindHeard = "heard"        // a public node kept an announcement that was new to it
+	KindUsage = "usage"        // what a node has used since it came up
+	KindSpied = "spied"        // a spy heard of an announcement first
+	KindMark  = "mark"         // something happened to all: start, split, join, end
+)
+
+// Kinds are all kinds.
+func Kinds() []string {
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark}
+}
+
+// Ways by which a node hears of an announcement.
+const (
+	ByPost   = "post"   // its author, or somebody on her behalf, left it there
+	ByGossip = "gossip" // a peer in a mesh passed it on
+	ByPull   = "pull"   // it asked another node what it had
+)
+
+// RawSchema names the form of raw data: files of Records, one JSON object a line. It
+// stands in the first line of each.
+const RawSchema = "hark.lab-raw/1"
+
+// A Record is one thing that an engine saw. Which keys there are depends on its kind.
+//
+//house:allow fields one flat object for each line is what tables are read from
+type Record struct {
+	Kind string `json:"kind"`
+	MS   int64  `json:"ms"` // since the load began, on one clock for all
+	Node string `json:"node,omitempty"`
+
+	Public bool   `json:"public,omitempty"`  // node
+	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy
+	Side   int    `json:"side,omitempty"`    // node: of a partition
+	SkewMS int64  `json:"skew_ms,omitempty"` // node: how wrong its clock is
+
+	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end
+	Shards []uint16 `json:"shards,omitempty"` // life: the topics that it follows
+	Life   int      `json:"life,omitempty"`   // life, usage: which one, from 1
+
+	Need     int    `json:"need,omitempty"`     // announcement: its number in the plan
+	Category string `json:"category,omitempty"` // announcement
+	Context  string `json:"context,omitempty"`  // announcement, heard, spied
+	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard
+	Shard    uint16 `json:"shard,omitempty"`    // announcement, heard
+	TookMS   int64  `json:"took_ms,omitempty"`  // announcement: until the author's node had it in hand
+	Error    string `json:"error,omitempty"`    // announcement: why it failed
+
+	Way   string `json:"way,omitempty"`   // heard
+	Bytes int    `json:"bytes,omitempty"` // heard: of the announcement
+	From  string `json:"from,omitempty"`  // spied: who told
+
+	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage; what "start" says is not counted
+	Received uint64 `json:"received_bytes,omitempty"` // usage
+	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
+	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
+}
+
+// MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type bare Record
+	if r.Kind != KindSaid && r.Kind != KindHeard {
+		return json.Marshal(bare(r))
+	}
+	return json.Marshal(struct {
+		bare
+		Shard uint16 `json:"shard"`
+	}{bare(r), r.Shard})
+}
+
+// A Sink takes records. It may be called from several goroutines.
+type Sink func(Record)
+
+// A Head is the first line of a file of raw data.
+type Head struct {
+	Schema string `json:"schema"`
+	Kind   string `json:"kind"`
+	Seed   uint64 `json:"seed"`
+}
+
+// maxLine and maxRecords bound what is read back.
+const (
+	maxLine    = 64 << 10
+	maxRecords = 50_000_000
+)
+
+// ReadRecords calls fn with each record of one file of raw data.
+func ReadRecords(r io.Reader, fn func(Record)) (h Head, err error) {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 4096), maxLine)
+	for n := 1; s.Scan(); n++ {
+		if n == 1 {
+			if err := json.Unmarshal(s.Bytes(), &h); err != nil || h.Schema != RawSchema {
+				return h, fmt.Errorf("line 1: the raw data is not of schema %s: %w", RawSchema, fault.Unsupported)
+			}
+			continue
+		}
+		if n > maxRecords {
+			return h, fmt.Errorf("more than %d records: %w", maxRecords, fault.Full)
+		}
+		var rec Record
+		if err := json.Unmarshal(s.Bytes(), &rec); err != nil {
+			return h, fmt.Errorf("line %d: %v: %w", n, err, fault.Malformed)
+		}
+		fn(rec)
+	}
+	if err := s.Err(); err != nil {
+		return h, fmt.Errorf("raw data: %v: %w", err, fault.Malformed)
+	}
+	if h.Schema == "" {
+		return h, fmt.Errorf("the file is empty, not even a first line of schema %s: %w", RawSchema, fault.Malformed)
+	}
+	return h, nil
+}

@@ -1,0 +1,67 @@
+package nodetest
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip"
+	"github.com/harkmarket/hark/node/internal/peers"
+)
+
+// An Outsider takes part in the gossip of a simulated world with the program's own
+// router, and is no node: it keeps nothing and answers no question. A Sybil drops what
+// it hears, a spy passes it on and remembers who told it.
+type Outsider struct {
+	w      *World
+	gossip *gossip.Network
+}
+
+// Outsider lets one in. hear is told of each announcement that it hears first from
+// somebody, and decides whether it is passed on; from is the member who told it, nil
+// where it is another outsider. It dials out to so many public nodes.
+func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn bool)) (*Outsider, error) {
+	ctx, place := context.Background(), w.sim.settle()
+	net, err := w.ID()
+	if err != nil {
+		return nil, err
+	}
+	o := &Outsider{w: w}
+	o.gossip, err = gossip.Open(ctx, peers.Config{
+		Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
+		Options: place.host.Options(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}, net, w.Genesis.Shards)
+	if err != nil {
+		return nil, err
+	}
+	var all []uint16
+	for i := range w.Genesis.Shards {
+		all = append(all, i)
+	}
+	err = o.gossip.Join(all, func(_ context.Context, raw []byte, _ uint16, from string) uint8 {
+		if hear(raw, w.behind(from)) {
+			return 0
+		}
+		return 1
+	})
+	return o, err
+}
+
+// behind finds the member with an address in a prefix: each has one of its own.
+func (w *World) behind(prefix string) *Member {
+	p, err := netip.ParsePrefix(prefix)
+	if err != nil {
+		return nil
+	}
+	for _, m := range w.nodes {
+		if p.Contains(m.host.IP()) {
+			return m
+		}
+	}
+	return nil
+}
+
+// Close takes the outsider off the network.
+func (o *Outsider) Close() error { return o.gossip.Close(context.Background()) }
