@@ -321,7 +321,7 @@ func (n *Node) serve(ctx context.Context) error {
 		cfg.Tell = t.Tell
 	}
 	if g, ok := n.port.(*gossip.Network); ok {
-		cfg.Mesh, cfg.Audit = g.MeshKeepers, g.Blame
+		cfg.Mesh, cfg.Audit, cfg.Followers = g.MeshKeepers, g.Blame, g.Followers
 	}
 	if n.keeper, err = keeper.New(context.WithoutCancel(ctx), cfg); err != nil {
 		return err

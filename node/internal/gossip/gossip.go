@@ -291,6 +291,17 @@ func (g *Gossip) Publish(ctx context.Context, shard uint16, raw []byte) error {
 	return nil
 }
 
+// on lists the connected peers that are on the topic of a shard that this node is on.
+func (g *Gossip) on(shard uint16) []peer.ID {
+	g.mu.Lock()
+	t := g.topics[shard]
+	g.mu.Unlock()
+	if t == nil {
+		return nil
+	}
+	return t.on.ListPeers()
+}
+
 // Mesh lists the peers to which this node sends what it hears on a shard.
 func (g *Gossip) Mesh(shard uint16) []peer.ID {
 	in, _ := g.mesh.peers(Topic(g.cfg.Net, g.cfg.Shards, shard))

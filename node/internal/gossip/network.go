@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
@@ -68,7 +71,22 @@ func (n *Network) MeshKeepers(shard uint16) (out []protocol.Keeper) {
 	if n.Gossip == nil {
 		return nil
 	}
-	for _, id := range n.Gossip.Mesh(shard) {
+	return n.named(n.Gossip.Mesh(shard))
+}
+
+// Followers are the connected peers that say to follow a shard, in random order.
+func (n *Network) Followers(shard uint16) []protocol.Keeper {
+	if n.Gossip == nil {
+		return nil
+	}
+	out := n.named(n.Gossip.on(shard))
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// named are peers as others may name them.
+func (n *Network) named(ids []peer.ID) (out []protocol.Keeper) {
+	for _, id := range ids {
 		if k, err := peers.KeeperFromAddrInfo(n.Libp2p().Peerstore().PeerInfo(id)); err == nil {
 			out = append(out, k)
 		}

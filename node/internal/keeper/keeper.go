@@ -68,6 +68,8 @@ type Config struct {
 	// Sources draws at most n nodes of different operators, to pull from; nil: any
 	// that the port knows.
 	Sources func(n int) []protocol.Keeper
+	// Followers are connected nodes known to follow a shard; nil: none.
+	Followers func(shard uint16) []protocol.Keeper
 	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
 	// Audit is told how many live announcements it held back (pull.Withheld). Both or
 	// neither; Audit must not block.
@@ -139,7 +141,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		cfg.Sources = cfg.Port.Keepers
 	}
 	k.puller = pull.New(pull.Config{
-		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Admit: k.Admit, KeepChain: k.index.keepChain,
+		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Followers: cfg.Followers, Admit: k.Admit, KeepChain: k.index.keepChain,
 		Mesh: cfg.Mesh, Audit: cfg.Audit, Refused: cfg.Tables.Refused, Log: cfg.Log, Now: k.now,
 	})
 	var err error

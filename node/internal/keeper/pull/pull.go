@@ -2,7 +2,8 @@
 // every live announcement of its shards.
 //
 //  1. At start, when the shards change and every minute, Run draws two nodes of
-//     different operators: one that hides something is made up for by the other.
+//     different operators: one that hides something is made up for by the other. Of shards
+//     that too few of the two follow, others that do are asked beside them.
 //  2. Of each it finds out, shard by shard, what it has and this node lacks: by
 //     fingerprints (package reconcile), or, from an older node, by its whole list.
 //  3. What is missing is fetched, many pages in one round trip, and passes the same
@@ -38,6 +39,7 @@ const (
 	MaxRefused = 8192 // ids that are not pulled again for a while
 	maxVendors = 4096 // vendors asked about in one pull
 	sources    = 2    // nodes in one round
+	maxBeside  = 4    // nodes that are asked about single shards, in one round
 	maxTurns   = 5    // of one node in one round: a round is over well within ten minutes
 )
 
@@ -46,6 +48,7 @@ const (
 	every = time.Minute
 	soon  = time.Second      // at start, until somebody was there; doubled each time
 	turn  = 50 * time.Second // of one node
+	visit = 20 * time.Second // of one that is asked about single shards
 )
 
 // Config is what a Puller needs: all but Mesh and Audit.
@@ -53,6 +56,8 @@ type Config struct {
 	Board   *board.Board
 	Client  client.Client
 	Sources func(n int) []protocol.Keeper // at most n nodes, of different operators
+	// Followers are connected nodes known to follow a shard, in random order; nil: none.
+	Followers func(shard uint16) []protocol.Keeper
 	// Admit is the door and the board behind it.
 	Admit     func(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error)
 	KeepChain func(ctx context.Context, c wire.Chain) error
@@ -107,7 +112,7 @@ func (p *Puller) Follow(shards []uint16) {
 	}
 }
 
-func (p *Puller) followed() []uint16 {
+func (p *Puller) follows() []uint16 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.shards
@@ -131,24 +136,73 @@ func (p *Puller) Run(ctx context.Context) {
 
 // once is one round. It says whether a node was there, or there was nothing to pull.
 func (p *Puller) once(ctx context.Context) bool {
-	shards := p.followed()
+	shards := p.follows()
 	done := len(shards) == 0
 	from := p.cfg.Sources(sources)
 	from = from[:min(len(from), sources)]
+	drawn := slices.Clone(from)
 	for range maxTurns {
 		from = slices.DeleteFunc(slices.Clone(from), func(k protocol.Keeper) bool {
-			answered, again := p.turn(ctx, k, shards)
+			answered, again := p.turn(ctx, k, shards, turn)
 			done = done || answered
 			return !again
 		})
+	}
+	for _, b := range p.beside(drawn, shards) {
+		p.turn(ctx, b.node, b.shards, visit)
 	}
 	p.audit(ctx, shards)
 	return done
 }
 
+// A followed is a node and the shards that it is asked about.
+type followed struct {
+	node   protocol.Keeper
+	shards []uint16
+}
+
+// beside draws, for each shard that fewer than two of the drawn are known to follow,
+// nodes that do: in a large network most nodes follow other shards than this one, and
+// have nothing to hide.
+func (p *Puller) beside(drawn []protocol.Keeper, shards []uint16) (out []followed) {
+	if p.cfg.Followers == nil || len(shards) == 0 {
+		return nil
+	}
+	first := rand.IntN(len(shards)) //nolint:gosec // which shard comes first where there is no room for all
+	for i := range shards {
+		shard := shards[(first+i)%len(shards)]
+		all := p.cfg.Followers(shard)
+		missing := sources
+		for _, k := range drawn {
+			if slices.ContainsFunc(all, func(f protocol.Keeper) bool { return f.Key == k.Key }) {
+				missing--
+			}
+		}
+		for _, k := range all {
+			if missing <= 0 {
+				break
+			}
+			if slices.ContainsFunc(drawn, func(d protocol.Keeper) bool { return d.Key == k.Key }) {
+				continue
+			}
+			at := slices.IndexFunc(out, func(f followed) bool { return f.node.Key == k.Key })
+			switch {
+			case at >= 0:
+				out[at].shards = append(out[at].shards, shard)
+			case len(out) < maxBeside:
+				out = append(out, followed{k, []uint16{shard}})
+			default:
+				continue
+			}
+			missing--
+		}
+	}
+	return out
+}
+
 // turn pulls from one node for a while. again says that there is more to be had.
-func (p *Puller) turn(ctx context.Context, from protocol.Keeper, shards []uint16) (answered, again bool) {
-	ctx, cancel := context.WithTimeout(ctx, turn)
+func (p *Puller) turn(ctx context.Context, from protocol.Keeper, shards []uint16, most time.Duration) (answered, again bool) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	got, err := p.Pull(ctx, from, shards)
 	if got > 0 {
