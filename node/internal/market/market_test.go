@@ -125,6 +125,7 @@ func in(t *testing.T, test func(w *town)) {
 		w.shop.heard, w.shop.chains = w.her.heard, w.her.chains
 		for _, s := range []*side{w.her, w.shop} {
 			go s.Run(ctx)
+			go s.Upkeep(ctx)
 		}
 		defer synctest.Wait()
 		defer stop()
