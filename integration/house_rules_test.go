@@ -197,19 +197,22 @@ func checkExamples(h *house) (out []violation) {
 
 // protocolOrder is the order inside protocol: each room and the rooms of protocol that it may import.
 var protocolOrder = map[string][]string{
-	"protocol/fault":      {},
-	"protocol":            {"protocol/fault"},
-	"protocol/lists":      {},
-	"protocol/wire":       {"protocol", "protocol/fault"},
-	"protocol/check":      {"protocol", "protocol/fault", "protocol/wire"},
-	"protocol/wire/rules": {"protocol", "protocol/fault"},
-	"protocol/flow":       {"protocol", "protocol/fault"},
-	"protocol/terms":      {"protocol", "protocol/fault"},
+	"protocol/fault":         {},
+	"protocol":               {"protocol/fault"},
+	"protocol/lists":         {},
+	"protocol/fingerprint":   {"protocol"},
+	"protocol/wire":          {"protocol", "protocol/fault"},
+	"protocol/check":         {"protocol", "protocol/fault", "protocol/wire"},
+	"protocol/wire/announce": {"protocol", "protocol/wire/canon"},
+	"protocol/wire/rules":    {"protocol", "protocol/fault"},
+	"protocol/flow":          {"protocol", "protocol/fault"},
+	"protocol/terms":         {"protocol", "protocol/fault"},
 }
 
 // storeSees are the rooms of protocol that a store may import.
-// flow is among them because the state of a machine is what store/market keeps.
-var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/terms", "protocol/flow"}
+// flow is among them because the state of a machine is what store/market keeps, and
+// fingerprint because store/board keeps the sums of its ranges.
+var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow"}
 
 // testRooms are for tests, and for each other.
 var testRooms = []string{"store/storetest", "node/nodetest"}
@@ -272,7 +275,7 @@ func refusalInProtocol(from, to string) string {
 	case !known:
 		return "the order inside protocol has no line for it; write one first"
 	default:
-		return unless(slices.Contains(allowed, to), "the order is fault <- protocol <- wire <- check; flow and terms use protocol and fault")
+		return unless(slices.Contains(allowed, to), "the order is fault <- protocol <- wire <- check; flow, terms and fingerprint use protocol and fault")
 	}
 }
 

@@ -156,7 +156,10 @@ func (d *Door) cheap(draft *wire.Draft, topic int, now protocol.Second) finding 
 		return finding{Ignore, Seen}
 	}
 	seq, status, id, known := d.Memory.Precedence(protocol.ContextID(a.Context))
-	if known && !Before(a.Status, a.Seq, draft.ID(), status, seq, id) {
+	switch {
+	case known && id == draft.ID():
+		return finding{Ignore, Seen} // it came another way since we asked
+	case known && !Before(a.Status, a.Seq, draft.ID(), status, seq, id):
 		return finding{Ignore, Precedence}
 	}
 	return d.admission(draft, known, seq)

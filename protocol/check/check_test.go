@@ -337,3 +337,15 @@ func TestBefore(t *testing.T) {
 		}
 	}
 }
+
+// What came another way between the questions of a door is seen, and no later version
+// of itself.
+func TestAnAnnouncementThatComesWhileItIsJudged(t *testing.T) {
+	d, m := door()
+	a := announcement(t)
+	raw := signed(t, a, testEffort)
+	m.know(protocol.ContextID(a.Context), a.Status, a.Seq, wire.ID(raw))
+	if _, verdict, why := d.Announcement(raw, -1, "", testNow); verdict != Ignore || why != Seen {
+		t.Errorf("%v for %s", verdict, why)
+	}
+}

@@ -4,22 +4,19 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/bits"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/announce"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 	"github.com/harkmarket/hark/protocol/wire/rules"
+	"github.com/harkmarket/hark/protocol/wire/stamp"
 )
 
 var announcementDomain = protocol.KindAnnouncement.Domain()
-
-// keyAdmission is the key of Announcement.Admission.
-const keyAdmission = 127
 
 // MaxEffort is the dearest stamp, in leading zero bits, that anybody can ask for.
 const MaxEffort = rules.MaxEffort
@@ -53,7 +50,7 @@ func ReadAnnouncement(raw []byte) (*Draft, error) {
 	if d.doc, err = readHead(d.envelope.Payload, k, protocol.AlgEd25519); err != nil {
 		return nil, err
 	}
-	if err = decodeAnnouncement(d.doc.Critical(), &d.a); err != nil {
+	if err = announce.Decode(d.doc.Critical(), &d.a); err != nil {
 		return nil, fail(err)
 	}
 	if d.a.From != d.envelope.Key {
@@ -81,7 +78,7 @@ func (d *Draft) A() *protocol.Announcement { return &d.a }
 func (d *Draft) Lives() error { return rules.Life(&d.a) }
 
 // WorkDone is the number of leading zero bits of its stamp.
-func (d *Draft) WorkDone() int { return work(stampBase(&d.doc), d.a.Admission.Nonce) }
+func (d *Draft) WorkDone() int { return stamp.Work(stampBase(&d.doc), d.a.Admission.Nonce) }
 
 // Verify checks life and signature.
 func (d *Draft) Verify() (Heard, error) {
@@ -123,12 +120,11 @@ func (h Heard) A() *protocol.Announcement { return &h.d.a }
 // Extra gives the ignorable pairs as they came.
 func (h Heard) Extra() protocol.Extra { return h.d.doc.Extra() }
 
-// A Step hears, every few thousand hashes, how many went into a stamp. Where it
-// answers false the work ends with ErrStopped.
-type Step func(tries uint64) (on bool)
+// A Step hears how the work on a stamp goes, and can end it with ErrStopped.
+type Step = stamp.Step
 
 // ErrStopped tells that a Step stopped the work.
-var ErrStopped = errors.New("wire: the work on a stamp was stopped")
+var ErrStopped = stamp.ErrStopped
 
 // SignAnnouncement is SignWorking for those who wait.
 func SignAnnouncement(k key.Private[key.Context], a *protocol.Announcement, lane, effort uint8) ([]byte, error) {
@@ -156,7 +152,7 @@ func SignWorking(k key.Private[key.Context], a *protocol.Announcement, lane, eff
 		if err != nil {
 			return nil, err
 		}
-		if a.Admission.Nonce, err = grind(stampBase(&d), effort, step); err != nil {
+		if a.Admission.Nonce, err = stamp.Grind(stampBase(&d), effort, step); err != nil {
 			return nil, err
 		}
 	}
@@ -168,7 +164,7 @@ func SignWorking(k key.Private[key.Context], a *protocol.Announcement, lane, eff
 // means: its pair cut out, and the map's head counting one pair less.
 func stampBase(d *canon.Document) []byte {
 	h := sha256.New()
-	if d.LastKey != keyAdmission {
+	if d.LastKey != announce.KeyAdmission {
 		h.Write(d.Raw)
 	} else {
 		h.Write(canon.MapHead(d.Count - 1))
@@ -178,38 +174,6 @@ func stampBase(d *canon.Document) []byte {
 	base := seal.LP([]byte(seal.LabelStamp))
 	base = h.Sum(base)
 	return append(base, make([]byte, 8)...)
-}
-
-// work is the number of leading zero bits of SHA-256(base with the nonce, 8 bytes
-// big-endian, in its last eight bytes).
-func work(base []byte, nonce uint64) int {
-	binary.BigEndian.PutUint64(base[len(base)-8:], nonce)
-	sum := sha256.Sum256(base)
-	n := 0
-	for _, b := range sum {
-		n += bits.LeadingZeros8(b)
-		if b != 0 {
-			break
-		}
-	}
-	return n
-}
-
-// stepTries is how many hashes go between two steps: about a millisecond.
-const stepTries = 1 << 12
-
-// grind finds the first nonce that does the work. The bound is never met: it takes
-// 2^24 times longer than the dearest stamp.
-func grind(base []byte, effort uint8, step Step) (uint64, error) {
-	for nonce := range uint64(1) << 63 {
-		if nonce%stepTries == 0 && step != nil && !step(nonce) {
-			break
-		}
-		if work(base, nonce) >= int(effort) {
-			return nonce, nil
-		}
-	}
-	return 0, ErrStopped
 }
 
 // bodyAAD binds a body to its context and seq: LP(context) ‖ LP(seq, 8 bytes

@@ -8,8 +8,9 @@
 //  2. the envelope (crypto/seal), where there is one: exact fields, no slack;
 //  3. the walk: deterministic CBOR, checked on the raw bytes (canon);
 //  4. version, kind and algorithm: another one is fault.Unsupported;
-//  5. the decoding into the noun's struct (canon): an unknown key below 128 is
-//     fault.Unsupported, anything that does not fit is fault.Malformed;
+//  5. the decoding into the noun's struct (canon; announcements by hand, announce):
+//     an unknown key below 128 is fault.Unsupported, anything that does not fit is
+//     fault.Malformed;
 //  6. the noun's own rules (rules): what must be there, what must not, and the
 //     bounds of every list and text;
 //  7. the signature or MAC, last because it is the dearest.

@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire/rules"
+	"github.com/harkmarket/hark/protocol/wire/stamp"
 )
 
 // Small things of the mail are signed without an envelope: the signature covers
@@ -177,7 +178,7 @@ func StampWorking(f *protocol.FirstContact, box key.MailboxKey, letter protocol.
 	if effort = min(effort, rules.MaxEffort); effort == 0 {
 		return nil
 	}
-	nonce, err := grind(firstBase(f, box, letter, keeper), effort, step)
+	nonce, err := stamp.Grind(firstBase(f, box, letter, keeper), effort, step)
 	if err == nil {
 		f.Stamp = protocol.Admission{Lane: protocol.LaneWork, Effort: effort, Nonce: nonce}
 	}
@@ -188,7 +189,7 @@ func StampWorking(f *protocol.FirstContact, box key.MailboxKey, letter protocol.
 // its stamp claims, if it is done, else 0. Luck beyond the claim does not count.
 func FirstWork(f *protocol.FirstContact, box key.MailboxKey, letter protocol.Hash, keeper key.KeeperKey) int {
 	claim := int(f.Stamp.Effort)
-	if f.Stamp.Lane != protocol.LaneWork || work(firstBase(f, box, letter, keeper), f.Stamp.Nonce) < claim {
+	if f.Stamp.Lane != protocol.LaneWork || stamp.Work(firstBase(f, box, letter, keeper), f.Stamp.Nonce) < claim {
 		return 0
 	}
 	return claim

@@ -10,6 +10,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
@@ -226,11 +227,11 @@ func sealTo[P key.SealPurpose](to key.Encapsulation[P], c seal.Class, box key.Ma
 func fingerprintVectors(add adder) {
 	salt := id("salt")
 	for n, name := range []string{"none", "one", "two", "three"} {
-		var sum Sum
+		var sum fingerprint.Sum
 		var ids []byte
 		for i := range n {
 			x := hash(fmt.Sprint("announcement ", i))
-			sum.Add(SumOf(salt, x))
+			sum.Add(fingerprint.SumOf(salt, x))
 			ids = append(ids, x[:]...)
 		}
 		p := sum.Print(uint32(n))

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -180,9 +181,9 @@ var runs = map[string]func(*vector) error{
 		return CheckOp(&o, key.KeeperKey(v.hash("keeper")), protocol.ID(v.hex("nonce")))
 	},
 	"fingerprint": func(v *vector) error {
-		var sum Sum
+		var sum fingerprint.Sum
 		for x := range slices.Chunk(v.raw, 32) {
-			sum.Add(SumOf(protocol.ID(v.hex("salt")), protocol.Hash(x)))
+			sum.Add(fingerprint.SumOf(protocol.ID(v.hex("salt")), protocol.Hash(x)))
 		}
 		p := sum.Print(uint32(len(v.raw) / 32))
 		return v.same("print", p[:])

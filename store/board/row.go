@@ -7,7 +7,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 )
 
 // A row keeps ids in order, in bins by their leading bits: one that comes or goes
@@ -22,7 +22,7 @@ type row struct {
 
 type bin struct {
 	ids []protocol.Hash // sorted
-	sum wire.Sum
+	sum fingerprint.Sum
 }
 
 // Bounds of the bins: how full they are on average before each is halved, and how
@@ -51,17 +51,17 @@ func newRow(salt protocol.ID, ids []protocol.Hash) *row {
 	return r
 }
 
-func (r *row) sumOf(id protocol.Hash) wire.Sum {
+func (r *row) sumOf(id protocol.Hash) fingerprint.Sum {
 	if r.salt.IsZero() {
-		return wire.Sum{}
+		return fingerprint.Sum{}
 	}
-	return wire.SumOf(r.salt, id)
+	return fingerprint.SumOf(r.salt, id)
 }
 
 // index is the place of the bin where ids that begin as lead belong.
 func (r *row) index(lead uint32) int { return int(uint64(lead) >> (protocol.MaxRangeBits - r.bits)) }
 
-func (r *row) bin(id protocol.Hash) *bin { return &r.bins[r.index(wire.Leading(id))] }
+func (r *row) bin(id protocol.Hash) *bin { return &r.bins[r.index(fingerprint.Leading(id))] }
 
 func (r *row) add(id protocol.Hash) {
 	if r.n >= binFill<<r.bits && r.bits < maxBinBits {
@@ -93,7 +93,7 @@ func (r *row) halve() {
 	halves := make([]bin, 0, 2*len(r.bins))
 	r.bits++
 	for i, b := range r.bins {
-		cut, _ := slices.BinarySearchFunc(b.ids, uint32(2*i+1), func(id protocol.Hash, _ uint32) int { return r.index(wire.Leading(id)) - (2*i + 1) })
+		cut, _ := slices.BinarySearchFunc(b.ids, uint32(2*i+1), func(id protocol.Hash, _ uint32) int { return r.index(fingerprint.Leading(id)) - (2*i + 1) })
 		low, high := bin{ids: slices.Clone(b.ids[:cut])}, bin{ids: slices.Clone(b.ids[cut:]), sum: b.sum}
 		for _, id := range low.ids {
 			low.sum.Add(r.sumOf(id))
@@ -110,7 +110,7 @@ func (r *row) after(id protocol.Hash) iter.Seq[protocol.Hash] {
 		if r == nil {
 			return
 		}
-		first := r.index(wire.Leading(id))
+		first := r.index(fingerprint.Leading(id))
 		for i, b := range r.bins[first:] {
 			from, found := 0, false
 			if i == 0 {
@@ -132,7 +132,7 @@ func (r *row) within(prefix uint32, bits uint8) []protocol.Hash {
 	ids := r.bins[prefix>>(bits-r.bits)].ids
 	at := func(p uint64) int {
 		i, _ := slices.BinarySearchFunc(ids, p, func(id protocol.Hash, p uint64) int {
-			if uint64(wire.Leading(id))>>(protocol.MaxRangeBits-bits) < p {
+			if uint64(fingerprint.Leading(id))>>(protocol.MaxRangeBits-bits) < p {
 				return -1
 			}
 			return 1
@@ -143,7 +143,7 @@ func (r *row) within(prefix uint32, bits uint8) []protocol.Hash {
 }
 
 // total counts and adds up the ids that begin with these bits.
-func (r *row) total(prefix uint32, bits uint8) (n uint32, sum wire.Sum) {
+func (r *row) total(prefix uint32, bits uint8) (n uint32, sum fingerprint.Sum) {
 	if bits > r.bits {
 		ids := r.within(prefix, bits)
 		for _, id := range ids {
@@ -242,7 +242,7 @@ func (b *Board) Within(shard uint16, q Ranges, after protocol.Hash, limit int) (
 		return nil, false, nil
 	}
 	for _, p := range q.Prefixes {
-		if uint64(p) < uint64(wire.Leading(after))>>(protocol.MaxRangeBits-q.Bits) {
+		if uint64(p) < uint64(fingerprint.Leading(after))>>(protocol.MaxRangeBits-q.Bits) {
 			continue // all of it was listed
 		}
 		for id := range r.all(p, q.Bits) {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/store/kv"
 )
 
@@ -28,11 +28,11 @@ func wrongRow(r *row, want []protocol.Hash, prefix uint32, bits uint8) string {
 		return "ids or their order"
 	}
 	var in []protocol.Hash
-	var sum wire.Sum
+	var sum fingerprint.Sum
 	for _, id := range want {
-		if wire.InRange(id, prefix, bits) {
+		if fingerprint.InRange(id, prefix, bits) {
 			in = append(in, id)
-			sum.Add(wire.SumOf(r.salt, id))
+			sum.Add(fingerprint.SumOf(r.salt, id))
 		}
 	}
 	n, got := r.total(prefix, bits)
@@ -53,7 +53,7 @@ func TestARowIsASortedList(t *testing.T) {
 	if wrong := wrongRow(r, want, 0, 0); wrong != "" {
 		t.Fatal(wrong)
 	}
-	r.bin(spread(1)).sum.Add(wire.Sum{1})
+	r.bin(spread(1)).sum.Add(fingerprint.Sum{1})
 	if wrongRow(r, want, 0, 0) != "sum of a range" {
 		t.Fatal("a sum that is wrong is not found")
 	}
@@ -92,7 +92,7 @@ func TestARowIsASortedList(t *testing.T) {
 		bits := uint8(rapid.IntRange(0, 32).Draw(t, "bits"))
 		prefix := rapid.Uint32().Draw(t, "prefix")
 		if len(want) > 0 && rapid.Bool().Draw(t, "known") {
-			prefix = wire.Leading(want[seed%len(want)])
+			prefix = fingerprint.Leading(want[seed%len(want)])
 		}
 		prefix = uint32(uint64(prefix) >> (32 - bits))
 		if wrong := wrongRow(r, want, prefix, bits); wrong != "" {

@@ -53,7 +53,11 @@ func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) 
 	if err != nil {
 		return check.Ignore, why, err
 	}
-	if !fresh {
+	switch {
+	case fresh:
+	case k.cfg.Board.Seen(heard.ID()):
+		return check.Ignore, check.Seen, nil // it came another way at the same time
+	default:
 		return check.Ignore, check.Precedence, nil // another was faster
 	}
 	k.index.note(heard, nowMS)

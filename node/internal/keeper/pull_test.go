@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
@@ -233,7 +234,7 @@ func TestOneOfTwoSourcesIsEnough(t *testing.T) {
 
 // empty bends an honest answer into that of a node that has nothing.
 func empty(op *protocol.Op, r protocol.Reply) protocol.Reply {
-	none := wire.Sum{}.Print(0)
+	none := fingerprint.Sum{}.Print(0)
 	clear(r.Counts)
 	r.Prints = bytes.Repeat(none[:], len(r.Counts))
 	r.Hashes, r.Letters, r.More = nil, nil, false

@@ -8,6 +8,7 @@ import (
 
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
 )
@@ -27,6 +28,37 @@ func TestAPostIsKeptAndHeardByAll(t *testing.T) {
 			}
 		}
 		w.announce(b, n.raw) // known already: no error
+	})
+}
+
+// One announcement that comes by several ways at the same time is refused by none of
+// them: to its author a refusal would say that a later version stands there.
+func TestOneAnnouncementByManyWaysAtOnce(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.keeper()
+		const ways = 8
+		var posters [ways]*keeper.Session
+		for i := range posters {
+			posters[i] = must(w.client().Post(w.Context(), a.port.Self()))
+			w.Cleanup(func() { _ = posters[i].Close() })
+		}
+		for range 20 {
+			n := w.need(a, effort)
+			said := make(chan error, ways)
+			for _, s := range posters {
+				go func() { said <- s.Announce(w.Context(), n.raw) }()
+			}
+			for range posters {
+				if err := <-said; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for j, count := range a.Judged() {
+			if j.Reason != check.OK && j.Reason != check.Seen {
+				t.Errorf("%d judged %+v", count, j)
+			}
+		}
 	})
 }
 

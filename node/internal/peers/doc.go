@@ -3,7 +3,7 @@
 //
 //  1. Open starts a host (QUIC, and TLS over TCP) with a limit for every protocol
 //     and peer. A public node listens; a personal node has no listen address,
-//     announces none and answers no stream.
+//     announces none and answers no stream. Room address judges addresses.
 //  2. A table holds the public nodes known, by four ways in that do not depend on each
 //     other: the bootstrap list, those of the last run (Book), those told by others
 //     (Exchange), those found in the DHT (room dht); and those that connected to us.

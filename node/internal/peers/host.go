@@ -26,6 +26,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -191,7 +192,7 @@ func hostOptions(cfg Config) ([]libp2p.Option, error) {
 	if len(cfg.Listen) == 0 {
 		return nil, fmt.Errorf("peers: a public node needs an address to listen on: %w", fault.Malformed)
 	}
-	speak := func(at []ma.Multiaddr) []ma.Multiaddr { return advertised(at, announce) }
+	speak := func(at []ma.Multiaddr) []ma.Multiaddr { return address.Advertised(at, announce) }
 	return append(options, libp2p.AddrsFactory(speak), libp2p.ForceReachabilityPublic()), nil
 }
 
@@ -202,7 +203,7 @@ func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("peers: address %q: %v: %w", text, err, fault.Malformed)
 		}
-		if !dialable(a) {
+		if !address.Dialable(a) {
 			return nil, fmt.Errorf("peers: address %q is neither QUIC nor TCP: %w", text, fault.Unsupported)
 		}
 		out = append(out, a)
@@ -224,7 +225,7 @@ func (h *Host) Self() protocol.Keeper {
 	if err != nil {
 		return nobody
 	}
-	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: advertised(at, announce)})
+	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: address.Advertised(at, announce)})
 	if err != nil {
 		return nobody
 	}
@@ -240,7 +241,7 @@ func (h *Host) Libp2p() host.Host { return h.host }
 // Prefix is the address prefix of a connected peer, as handed to a Handler.
 func (h *Host) Prefix(id peer.ID) string {
 	for _, c := range h.host.Network().ConnsToPeer(id) {
-		return prefix(c.RemoteMultiaddr())
+		return address.Prefix(c.RemoteMultiaddr())
 	}
 	return "unknown"
 }
@@ -254,7 +255,7 @@ func (h *Host) Keepers(n int) []protocol.Keeper {
 // that we reached ourselves, with public addresses only, or nearer ones where the
 // caller is as near.
 func (h *Host) Tell(from string, n int) []protocol.Keeper {
-	return h.known.share(n, prefixScope(from), h.cfg.Now())
+	return h.known.share(n, address.PrefixScope(from), h.cfg.Now())
 }
 
 // Learn takes in public nodes that came by a way, unless it is off; they are tried
@@ -351,7 +352,7 @@ func (h *Host) Serve(proto string, serve Handler) {
 	h.handlers[proto] = serve
 	h.mu.Unlock()
 	h.host.SetStreamHandler(wireproto.ID(proto), func(s network.Stream) {
-		from := prefix(s.Conn().RemoteMultiaddr())
+		from := address.Prefix(s.Conn().RemoteMultiaddr())
 		err := h.callers.come(from)
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {

@@ -11,6 +11,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -109,7 +110,7 @@ func (t *table) room(sure bool) bool {
 // met notes that we have a connection with a public node at ip, and which of its
 // own addresses lie there. It tells whether the node should be asked for others.
 func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now time.Time) (ask bool) {
-	there := best(slices.DeleteFunc(slices.Clone(listens), func(a ma.Multiaddr) bool { return ipOf(a) != ip }))
+	there := address.Best(slices.DeleteFunc(slices.Clone(listens), func(a ma.Multiaddr) bool { return address.IPOf(a) != ip }))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[k]
@@ -213,17 +214,17 @@ func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) 
 // share are up to n nodes that may be told to one who calls from scope: reached by
 // ourselves within a day, with those addresses only where we reached them, and
 // none nearer to us than the caller is.
-func (t *table) share(n int, to scope, now time.Time) []protocol.Keeper {
+func (t *table) share(n int, to address.Scope, now time.Time) []protocol.Keeper {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []protocol.Keeper
 	for k, e := range t.entries {
-		if e.fails > 0 || now.Sub(e.reached) >= freshFor || scopeOf(e.at) < to {
+		if e.fails > 0 || now.Sub(e.reached) >= freshFor || address.ScopeOf(e.at) < to {
 			continue
 		}
 		said := protocol.Keeper{Key: k}
 		for _, raw := range e.keeper.Addrs {
-			if a, err := ma.NewMultiaddrBytes(raw); err == nil && ipOf(a) == e.at {
+			if a, err := ma.NewMultiaddrBytes(raw); err == nil && address.IPOf(a) == e.at {
 				said.Addrs = append(said.Addrs, raw)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -44,20 +45,20 @@ func TestOnlyWhatWasReachedIsToldOn(t *testing.T) {
 	tb.met(lan.Key, netip.MustParseAddr("192.168.1.9"), addrs("/ip4/192.168.1.9/udp/1/quic-v1"), now)
 	tb.met(far.Key, netip.MustParseAddr("198.51.100.7"),
 		addrs("/ip4/203.0.113.66/udp/53/quic-v1", farAway, "/ip4/127.0.0.1/udp/22/quic-v1", "/ip4/198.51.100.7/tcp/4001", farAway), now)
-	count := func(to scope) (n int) { return len(tb.share(maxShare, to, now)) }
-	if count(loopback) != 2 || count(private) != 2 || count(public) != 1 {
-		t.Errorf("told: %d, %d, %d; want 2, 2, 1", count(loopback), count(private), count(public))
+	count := func(to address.Scope) (n int) { return len(tb.share(maxShare, to, now)) }
+	if count(address.Loopback) != 2 || count(address.Private) != 2 || count(address.Public) != 1 {
+		t.Errorf("told: %d, %d, %d; want 2, 2, 1", count(address.Loopback), count(address.Private), count(address.Public))
 	}
-	got := tb.share(9, public, now)[0]
+	got := tb.share(9, address.Public, now)[0]
 	want := addrs(farAway, "/ip4/198.51.100.7/tcp/4001")
 	if got.Key != far.Key || len(got.Addrs) != 2 || !slices.Equal(got.Addrs[0], want[0].Bytes()) || !slices.Equal(got.Addrs[1], want[1].Bytes()) {
 		t.Errorf("told %v", got)
 	}
 	tb.failed(far.Key, now)
-	if count(public) != 0 {
+	if count(address.Public) != 0 {
 		t.Error("a node that does not answer is told on")
 	}
-	if n := len(tb.share(9, loopback, now.Add(25*time.Hour))); n != 0 {
+	if n := len(tb.share(9, address.Loopback, now.Add(25*time.Hour))); n != 0 {
 		t.Errorf("%d nodes not reached for a day are told on", n)
 	}
 }
@@ -164,39 +165,6 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestBestAddresses(t *testing.T) {
-	got := best(addrs("/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/0.0.0.0/udp/1/quic-v1",
-		"/ip4/198.51.100.7/tcp/1", "/ip6/2001:db8::1/udp/1/quic-v1", "/ip4/198.51.100.7/tcp/1/ws", "/ip4/198.51.100.7/udp/1/quic-v1",
-		"/ip4/198.51.100.7/udp/1/quic-v1"))
-	want := addrs("/ip4/198.51.100.7/udp/1/quic-v1", "/ip6/2001:db8::1/udp/1/quic-v1", "/ip4/198.51.100.7/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1")
-	if len(got) != len(want) {
-		t.Fatalf("%v", got)
-	}
-	for i := range want {
-		if !got[i].Equal(want[i]) {
-			t.Errorf("%d: %v, want %v", i, got[i], want[i])
-		}
-	}
-	said := advertised(addrs("/ip4/198.51.100.7/udp/1/quic-v1", "/ip4/10.0.0.1/udp/1/quic-v1"), nil)
-	if len(said) != 1 || addrScope(said[0]) != public {
-		t.Errorf("a node with a public address announces %v", said)
-	}
-	if said := advertised(addrs("/ip4/10.0.0.1/udp/1/quic-v1"), addrs(farAway)); len(said) != 1 || said[0].String() != farAway {
-		t.Errorf("told to announce one address, it announces %v", said)
-	}
-}
-
-func TestPrefixes(t *testing.T) {
-	for text, want := range map[string]string{
-		farAway: "198.51.100.0/24", "/ip6/2001:db8:1:2ff:3::1/tcp/1": "2001:db8:1:200::/56", "/dns4/x.example/tcp/1": "unknown",
-		"/ip6/::ffff:198.51.100.7/tcp/1": "198.51.100.0/24", "/ip6/::1/tcp/1": "::/56",
-	} {
-		if got := prefix(ma.StringCast(text)); got != want {
-			t.Errorf("%s: %s, want %s", text, got, want)
-		}
-	}
-}
-
 func FuzzParseAddr(f *testing.F) {
 	f.Add(farAway + "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5")
 	f.Add("/ip4/1.2.3.4/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N")
@@ -223,7 +191,7 @@ func FuzzKeeperAddresses(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, a := range info.Addrs {
-			if !dialable(a) || len(a.Bytes()) > protocol.MaxAddr {
+			if !address.Dialable(a) || len(a.Bytes()) > protocol.MaxAddr {
 				t.Errorf("%v is let through", a)
 			}
 		}

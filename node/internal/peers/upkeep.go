@@ -13,6 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -194,7 +195,7 @@ func (h *Host) meet(id peer.ID) {
 		if c.Stat().Direction == network.DirOutbound {
 			addrs = append([]ma.Multiaddr{c.RemoteMultiaddr()}, addrs...)
 		}
-		if h.known.met(k.Key, ipOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
+		if h.known.met(k.Key, address.IPOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
 			h.hireAsk(k.Key)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -101,21 +102,21 @@ func (t *table) ways(now time.Time) []WayReport {
 // nobody can make a node of the wide world knock at doors of its own house.
 func Worth(h *Host, all []ma.Multiaddr) []ma.Multiaddr {
 	far := horizon(h)
-	return slices.DeleteFunc(best(all), func(a ma.Multiaddr) bool { return addrScope(a) < far })
+	return slices.DeleteFunc(address.Best(all), func(a ma.Multiaddr) bool { return address.AddrScope(a) < far })
 }
 
 // horizon is the farthest scope from which this node can be reached, or, of a node
 // that can't, the nearest of those to whom it is connected.
-func horizon(h *Host) scope {
+func horizon(h *Host) address.Scope {
 	if self := h.Self(); len(self.Addrs) > 0 {
 		if a, err := ma.NewMultiaddrBytes(self.Addrs[0]); err == nil {
-			return addrScope(a)
+			return address.AddrScope(a)
 		}
 	}
-	nearest := public
+	nearest := address.Public
 	for _, c := range h.host.Network().Conns() {
-		if ip := ipOf(c.RemoteMultiaddr()); ip.IsValid() {
-			nearest = min(nearest, scopeOf(ip))
+		if ip := address.IPOf(c.RemoteMultiaddr()); ip.IsValid() {
+			nearest = min(nearest, address.ScopeOf(ip))
 		}
 	}
 	return nearest
@@ -134,7 +135,7 @@ func AtHome(h *Host) bool {
 }
 
 // HomeAddr tells whether an address lies on this machine or in a private network.
-func HomeAddr(a ma.Multiaddr) bool { return addrScope(a) != public }
+func HomeAddr(a ma.Multiaddr) bool { return address.AddrScope(a) != address.Public }
 
 // PrefixOf is the address prefix of a node's first address, as handed to a Handler of
 // one that calls from there.
@@ -146,12 +147,12 @@ func PrefixOf(k protocol.Keeper) string {
 	if err != nil {
 		return "unknown"
 	}
-	return prefix(a)
+	return address.Prefix(a)
 }
 
 // Home tells whether an address prefix, as handed to a Handler, lies on this machine
 // or in a private network.
 func Home(from string) bool {
 	p, err := netip.ParsePrefix(from)
-	return err == nil && scopeOf(p.Addr()) != public
+	return err == nil && address.ScopeOf(p.Addr()) != address.Public
 }

@@ -36,7 +36,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/fingerprint"
 )
 
 // Bounds of one conversation.
@@ -102,7 +102,7 @@ func Find(ctx context.Context, ask Ask, ids []protocol.Hash) (Difference, error)
 type walk struct {
 	ids    []protocol.Hash
 	salt   protocol.ID
-	sums   []wire.Sum // sums[i] is that of ids[:i]
+	sums   []fingerprint.Sum // sums[i] is that of ids[:i]
 	next   []Question
 	prints int // that came
 	listed int // ids that came
@@ -183,10 +183,10 @@ func (w *walk) under(salt protocol.ID) error {
 	if !w.salt.IsZero() {
 		return nil
 	}
-	w.salt, w.sums = salt, make([]wire.Sum, len(w.ids)+1)
+	w.salt, w.sums = salt, make([]fingerprint.Sum, len(w.ids)+1)
 	for i, id := range w.ids {
 		w.sums[i+1] = w.sums[i]
-		w.sums[i+1].Add(wire.SumOf(salt, id))
+		w.sums[i+1].Add(fingerprint.SumOf(salt, id))
 	}
 	return nil
 }
@@ -195,7 +195,7 @@ func (w *walk) under(salt protocol.ID) error {
 func (w *walk) span(prefix uint32, bits uint8) (from, to int) {
 	at := func(p uint64) int {
 		i, _ := slices.BinarySearchFunc(w.ids, p, func(id protocol.Hash, p uint64) int {
-			return cmp.Or(cmp.Compare(uint64(wire.Leading(id))>>(protocol.MaxRangeBits-bits), p), 1)
+			return cmp.Or(cmp.Compare(uint64(fingerprint.Leading(id))>>(protocol.MaxRangeBits-bits), p), 1)
 		})
 		return i
 	}
@@ -240,7 +240,7 @@ func (w *walk) read(q Question, a Answer) error {
 	}
 	if a.More {
 		last := a.IDs[len(a.IDs)-1]
-		at, _ := slices.BinarySearch(q.Ranges, uint32(uint64(wire.Leading(last))>>(protocol.MaxRangeBits-q.Bits)))
+		at, _ := slices.BinarySearch(q.Ranges, uint32(uint64(fingerprint.Leading(last))>>(protocol.MaxRangeBits-q.Bits)))
 		w.next = append(w.next, Question{Ranges: q.Ranges[at:], Bits: q.Bits, After: last})
 	}
 	return nil
@@ -253,7 +253,7 @@ func fits(q Question, a Answer) error {
 	}
 	last, at := q.After, 0
 	for _, id := range a.IDs {
-		for at < len(q.Ranges) && !wire.InRange(id, q.Ranges[at], q.Bits) {
+		for at < len(q.Ranges) && !fingerprint.InRange(id, q.Ranges[at], q.Bits) {
 			at++
 		}
 		if at == len(q.Ranges) || byHash(id, last) <= 0 {

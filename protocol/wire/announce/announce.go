@@ -1,4 +1,7 @@
-package wire
+// Package announce decodes announcements by hand: they are the one message that
+// a node reads by the thousand for others. Tests hold it against canon.Decode, value
+// by value and error by error.
+package announce
 
 import (
 	"math"
@@ -8,11 +11,12 @@ import (
 	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
-// Announcements are the one message that a node reads by the thousand for others, so
-// they are decoded by hand. A test holds this against canon.Decode, value by value
-// and error by error.
+// KeyAdmission is the key of Announcement.Admission.
+const KeyAdmission = 127
 
-func decodeAnnouncement(raw []byte, a *protocol.Announcement) error {
+// Decode reads a payload that was walked, without its ignorable pairs, as canon.Decode
+// does.
+func Decode(raw []byte, a *protocol.Announcement) error {
 	r := canon.NewReader(raw)
 	for range r.Map() {
 		if k := r.Key(); k < 16 {
@@ -89,7 +93,7 @@ func decodeOffered(r *canon.Reader, k uint64, a *protocol.Announcement) {
 		a.Body = r.Bytes()
 	case 27:
 		r.Fixed(a.Commitment[:])
-	case keyAdmission:
+	case KeyAdmission:
 		decodePairs(r, &a.Admission, decodeAdmission)
 	default:
 		r.Unknown(k)

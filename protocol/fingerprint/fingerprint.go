@@ -1,4 +1,10 @@
-package wire
+// Package fingerprint tells sets of announcements apart without listing them, so that
+// two nodes find what one of them lacks (SPEC.md, the operations on stream sync):
+//
+//  1. a range of ids is those that begin with the same bits ([InRange]);
+//  2. each id adds a number of its own to the range's [Sum], under a salt;
+//  3. sum and count give the range's fingerprint ([Sum.Print]).
+package fingerprint
 
 import (
 	"crypto/sha256"

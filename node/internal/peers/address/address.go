@@ -1,0 +1,133 @@
+// Package address judges addresses of nodes: which of them this program can dial, from
+// how far they are reached, which of them others should hear, and to which network a
+// caller's address belongs.
+package address
+
+import (
+	"net/netip"
+	"slices"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/harkmarket/hark/protocol"
+)
+
+// Dialable tells whether a is an address of one of our two transports: an IP
+// address or a name, then UDP and QUIC, or TCP, and nothing more.
+func Dialable(a ma.Multiaddr) bool {
+	var at []int
+	for _, c := range a {
+		at = append(at, c.Protocol().Code)
+	}
+	if len(at) < 2 || !slices.Contains([]int{ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6}, at[0]) {
+		return false
+	}
+	return slices.Equal(at[1:], []int{ma.P_UDP, ma.P_QUIC_V1}) || slices.Equal(at[1:], []int{ma.P_TCP})
+}
+
+// A Scope is from how far an address can be reached.
+type Scope int
+
+// The scopes, nearest first.
+const (
+	Loopback Scope = iota
+	Private
+	Public
+)
+
+// ScopeOf is the scope of an IP address.
+func ScopeOf(ip netip.Addr) Scope {
+	switch ip = ip.Unmap(); {
+	case ip.IsLoopback():
+		return Loopback
+	case ip.IsPrivate() || ip.IsLinkLocalUnicast():
+		return Private
+	}
+	return Public
+}
+
+// IPOf is the IP address in a, not valid where there is a name instead.
+func IPOf(a ma.Multiaddr) netip.Addr {
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	return addr.Unmap()
+}
+
+// AddrScope is the scope of a multiaddr. A name counts as public.
+func AddrScope(a ma.Multiaddr) Scope {
+	if ip := IPOf(a); ip.IsValid() {
+		return ScopeOf(ip)
+	}
+	return Public // a name
+}
+
+// Best picks the addresses that others should hear: dialable, short, those that
+// are reached from farthest first, QUIC before TCP, at most protocol.MaxAddrs.
+func Best(all []ma.Multiaddr) []ma.Multiaddr {
+	var out []ma.Multiaddr
+	for _, a := range all {
+		ip := IPOf(a)
+		if !Dialable(a) || len(a.Bytes()) > protocol.MaxAddr || ip.IsValid() && ip.IsUnspecified() {
+			continue
+		}
+		if !slices.ContainsFunc(out, a.Equal) {
+			out = append(out, a)
+		}
+	}
+	rank := func(a ma.Multiaddr) int {
+		n := -4 * int(AddrScope(a))
+		if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err != nil {
+			n += 2
+		}
+		if a[0].Protocol().Code == ma.P_IP6 {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(out, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	return out[:min(len(out), protocol.MaxAddrs)]
+}
+
+// Advertised is what a public node says of itself: what it is told to announce,
+// or where it listens. Once it has a public address, others have no use for the rest.
+func Advertised(listen, announce []ma.Multiaddr) []ma.Multiaddr {
+	if len(announce) > 0 {
+		return Best(announce)
+	}
+	out := Best(listen)
+	if len(out) > 0 && AddrScope(out[0]) == Public {
+		return slices.DeleteFunc(out, func(a ma.Multiaddr) bool { return AddrScope(a) != Public })
+	}
+	return out
+}
+
+// Prefix is the network to which a caller's budget belongs: /24 of an IPv4
+// address, /56 of an IPv6 one, "unknown" where there is no IP address.
+func Prefix(a ma.Multiaddr) string {
+	ip := IPOf(a)
+	if !ip.IsValid() {
+		return "unknown"
+	}
+	bits := 24
+	if ip.Is6() {
+		bits = 56
+	}
+	p, err := ip.WithZone("").Prefix(bits)
+	if err != nil {
+		return "unknown"
+	}
+	return p.String()
+}
+
+// PrefixScope is the scope of a caller, by its prefix.
+func PrefixScope(from string) Scope {
+	p, err := netip.ParsePrefix(from)
+	if err != nil {
+		return Public
+	}
+	return ScopeOf(p.Addr())
+}
