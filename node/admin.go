@@ -229,7 +229,11 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 
 // rolls are bounds that are full in the normal course of things: what is oldest gives
 // way, or, for topics, there are no more.
-var rolls = map[string]bool{"node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true}
+var rolls = map[string]bool{
+	"node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
+	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true,
+	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
+}
 
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {

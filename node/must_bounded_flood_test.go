@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"testing/synctest"
 	"time"
 
@@ -87,26 +88,32 @@ func post(n int) func(*field) error {
 			f.Fatal(err)
 		}
 		for range n {
-			ctx := key.Generate[key.Context]()
-			body, commitment, err := wire.SealBody(protocol.Demand{Name: "nothing"}, key.NewSecret(), ctx.Public(), 1)
-			if err != nil {
-				f.Fatal(err)
-			}
-			raw, err := wire.SignAnnouncement(ctx, &protocol.Announcement{
-				Header: protocol.Header{Net: f.net, ID: wire.NewID(), Seq: 1, Created: second(), Expires: second() + protocol.Hour},
-				Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA",
-				Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: f.w.Genesis.Terms, Mailbox: key.Generate[key.Mailbox]().Public(),
-				Keepers: f.places(), Body: body, Commitment: commitment,
-			}, protocol.LaneNone, 0)
-			if err != nil {
-				f.Fatal(err)
-			}
-			if err := s.Announce(f.Context(), raw); err != nil {
+			if err := s.Announce(f.Context(), needOfNobody(f.T, f.net, f.w.Genesis.Terms, f.places()...)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
+}
+
+// needOfNobody signs an announcement that ends within the hour.
+func needOfNobody(t *testing.T, net, terms protocol.Hash, keepers ...protocol.Keeper) []byte {
+	t.Helper()
+	ctx := key.Generate[key.Context]()
+	body, commitment, err := wire.SealBody(protocol.Demand{Name: "nothing"}, key.NewSecret(), ctx.Public(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := wire.SignAnnouncement(ctx, &protocol.Announcement{
+		Header: protocol.Header{Net: net, ID: wire.NewID(), Seq: 1, Created: second(), Expires: second() + protocol.Hour},
+		Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA",
+		Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: terms, Mailbox: key.Generate[key.Mailbox]().Public(),
+		Keepers: keepers, Body: body, Commitment: commitment,
+	}, protocol.LaneNone, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 // places are where the mailboxes of nobody lie.

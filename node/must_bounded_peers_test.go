@@ -25,6 +25,7 @@ var peersFloods = map[string]func(t *testing.T){
 	"peers.known":       knownFlood,
 	"peers.connected":   connectedFlood,
 	"gossip.topics":     topicFlood,
+	"gossip.blamed":     blameFlood,
 }
 
 // openHost opens a host that ends with the test. A public one repeats what it is told.
@@ -222,26 +223,78 @@ func connectedFlood(t *testing.T) {
 	}
 }
 
-// topicFlood joins all topics and more.
-func topicFlood(t *testing.T) {
-	const shards = 8
-	net := protocol.Hash{1, 2, 3}
-	start := func(bootstrap ...protocol.Keeper) *gossip.Network {
-		n, err := gossip.Open(context.WithoutCancel(t.Context()), peers.Config{
-			Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"},
-			Bootstrap: bootstrap, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		}, net, shards)
-		if err != nil {
+// shards are those of the network in which gossip is flooded.
+const shards = 8
+
+// openGossip opens a host with topics, which ends with the test.
+func openGossip(t *testing.T, bootstrap ...protocol.Keeper) *gossip.Network {
+	t.Helper()
+	n, err := gossip.Open(context.WithoutCancel(t.Context()), peers.Config{
+		Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"},
+		Bootstrap: bootstrap, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}, protocol.Hash{1, 2, 3}, shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeHost(t, n) })
+	n.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	return n
+}
+
+// isHeard publishes until what is published is heard.
+func isHeard(t *testing.T, from *gossip.Network, heard *atomic.Int64) {
+	t.Helper()
+	n, before := 0, heard.Load()
+	within(t, "somebody else is heard", func() bool {
+		n++
+		if err := from.Publish(t.Context(), 3, fmt.Append(nil, "need ", before, n)); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { closeHost(t, n) })
-		n.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
-		return n
+		time.Sleep(20 * time.Millisecond)
+		return heard.Load() > before
+	})
+}
+
+// blameFlood blames more peers than are remembered: whoever would be blamed had to be
+// in a mesh, and left since. The one that is there stays in the mesh and is heard; it
+// is blamed itself at last, as if it had not been lost among so many.
+func blameFlood(t *testing.T) {
+	var heard atomic.Int64
+	target := openGossip(t)
+	other := openGossip(t, target.Self())
+	if err := target.Join([]uint16{3}, func(context.Context, []byte, uint16, string) uint8 { heard.Add(1); return 0 }); err != nil {
+		t.Fatal(err)
 	}
+	if err := other.Join([]uint16{3}, func(context.Context, []byte, uint16, string) uint8 { return 0 }); err != nil {
+		t.Fatal(err)
+	}
+	isHeard(t, other, &heard)
+	_, blamed := target.Gossip.Status()
+	for range blamed.Limit + 100 {
+		target.Blame(key.Generate[key.Keeper]().Public(), 3, 5)
+		if _, f := target.Gossip.Status(); f.At > f.Limit {
+			t.Fatalf("%d are blamed of %d", f.At, f.Limit)
+		}
+	}
+	if _, f := target.Gossip.Status(); f.At != f.Limit {
+		t.Errorf("%d are blamed of %d", f.At, f.Limit)
+	}
+	isHeard(t, other, &heard)
+	target.Blame(other.Self().Key, 3, 1) // less than what counts: a place is found for it
+	if _, f := target.Gossip.Status(); f.At != f.Limit {
+		t.Errorf("%d are blamed of %d", f.At, f.Limit)
+	}
+	if !slices.ContainsFunc(target.MeshKeepers(3), func(k protocol.Keeper) bool { return k.Key == other.Self().Key }) {
+		t.Error("somebody else is out of the mesh")
+	}
+}
+
+// topicFlood joins all topics and more.
+func topicFlood(t *testing.T) {
 	var heard atomic.Int64
 	hear := func(context.Context, []byte, uint16, string) uint8 { heard.Add(1); return 0 }
-	target := start()
-	other := start(target.Self())
+	target := openGossip(t)
+	other := openGossip(t, target.Self())
 	if err := other.Join([]uint16{3}, hear); err != nil {
 		t.Fatal(err)
 	}
@@ -259,13 +312,5 @@ func topicFlood(t *testing.T) {
 	if f, _ := target.Gossip.Status(); f != (peers.Fill{At: shards, Limit: shards}) {
 		t.Errorf("%d topics of %d", f.At, f.Limit)
 	}
-	n := 0
-	within(t, "somebody else is heard", func() bool {
-		n++
-		if err := other.Publish(t.Context(), 3, fmt.Append(nil, "need ", n)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond)
-		return heard.Load() > 0
-	})
+	isHeard(t, other, &heard)
 }

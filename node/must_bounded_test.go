@@ -24,7 +24,7 @@ import (
 // it and looks whether somebody else is hurt.
 func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 	all = map[string]func(t *testing.T){}
-	for _, list := range []map[string]func(t *testing.T){roomFloods, peersFloods, apiFloods} {
+	for _, list := range []map[string]func(t *testing.T){roomFloods, peersFloods, dhtFloods, apiFloods} {
 		for name, run := range list {
 			if all[name] != nil {
 				wrong = append(wrong, name+" is flooded twice")
@@ -32,7 +32,7 @@ func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 			all[name] = run
 		}
 	}
-	for _, f := range floods {
+	for _, f := range slices.Concat(floods, postFloods) {
 		if all[f.bound] != nil {
 			wrong = append(wrong, f.bound+" is flooded twice")
 		}
@@ -161,6 +161,7 @@ type field struct {
 	net    protocol.Hash
 	need   string            // of hers
 	deaf   []protocol.Keeper // named by needs of nobody
+	held   []protocol.Hash   // posts that will be published
 }
 
 func (f flood) run(t *testing.T) {

@@ -46,16 +46,19 @@ type Limits struct {
 	Parked     int // letters of one keeper that wait for another try
 	Doomed     int // letters that wait to be deleted, at one keeper
 	Slots      int // slots that are remembered, to notice altered letters
+	PostKeys   int // keys that posts are sealed to, remembered
+	Stamps     int // remembered, so that another try costs nothing
 }
 
 // DefaultLimits is room for all mailboxes that so many streams can follow.
-var DefaultLimits = Limits{Deliveries: 16, Streams: 128, Boxes: 128 * perStream, Parked: 64, Doomed: 4096, Slots: 4096}
+var DefaultLimits = Limits{Deliveries: 16, Streams: 128, Boxes: 128 * perStream, Parked: 64, Doomed: 4096, Slots: 4096, PostKeys: 256, Stamps: 1024}
 
 func (l Limits) orDefault() Limits {
 	d := DefaultLimits
 	return Limits{
 		Deliveries: cmp.Or(l.Deliveries, d.Deliveries), Streams: cmp.Or(l.Streams, d.Streams), Boxes: cmp.Or(l.Boxes, d.Boxes),
 		Parked: cmp.Or(l.Parked, d.Parked), Doomed: cmp.Or(l.Doomed, d.Doomed), Slots: cmp.Or(l.Slots, d.Slots),
+		PostKeys: cmp.Or(l.PostKeys, d.PostKeys), Stamps: cmp.Or(l.Stamps, d.Stamps),
 	}
 }
 
@@ -248,6 +251,19 @@ func (c *Courier) leave(id protocol.Hash) {
 	delete(c.busy, id)
 }
 
+// makeRoom lets any of a full table go where another one is to come in.
+func makeRoom[K comparable, V any](table map[K]V, another K, most int) {
+	if _, there := table[another]; there {
+		return
+	}
+	for one := range table {
+		if len(table) < most {
+			return
+		}
+		delete(table, one)
+	}
+}
+
 // jitter spreads retries; it protects nothing.
 func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
 
@@ -265,8 +281,8 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.doomed", Used: int64(doomed), Cap: int64(c.lim.Doomed)},
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
-		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: maxWords},
-		{Name: "courier.stamps", Used: int64(len(c.stamps)), Cap: maxStamps},
+		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: int64(c.lim.PostKeys)},
+		{Name: "courier.stamps", Used: int64(len(c.stamps)), Cap: int64(c.lim.Stamps)},
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: int64(c.lim.Slots)},
 		{Name: "courier.gone", Used: int64(c.gone.len()), Cap: int64(4 * c.lim.Slots)},
 	}

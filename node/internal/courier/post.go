@@ -46,7 +46,6 @@ type Posting struct {
 const (
 	maxWays  = 3               // first hops that one try asks
 	straight = 3               // tries after which a keeper gets an announcement straight
-	maxWords = 256             // post keys that are remembered
 	hopWait  = 6 * time.Second // for one first hop, so that one try can ask all
 )
 
@@ -214,9 +213,7 @@ func (c *Courier) word(ctx context.Context, hop *keeper.Session, of key.KeeperKe
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.words) >= maxWords {
-		clear(c.words) // rare: they are asked for again
-	}
+	makeRoom(c.words, of, c.lim.PostKeys) // what goes is asked for again
 	c.words[of] = word
 	return word, nil
 }

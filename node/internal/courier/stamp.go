@@ -11,11 +11,8 @@ import (
 	"github.com/harkmarket/hark/store/outbox"
 )
 
-// Bounds of the work on stamps.
-const (
-	maxMills  = 2    // stamps that are worked on at once
-	maxStamps = 1024 // that are remembered, so that another try costs nothing
-)
+// maxMills bounds the stamps that are worked on at once.
+const maxMills = 2
 
 // stampOf names a stamp: it is good for one letter at one keeper.
 type stampOf struct {
@@ -51,9 +48,7 @@ func (c *Courier) stamp(ctx context.Context, it outbox.Item, k protocol.Keeper) 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.stamps) >= maxStamps {
-		clear(c.stamps) // rare: what is under way is worked on again
-	}
+	makeRoom(c.stamps, of, c.lim.Stamps) // what goes is worked on again, if it is still under way
 	c.stamps[of] = f.Stamp
 	return f.Stamp, nil
 }

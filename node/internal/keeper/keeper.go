@@ -97,6 +97,9 @@ type Tables struct {
 	Index        int // mailboxes named by announcements, and those named by passports
 	Refused      int // ids that were pulled in vain
 	Capabilities int // whose signature is known to hold
+	HeldPosts    int // that wait to be published
+	PostKeys     int // of other keepers
+	PostLines    int // open sessions to next hops
 }
 
 // A Keeper serves others. Make it with New.
@@ -147,6 +150,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	var err error
 	k.posting, err = posting.New(posting.Config{
 		Key: cfg.Key, Net: k.door.Net, Port: cfg.Port, Judge: k.judge, Publish: k.publish, Now: cfg.Now, Log: cfg.Log,
+		Held: cfg.Tables.HeldPosts, Keys: cfg.Tables.PostKeys, Lines: cfg.Tables.PostLines,
 	})
 	return k, err
 }

@@ -58,16 +58,19 @@ func (o *own) turn(now protocol.Second) error {
 	return wire.SignPostKey(o.sign, &o.said)
 }
 
-// maxKnown bounds the post keys of others that are remembered, of 1.4 KB each.
+// maxKnown usually bounds the post keys of others that are remembered, of 1.4 KB each.
 const maxKnown = 1024
 
 // known are the post keys of other keepers.
 type known struct {
-	mu sync.Mutex
-	of map[key.KeeperKey]protocol.PostKey
+	most int
+	mu   sync.Mutex
+	of   map[key.KeeperKey]protocol.PostKey
 }
 
-func newKnown() *known { return &known{of: map[key.KeeperKey]protocol.PostKey{}} }
+func newKnown(most int) *known {
+	return &known{most: most, of: map[key.KeeperKey]protocol.PostKey{}}
+}
 
 func (k *known) get(of key.KeeperKey, now protocol.Second) (protocol.PostKey, bool) {
 	k.mu.Lock()
@@ -85,7 +88,7 @@ func (k *known) get(of key.KeeperKey, now protocol.Second) (protocol.PostKey, bo
 func (k *known) put(word protocol.PostKey, now protocol.Second) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, there := k.of[word.Keeper]; !there && len(k.of) >= maxKnown {
+	if _, there := k.of[word.Keeper]; !there && len(k.of) >= k.most {
 		var last key.KeeperKey
 		for of, w := range k.of {
 			last = of

@@ -9,17 +9,20 @@ import (
 	"github.com/harkmarket/hark/node/internal/keeper/client"
 )
 
-// maxLines bounds the open sessions to next hops.
+// maxLines usually bounds the open sessions to next hops.
 const maxLines = 64
 
 // lines are sessions to next hops that stay open until the other side ends them for
 // their silence: to open one costs more than a post.
 type lines struct {
-	mu sync.Mutex
-	of map[key.KeeperKey]*client.Session
+	most int
+	mu   sync.Mutex
+	of   map[key.KeeperKey]*client.Session
 }
 
-func newLines() *lines { return &lines{of: map[key.KeeperKey]*client.Session{}} }
+func newLines(most int) *lines {
+	return &lines{most: most, of: map[key.KeeperKey]*client.Session{}}
+}
 
 // talk has a conversation on the open session, if there is one, and on a fresh one
 // where that had ended.
@@ -61,7 +64,7 @@ func (l *lines) keep(next key.KeeperKey, s *client.Session) {
 		_ = s.Close() // another was faster
 		return
 	}
-	if len(l.of) >= maxLines {
+	if len(l.of) >= l.most {
 		for other, old := range l.of {
 			_ = old.Close() // whoever speaks on it opens another
 			delete(l.of, other)

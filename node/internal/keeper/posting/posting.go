@@ -13,6 +13,7 @@
 package posting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ var ErrKey = fmt.Errorf("posting: sealed to another key: %w", fault.Expired)
 // ErrNext is the answer where the next hop is not known here.
 var ErrNext = fmt.Errorf("posting: next hop: %w", fault.NotFound)
 
-// Config is what a Posting needs; all of it.
+// Config is what a Posting needs: all of it but the bounds.
 type Config struct {
 	Key  key.Private[key.Keeper]
 	Net  protocol.Hash
@@ -60,6 +61,10 @@ type Config struct {
 	Judge func(raw []byte, from string) error
 	// Publish asks the door, keeps it, and gossips it.
 	Publish func(ctx context.Context, raw []byte, from string) error
+	// The bounds. What is zero takes its usual value.
+	Held  int // posts that are held, of which one address prefix has a quarter
+	Keys  int // post keys of others
+	Lines int // open sessions to next hops
 }
 
 // A Posting is a keeper's part in the two hops. Make it with New and let Run run.
@@ -74,7 +79,8 @@ type Posting struct {
 
 // New makes the first key.
 func New(cfg Config) (*Posting, error) {
-	p := &Posting{cfg: cfg, self: cfg.Key.Public(), own: &own{sign: cfg.Key}, known: newKnown(), queue: newQueue(), lines: newLines()}
+	p := &Posting{cfg: cfg, self: cfg.Key.Public(), own: &own{sign: cfg.Key},
+		known: newKnown(cmp.Or(cfg.Keys, maxKnown)), queue: newQueue(cmp.Or(cfg.Held, maxHeld)), lines: newLines(cmp.Or(cfg.Lines, maxLines))}
 	_, err := p.own.word(p.now())
 	return p, err
 }
@@ -160,8 +166,8 @@ func (p *Posting) open(sealed []byte) (protocol.Post, error) {
 // others, and sessions to next hops.
 func (p *Posting) Fills() map[string]peers.Fill {
 	return map[string]peers.Fill{
-		"held-posts": {At: p.queue.size(), Limit: maxHeld},
-		"post-keys":  {At: p.known.size(), Limit: maxKnown},
-		"post-lines": {At: p.lines.size(), Limit: maxLines},
+		"held-posts": {At: p.queue.size(), Limit: p.queue.most},
+		"post-keys":  {At: p.known.size(), Limit: p.known.most},
+		"post-lines": {At: p.lines.size(), Limit: p.lines.most},
 	}
 }

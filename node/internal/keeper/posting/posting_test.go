@@ -51,7 +51,7 @@ func TestOwnKeysTurn(t *testing.T) {
 }
 
 func TestKnownKeysAreBounded(t *testing.T) {
-	k := newKnown()
+	k := newKnown(maxKnown)
 	for i := range 2 * maxKnown {
 		k.put(protocol.PostKey{Keeper: key.KeeperKey{byte(i), byte(i >> 8)}, Expires: 100}, 1)
 	}
@@ -72,7 +72,7 @@ func TestKnownKeysAreBounded(t *testing.T) {
 // it is due, in order, and the queue keeps to its bounds.
 func TestQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		q, now := newQueue(), time.Unix(1000, 0)
+		q, now := newQueue(maxHeld), time.Unix(1000, 0)
 		due, out := map[protocol.Hash]time.Time{}, map[protocol.Hash]bool{}
 		take := func() {
 			list, pause := q.due(now)
@@ -105,12 +105,12 @@ func TestQueue(t *testing.T) {
 			t.Fatalf("%d of %d came out, %d are left", len(out), len(due), q.size())
 		}
 	})
-	q, now := newQueue(), time.Unix(1000, 0)
+	q, now := newQueue(maxHeld), time.Unix(1000, 0)
 	add := func(i int, from string) error {
 		return q.add(protocol.Post{Data: fmt.Append(nil, i), Hold: 1}, from, now)
 	}
 	for i := range maxHeld {
-		if err := add(i, fmt.Sprint(i/maxHeldOf)); err != nil {
+		if err := add(i, fmt.Sprint(i/(maxHeld/heldPart))); err != nil {
 			t.Fatal(err)
 		}
 	}

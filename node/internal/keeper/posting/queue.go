@@ -12,11 +12,11 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
-// Bounds of the queue, of 4 KiB each at most: for everybody, and for one address
-// prefix, so that one first hop does not take all places.
+// Bounds of the queue, of 4 KiB each at most: usually for everybody, and which part of
+// it is for one address prefix, so that one first hop does not take all places.
 const (
-	maxHeld   = 1024
-	maxHeldOf = maxHeld / 4
+	maxHeld  = 1024
+	heldPart = 4
 )
 
 // held is one announcement that is published later.
@@ -30,13 +30,16 @@ type held struct {
 // A queue holds posts until they are due, the soonest first. It is not on the disk:
 // who posted looks whether his announcement appeared, and posts it again.
 type queue struct {
+	most int
 	mu   sync.Mutex
 	list []held // by at
 	of   map[string]int
 	news chan struct{}
 }
 
-func newQueue() *queue { return &queue{of: map[string]int{}, news: make(chan struct{}, 1)} }
+func newQueue(most int) *queue {
+	return &queue{most: most, of: map[string]int{}, news: make(chan struct{}, 1)}
+}
 
 // add takes in a post. One that is here already keeps its first date.
 func (q *queue) add(p protocol.Post, from string, now time.Time) error {
@@ -46,7 +49,7 @@ func (q *queue) add(p protocol.Post, from string, now time.Time) error {
 	if slices.ContainsFunc(q.list, func(o held) bool { return o.id == h.id }) {
 		return nil
 	}
-	if len(q.list) >= maxHeld || q.of[from] >= maxHeldOf {
+	if len(q.list) >= q.most || q.of[from] >= max(q.most/heldPart, 1) {
 		return fmt.Errorf("posting: %d posts are held: %w", len(q.list), fault.Full)
 	}
 	i, _ := slices.BinarySearchFunc(q.list, h, func(a, b held) int { return a.at.Compare(b.at) })

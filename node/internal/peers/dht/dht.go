@@ -21,6 +21,7 @@
 package dht
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,7 @@ type Limits struct {
 	PerGroup      int         // nodes of one network (/16, or the operator's number) in the routing table; 0: 3, and no bound where all are at home
 	Requests      budget.Rate // of one address prefix
 	Writes        budget.Rate // of these, records put
+	Puts          int         // records of this node's that wait to be put at once; 0: 1024
 }
 
 // DefaultLimits are some 18 MiB in all, when strangers fill them.
@@ -116,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*DHT, error) {
 			budgets: budget.New(budget.Limits{Prefix: lim.Requests, Relay: lim.Writes,
 				All: budget.Rate{PerSecond: 20 * lim.Requests.PerSecond, Burst: 20 * lim.Requests.Burst}}, cfg.Now),
 		},
-		puts: newPuts(),
+		puts: newPuts(cmp.Or(lim.Puts, maxPuts)),
 	}
 	remember(d.cfg)
 	err := d.work.Hire("dht seek", d.seek)
@@ -236,7 +238,7 @@ func (d *DHT) Fills() map[string]peers.Fill {
 	fill("passports-bytes", at, limit)
 	at, limit = d.guard.providers.Fill()
 	fill("providers-bytes", at, limit)
-	fill("puts", d.puts.size(), maxPuts)
+	fill("puts", d.puts.size(), d.puts.most)
 	return out
 }
 

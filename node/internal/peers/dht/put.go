@@ -21,7 +21,7 @@ const (
 	putPause = 250 * time.Millisecond // at least, between two records
 	putLook  = time.Minute            // at most, until it is asked again whether the round goes on
 	putWait  = 30 * time.Second       // for one record
-	maxPuts  = 1024                   // records that wait to be put at once
+	maxPuts  = 1024                   // records that wait to be put at once, usually
 	maxNamed = 20_000                 // contexts known to have named this node
 )
 
@@ -29,6 +29,7 @@ const (
 // contexts that named this node as a keeper: their withdrawals, which name nobody,
 // are put at once too.
 type puts struct {
+	most  int
 	mu    sync.Mutex
 	queue []put
 	named map[protocol.ContextID]bool
@@ -42,8 +43,8 @@ type put struct {
 	look  bool // not where the DHT has it already
 }
 
-func newPuts() *puts {
-	return &puts{named: map[protocol.ContextID]bool{}, wake: make(chan struct{}, 1)}
+func newPuts(most int) *puts {
+	return &puts{most: most, named: map[protocol.ContextID]bool{}, wake: make(chan struct{}, 1)}
 }
 
 func (p *puts) size() int {
@@ -60,7 +61,7 @@ func (p *puts) add(one put) {
 		p.queue[i] = one
 		return
 	}
-	if len(p.queue) < maxPuts {
+	if len(p.queue) < p.most {
 		p.queue = append(p.queue, one)
 	}
 	select {

@@ -65,7 +65,7 @@ func TestARoundTakesADay(t *testing.T) {
 
 func TestPutsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPuts()
+		p := newPuts(maxPuts)
 		for i := range 2 * maxPuts {
 			p.add(put{key: fmt.Sprint(i)})
 		}
