@@ -6,7 +6,8 @@
 //  1. Kick, or the moment that the outbox names, wakes the sender.
 //  2. Each item that is due is delivered to all of its keepers at once, over one
 //     session per keeper that is kept open. An announcement goes by way of another
-//     node, and is held for a moment, where Posting says so.
+//     node, and is held for a moment, where Posting says so (post). A first letter
+//     gets its stamp before (stamp).
 //  3. What came of it is saved: receipts, the state, and when to try again. A letter
 //     that is deposited everywhere is deposited again from time to time until its
 //     reader acknowledges it, so that keepers may lose it.
@@ -30,6 +31,9 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/courier/memory"
+	"github.com/harkmarket/hark/node/internal/courier/post"
+	"github.com/harkmarket/hark/node/internal/courier/stamp"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
@@ -79,6 +83,9 @@ const (
 	Known Outcome = 3 // it was dealt with before, perhaps before this node last started
 )
 
+// A Posting says how announcements leave this node: see post.Posting.
+type Posting = post.Posting
+
 // Config is what a courier is handed.
 type Config struct {
 	Client keeper.Client
@@ -107,9 +114,8 @@ type Courier struct {
 	kick     chan struct{}
 	mu       sync.Mutex
 	sessions map[key.KeeperKey]*line
-	words    map[key.KeeperKey]protocol.PostKey
-	stamps   map[stampOf]protocol.Admission
-	mills    chan struct{} // who works on a stamp puts a token in
+	poster   *post.Poster
+	mill     *stamp.Mill
 	busy     map[protocol.Hash]bool
 	boxes    map[key.MailboxKey]records.Box
 	queue    []key.MailboxKey             // of boxes, those read longest first
@@ -118,22 +124,23 @@ type Courier struct {
 	leaving  map[key.MailboxKey]time.Time // mailboxes that are read no longer, and since when
 	watches  []*watch
 	slots    *slots
-	recent   *recent
-	pushed   *recent // letters, each at one keeper, that were shown
-	missed   *recent // and those that were noted as lacking
-	gone     *when   // and those that it confirmed to have deleted
+	recent   *memory.Recent
+	pushed   *memory.Recent // letters, each at one keeper, that were shown
+	missed   *memory.Recent // and those that were noted as lacking
+	gone     *memory.When   // and those that it confirmed to have deleted
 }
 
 // New makes a courier that does nothing until Run.
 func New(cfg Config) *Courier {
 	lim := cfg.Limits.orDefault()
-	return &Courier{
-		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, words: map[key.KeeperKey]protocol.PostKey{},
-		stamps: map[stampOf]protocol.Admission{}, mills: make(chan struct{}, maxMills), busy: map[protocol.Hash]bool{},
+	c := &Courier{
+		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, mill: stamp.New(lim.Stamps), busy: map[protocol.Hash]bool{},
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{},
-		slots: newSlots(lim.Slots), recent: newRecent(lim.Slots), pushed: newRecent(4 * lim.Slots), missed: newRecent(lim.Slots),
-		gone: newWhen(4 * lim.Slots),
+		slots: newSlots(lim.Slots), recent: memory.NewRecent(lim.Slots), pushed: memory.NewRecent(4 * lim.Slots), missed: memory.NewRecent(lim.Slots),
+		gone: memory.NewWhen(4 * lim.Slots),
 	}
+	c.poster = post.New(post.Config{Posting: cfg.Posting, Net: cfg.Client.Net, Keys: lim.PostKeys, Now: cfg.Now, With: c.with})
+	return c
 }
 
 // Kick says that the outbox has work. It never blocks.
@@ -251,19 +258,6 @@ func (c *Courier) leave(id protocol.Hash) {
 	delete(c.busy, id)
 }
 
-// makeRoom lets any of a full table go where another one is to come in.
-func makeRoom[K comparable, V any](table map[K]V, another K, most int) {
-	if _, there := table[another]; there {
-		return
-	}
-	for one := range table {
-		if len(table) < most {
-			return
-		}
-		delete(table, one)
-	}
-}
-
 // jitter spreads retries; it protects nothing.
 func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
 
@@ -281,9 +275,9 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.doomed", Used: int64(doomed), Cap: int64(c.lim.Doomed)},
 		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
-		{Name: "courier.post-keys", Used: int64(len(c.words)), Cap: int64(c.lim.PostKeys)},
-		{Name: "courier.stamps", Used: int64(len(c.stamps)), Cap: int64(c.lim.Stamps)},
+		c.poster.Fill(),
+		c.mill.Fill(),
 		{Name: "courier.slots", Used: int64(c.slots.len()), Cap: int64(c.lim.Slots)},
-		{Name: "courier.gone", Used: int64(c.gone.len()), Cap: int64(4 * c.lim.Slots)},
+		{Name: "courier.gone", Used: int64(c.gone.Len()), Cap: int64(4 * c.lim.Slots)},
 	}
 }

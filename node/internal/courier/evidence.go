@@ -1,11 +1,10 @@
 package courier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper"
@@ -57,7 +56,7 @@ func (c *Courier) replayed(ctx context.Context, w *watch, box key.MailboxKey, id
 	c.mu.Lock()
 	opened := w.opened
 	c.mu.Unlock()
-	if since, ok := c.gone.get(at(id, k)); ok && since.Before(opened) {
+	if since, ok := c.gone.Get(at(id, k)); ok && since.Before(opened) {
 		c.note(ctx, id, box, func(s *records.Sighting) { s.Replayed = with(s.Replayed, k) })
 	}
 }
@@ -96,12 +95,12 @@ func at(id protocol.Hash, k key.KeeperKey) protocol.Hash { return wire.ID(append
 // unless it has shown it all the same.
 func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
 	k := w.keeper.Key
-	if c.pushed.has(at(id, k)) {
+	if c.pushed.Has(at(id, k)) {
 		return
 	}
-	c.missed.add(at(id, k))
+	c.missed.Add(at(id, k))
 	c.note(ctx, id, box, func(s *records.Sighting) { s.Missing = with(s.Missing, k) })
-	if c.pushed.has(at(id, k)) { // while it was written
+	if c.pushed.Has(at(id, k)) { // while it was written
 		c.found(ctx, w, box, id)
 	}
 }
@@ -109,8 +108,8 @@ func (c *Courier) lacked(ctx context.Context, w *watch, box key.MailboxKey, id p
 // shown notes that a keeper has shown a letter. Where it had come to the keeper only
 // after its reader had asked to delete it, what lacked said is taken back.
 func (c *Courier) shown(ctx context.Context, w *watch, box key.MailboxKey, id protocol.Hash) {
-	c.pushed.add(at(id, w.keeper.Key))
-	if c.missed.has(at(id, w.keeper.Key)) {
+	c.pushed.Add(at(id, w.keeper.Key))
+	if c.missed.Has(at(id, w.keeper.Key)) {
 		c.found(ctx, w, box, id)
 	}
 }
@@ -121,38 +120,70 @@ func (c *Courier) found(ctx context.Context, w *watch, box key.MailboxKey, id pr
 	})
 }
 
-// when remembers moments, the latest max of them.
-type when struct {
-	mu    sync.Mutex
+// slots remembers which letter came in which slot of a mailbox, and which keepers
+// had something there that did not open.
+type slots struct {
 	max   int
-	at    map[protocol.Hash]time.Time
-	order []protocol.Hash
+	at    map[slotKey]*slot
+	order []slotKey // oldest first
 }
 
-func newWhen(most int) *when { return &when{max: most, at: map[protocol.Hash]time.Time{}} }
-
-func (w *when) len() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.at)
+type slotKey struct {
+	box  key.MailboxKey
+	slot protocol.ID
 }
 
-func (w *when) get(id protocol.Hash) (time.Time, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t, ok := w.at[id]
-	return t, ok
+type slot struct {
+	letter protocol.Hash                   // the one that opened
+	junk   map[key.KeeperKey]protocol.Hash // what did not, one of each keeper
+	bad    []protocol.Hash                 // and all that did not, the first few
 }
 
-func (w *when) set(id protocol.Hash, t time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, ok := w.at[id]; !ok {
-		if len(w.order) >= w.max {
-			delete(w.at, w.order[0])
-			w.order = w.order[1:]
+// maxBad bounds the letters of one slot that are remembered for not opening.
+const maxBad = 4
+
+// wasJunk reports whether a letter was seen that did not open.
+func (s *slots) wasJunk(box key.MailboxKey, id protocol.ID, letter protocol.Hash) bool {
+	e := s.at[slotKey{box, id}]
+	return e != nil && slices.Contains(e.bad, letter)
+}
+
+func newSlots(most int) *slots { return &slots{max: most, at: map[slotKey]*slot{}} }
+
+func (s *slots) len() int { return len(s.at) }
+
+// see notes one letter, and returns the letter that opened in its slot with the
+// keepers that are now known to have had another one there.
+func (s *slots) see(box key.MailboxKey, id protocol.ID, letter protocol.Hash, from key.KeeperKey, o Outcome) (protocol.Hash, []key.KeeperKey) {
+	k := slotKey{box, id}
+	e := s.at[k]
+	if e == nil {
+		if len(s.order) >= s.max {
+			delete(s.at, s.order[0])
+			s.order = s.order[1:]
 		}
-		w.order = append(w.order, id)
+		e = &slot{junk: map[key.KeeperKey]protocol.Hash{}}
+		s.at[k] = e
+		s.order = append(s.order, k)
 	}
-	w.at[id] = t
+	if o == Taken {
+		e.letter = letter
+	} else {
+		e.junk[from] = letter
+		if len(e.bad) < maxBad && o == Junk && !slices.Contains(e.bad, letter) {
+			e.bad = append(e.bad, letter)
+		}
+	}
+	if e.letter.IsZero() {
+		return e.letter, nil
+	}
+	var by []key.KeeperKey
+	for k, other := range e.junk {
+		if other != e.letter { // the market calls what it refused before known, too
+			by = append(by, k)
+			delete(e.junk, k)
+		}
+	}
+	slices.SortFunc(by, func(a, b key.KeeperKey) int { return bytes.Compare(a[:], b[:]) })
+	return e.letter, by
 }

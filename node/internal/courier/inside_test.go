@@ -1,7 +1,6 @@
 package courier
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/outbox"
 )
 
@@ -24,23 +22,6 @@ func idle() *Courier {
 func letter(n int) (id protocol.Hash) {
 	copy(id[:], fmt.Sprint(n))
 	return id
-}
-
-func TestRecentForgetsTheOldest(t *testing.T) {
-	r := newRecent(3)
-	for i := range 4 {
-		if !r.add(letter(i)) || r.add(letter(i)) {
-			t.Errorf("letter %d is new, and then known", i)
-		}
-	}
-	for i, want := range []bool{false, true, true, true} {
-		if r.has(letter(i)) != want {
-			t.Errorf("letter %d: %v", i, !want)
-		}
-	}
-	if len(r.at) != 3 || len(r.order) != 3 {
-		t.Errorf("it holds %d and %d", len(r.at), len(r.order))
-	}
 }
 
 func TestSlots(t *testing.T) {
@@ -185,49 +166,5 @@ func TestSettle(t *testing.T) {
 func TestAnUnknownSortIsRefused(t *testing.T) {
 	if _, err := idle().hand(t.Context(), outbox.Item{What: 99}, protocol.Keeper{}, 0); !errors.Is(err, fault.Unsupported) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A stamp is worked on once for each letter and keeper, ends with its context, and is
-// forgotten with the letter.
-func TestStampsAreRemembered(t *testing.T) {
-	c := idle()
-	to := []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public()}, {Key: key.Generate[key.Keeper]().Public()}}
-	it := outbox.Item{ID: letter(1), Data: []byte("letter"), Box: key.Generate[key.Mailbox]().Public(), Keepers: to}
-	it.First.Stamp = protocol.Admission{Lane: protocol.LaneWork, Effort: 8}
-	made := map[int]protocol.Admission{}
-	for i, k := range to {
-		s, err := c.stamp(t.Context(), it, k)
-		f := protocol.FirstContact{Stamp: s}
-		if err != nil || wire.FirstWork(&f, it.Box, wire.ID(it.Data), k.Key) != 8 {
-			t.Fatalf("keeper %d: %+v, %v", i, s, err)
-		}
-		made[i] = s
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for i, k := range to { // no work is left: it does not matter that nobody waits
-		if s, err := c.stamp(gone, it, k); err != nil || s != made[i] {
-			t.Errorf("keeper %d again: %+v, %v", i, s, err)
-		}
-	}
-	dear := it
-	dear.ID, dear.First.Stamp.Effort = letter(2), 40 // about a day
-	if _, err := c.stamp(gone, dear, to[0]); !errors.Is(err, context.Canceled) {
-		t.Errorf("a dear one that nobody waits for: %v", err)
-	}
-	if len(c.mills) != 0 || len(c.stamps) != 2 {
-		t.Errorf("%d at work, %d remembered", len(c.mills), len(c.stamps))
-	}
-	if c.forgetStamps(it); len(c.stamps) != 0 {
-		t.Errorf("%d are remembered of a letter that is over", len(c.stamps))
-	}
-	for n := range c.lim.Stamps {
-		c.stamps[stampOf{letter(n + 10), to[0].Key}] = protocol.Admission{}
-	}
-	for range 2 { // a full table lets one go, and none for what it has
-		if _, err := c.stamp(t.Context(), it, to[0]); err != nil || len(c.stamps) != c.lim.Stamps {
-			t.Errorf("%d of a full table are left, %v", len(c.stamps), err)
-		}
 	}
 }

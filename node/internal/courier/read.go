@@ -1,10 +1,8 @@
 package courier
 
 import (
-	"bytes"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -165,7 +163,7 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 	id := wire.ID(raw)
 	c.shown(ctx, w, box, id)
 	c.replayed(ctx, w, box, id)
-	if c.recent.has(id) {
+	if c.recent.Has(id) {
 		c.sameJunk(ctx, w, box, id, raw)
 		c.again(w, box, id) // another keeper pushed it a moment ago
 		return
@@ -183,12 +181,12 @@ func (c *Courier) letter(ctx context.Context, w *watch, box key.MailboxKey, raw 
 		return
 	}
 	if outcome == Known {
-		c.recent.add(id)
+		c.recent.Add(id)
 		c.again(w, box, id) // deleted elsewhere before: who has it no more is not to blame
 		return
 	}
 	c.compare(ctx, w, box, id, raw, outcome)
-	if !c.recent.add(id) {
+	if !c.recent.Add(id) {
 		c.again(w, box, id) // another keeper's copy was dealt with at the same time
 		return
 	}
@@ -356,7 +354,7 @@ func (c *Courier) delete(ctx context.Context, w *watch, box key.MailboxKey, lett
 			return err // pushed again on the next stream, taken as a repeat, deleted then
 		}
 		for _, id := range had {
-			c.gone.set(at(id, w.keeper.Key), c.cfg.Now())
+			c.gone.Set(at(id, w.keeper.Key), c.cfg.Now())
 		}
 		for _, d := range part {
 			// Where the first try was cut off, it may have deleted them all the same.
@@ -388,105 +386,4 @@ func (c *Courier) unpark(ctx context.Context, w *watch) {
 		w.lost = time.Time{}
 		_ = w.live.Close() // the next stream pushes everything again
 	}
-}
-
-// slots remembers which letter came in which slot of a mailbox, and which keepers
-// had something there that did not open.
-type slots struct {
-	max   int
-	at    map[slotKey]*slot
-	order []slotKey // oldest first
-}
-
-type slotKey struct {
-	box  key.MailboxKey
-	slot protocol.ID
-}
-
-type slot struct {
-	letter protocol.Hash                   // the one that opened
-	junk   map[key.KeeperKey]protocol.Hash // what did not, one of each keeper
-	bad    []protocol.Hash                 // and all that did not, the first few
-}
-
-// maxBad bounds the letters of one slot that are remembered for not opening.
-const maxBad = 4
-
-// wasJunk reports whether a letter was seen that did not open.
-func (s *slots) wasJunk(box key.MailboxKey, id protocol.ID, letter protocol.Hash) bool {
-	e := s.at[slotKey{box, id}]
-	return e != nil && slices.Contains(e.bad, letter)
-}
-
-func newSlots(most int) *slots { return &slots{max: most, at: map[slotKey]*slot{}} }
-
-func (s *slots) len() int { return len(s.at) }
-
-// see notes one letter, and returns the letter that opened in its slot with the
-// keepers that are now known to have had another one there.
-func (s *slots) see(box key.MailboxKey, id protocol.ID, letter protocol.Hash, from key.KeeperKey, o Outcome) (protocol.Hash, []key.KeeperKey) {
-	k := slotKey{box, id}
-	e := s.at[k]
-	if e == nil {
-		if len(s.order) >= s.max {
-			delete(s.at, s.order[0])
-			s.order = s.order[1:]
-		}
-		e = &slot{junk: map[key.KeeperKey]protocol.Hash{}}
-		s.at[k] = e
-		s.order = append(s.order, k)
-	}
-	if o == Taken {
-		e.letter = letter
-	} else {
-		e.junk[from] = letter
-		if len(e.bad) < maxBad && o == Junk && !slices.Contains(e.bad, letter) {
-			e.bad = append(e.bad, letter)
-		}
-	}
-	if e.letter.IsZero() {
-		return e.letter, nil
-	}
-	var by []key.KeeperKey
-	for k, other := range e.junk {
-		if other != e.letter { // the market calls what it refused before known, too
-			by = append(by, k)
-			delete(e.junk, k)
-		}
-	}
-	slices.SortFunc(by, func(a, b key.KeeperKey) int { return bytes.Compare(a[:], b[:]) })
-	return e.letter, by
-}
-
-// recent remembers the latest letters that were dealt with, so that three keepers
-// that push the same one cost the market one turn.
-type recent struct {
-	mu    sync.Mutex
-	max   int
-	at    map[protocol.Hash]bool
-	order []protocol.Hash
-}
-
-func newRecent(most int) *recent { return &recent{max: most, at: map[protocol.Hash]bool{}} }
-
-func (r *recent) has(id protocol.Hash) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at[id]
-}
-
-// add remembers a letter, and reports whether it was new.
-func (r *recent) add(id protocol.Hash) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.at[id] {
-		return false
-	}
-	if len(r.order) >= r.max {
-		delete(r.at, r.order[0])
-		r.order = r.order[1:]
-	}
-	r.at[id] = true
-	r.order = append(r.order, id)
-	return true
 }

@@ -107,13 +107,13 @@ func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	results := make(chan result, len(it.Keepers))
 	started, most, hold := 0, attempt, time.Duration(0)
 	if it.What == outbox.Announcement {
-		hold = c.cfg.Posting.hold()
+		hold = c.cfg.Posting.Hold()
 		most += hold
 	}
 	for _, k := range it.Keepers {
 		err := c.cfg.Crew.Hire("deposit", func(ctx context.Context) {
 			if it.What == outbox.Letter && it.Cap.Depositor.IsZero() {
-				if _, err := c.stamp(ctx, it, k); err != nil {
+				if _, err := c.mill.Stamp(ctx, it, k); err != nil {
 					results <- result{keeper: k, err: err}
 					return
 				}
@@ -137,7 +137,7 @@ func (c *Courier) deliver(ctx context.Context, it outbox.Item) {
 	}
 	c.settle(&it, list)
 	if it.Over() {
-		c.forgetStamps(it)
+		c.mill.Forget(it)
 	}
 	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
 		_, err := c.cfg.Outbox.Save(tx, it)
@@ -207,7 +207,7 @@ func (c *Courier) hand(ctx context.Context, it outbox.Item, k protocol.Keeper, h
 	case outbox.Letter:
 		return c.deposit(ctx, it, k)
 	case outbox.Announcement:
-		return r, c.announce(ctx, it, k, hold)
+		return r, c.poster.Announce(ctx, it, k, hold)
 	case outbox.Passport:
 		return r, c.with(ctx, k, "sync", func(s *keeper.Session) error { return s.Publish(ctx, it.First.Chain) })
 	case outbox.DeleteLetters, outbox.RevokeCap:
@@ -244,7 +244,7 @@ func (c *Courier) deposit(ctx context.Context, it outbox.Item, k protocol.Keeper
 func (c *Courier) firstContact(ctx context.Context, it outbox.Item, k protocol.Keeper) (f protocol.FirstContact, err error) {
 	f = it.First
 	f.Chain = nil
-	if f.Stamp, err = c.stamp(ctx, it, k); err != nil || f.Vendor.IsZero() {
+	if f.Stamp, err = c.mill.Stamp(ctx, it, k); err != nil || f.Vendor.IsZero() {
 		return f, err
 	}
 	err = wire.SignFirst(key.FromSeed[key.Operational](it.Seed.Secret()), &f, it.Box, wire.ID(it.Data), k.Key)
@@ -263,7 +263,7 @@ func (c *Courier) clear(ctx context.Context, it outbox.Item, k protocol.Keeper) 
 			ids := make([]protocol.Hash, len(letters))
 			for i, raw := range letters {
 				ids[i] = wire.ID(raw)
-				c.recent.add(ids[i]) // should it be on its way, nobody is to blame that it is gone
+				c.recent.Add(ids[i]) // should it be on its way, nobody is to blame that it is gone
 			}
 			if len(ids) > 0 {
 				if _, err := s.Delete(ctx, box, ids); err != nil {

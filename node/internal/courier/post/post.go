@@ -1,17 +1,22 @@
-package courier
+// Package post hands announcements to their keepers, in the open or by way of another
+// keeper: see [Posting].
+package post
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/courier/memory"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/outbox"
 )
 
@@ -42,6 +47,33 @@ type Posting struct {
 	Hops func(n int) []protocol.Keeper
 }
 
+// Config is what a Poster is handed; all of it.
+type Config struct {
+	Posting Posting
+	Net     protocol.Hash
+	Keys    int // post keys that are remembered
+	Now     func() time.Time
+	// With runs one exchange with a keeper on a session for a protocol ("post" or "sync").
+	With func(ctx context.Context, to protocol.Keeper, what string, do func(*keeper.Session) error) error
+}
+
+// A Poster hands over announcements. Make it with New.
+type Poster struct {
+	cfg   Config
+	mu    sync.Mutex
+	words map[key.KeeperKey]protocol.PostKey
+}
+
+// New makes a Poster that knows no post key yet.
+func New(cfg Config) *Poster { return &Poster{cfg: cfg, words: map[key.KeeperKey]protocol.PostKey{}} }
+
+// Fill is how many post keys are remembered.
+func (p *Poster) Fill() kv.Fill {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return kv.Fill{Name: "courier.post-keys", Used: int64(len(p.words)), Cap: int64(p.cfg.Keys)}
+}
+
 // How posting through others goes.
 const (
 	maxWays  = 3               // first hops that one try asks
@@ -53,26 +85,26 @@ const (
 // posted to.
 var checks = [...]time.Duration{0, 300 * time.Millisecond, time.Second}
 
-// hold draws how long the keepers of one announcement shall sit on it.
-func (p Posting) hold() time.Duration {
+// Hold draws how long the keepers of one announcement shall sit on it.
+func (p Posting) Hold() time.Duration {
 	return rand.N(min(p.Delay, protocol.MaxPostHold*time.Millisecond) + 1).Truncate(time.Millisecond)
 }
 
-// announce gives an announcement to one of its keepers.
-func (c *Courier) announce(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) error {
+// Announce gives an announcement to one of its keepers.
+func (p *Poster) Announce(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) error {
 	if it.Tries >= straight {
-		return c.straight(ctx, it, k, hold)
+		return p.straight(ctx, it, k, hold)
 	}
 	var last error
-	for _, hop := range c.ways(it, k) {
-		err := c.through(ctx, it, k, hop, hold)
+	for _, hop := range p.ways(it, k) {
+		err := p.through(ctx, it, k, hop, hold)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return err
 		case passedOn(err): // a no of the keeper's, if it is true: it can say so itself
-			return c.straight(ctx, it, k, hold)
+			return p.straight(ctx, it, k, hold)
 		case !useless(err):
 			last = err
 		}
@@ -80,12 +112,12 @@ func (c *Courier) announce(ctx context.Context, it outbox.Item, k protocol.Keepe
 	if last != nil {
 		return last
 	}
-	return c.straight(ctx, it, k, hold)
+	return p.straight(ctx, it, k, hold)
 }
 
 // ways draws the first hops of one try, in the order in which they are asked.
-func (c *Courier) ways(it outbox.Item, k protocol.Keeper) (ways []protocol.Keeper) {
-	if !c.cfg.Posting.TwoHops {
+func (p *Poster) ways(it outbox.Item, k protocol.Keeper) (ways []protocol.Keeper) {
+	if !p.cfg.Posting.TwoHops {
 		return nil
 	}
 	mine := map[key.KeeperKey]bool{}
@@ -96,9 +128,9 @@ func (c *Courier) ways(it outbox.Item, k protocol.Keeper) (ways []protocol.Keepe
 		}
 	}
 	rand.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
-	if c.cfg.Posting.Hops != nil {
+	if p.cfg.Posting.Hops != nil {
 		var others []protocol.Keeper
-		for _, other := range c.cfg.Posting.Hops(maxWays + len(it.Keepers)) {
+		for _, other := range p.cfg.Posting.Hops(maxWays + len(it.Keepers)) {
 			if !mine[other.Key] {
 				others = append(others, other)
 			}
@@ -126,24 +158,24 @@ func useless(err error) bool {
 
 // straight hands an announcement to its keeper itself: sealed, where it shall be
 // held and the keeper can, else open.
-func (c *Courier) straight(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) error {
+func (p *Poster) straight(ctx context.Context, it outbox.Item, k protocol.Keeper, hold time.Duration) error {
 	if hold > 0 {
-		err := c.through(ctx, it, k, k, hold)
+		err := p.through(ctx, it, k, k, hold)
 		if !useless(err) && (!errors.Is(err, fault.Full) || it.Tries <= straight) {
 			return err
 		}
 	}
-	return c.with(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data) })
+	return p.cfg.With(ctx, k, "post", func(s *keeper.Session) error { return s.Announce(ctx, it.Data) })
 }
 
 // through posts an announcement to keeper k by way of hop, and looks at k whether it
 // stands there.
-func (c *Courier) through(ctx context.Context, it outbox.Item, k, hop protocol.Keeper, hold time.Duration) error {
+func (p *Poster) through(ctx context.Context, it outbox.Item, k, hop protocol.Keeper, hold time.Duration) error {
 	post := protocol.Post{Data: it.Data, Hold: uint16(hold.Milliseconds())}
-	err := c.pass(ctx, post, k, hop)
+	err := p.pass(ctx, post, k, hop)
 	if keeper.LacksPostKey(err) {
-		c.forgetWord(k.Key) // the keeper started anew
-		err = c.pass(ctx, post, k, hop)
+		p.forgetWord(k.Key) // the keeper started anew
+		err = p.pass(ctx, post, k, hop)
 	}
 	if err != nil {
 		return err
@@ -157,7 +189,7 @@ func (c *Courier) through(ctx context.Context, it outbox.Item, k, hop protocol.K
 			return fmt.Errorf("courier: %w", ctx.Err())
 		case <-time.After(pause):
 		}
-		stands, err := c.stands(ctx, it, k)
+		stands, err := p.stands(ctx, it, k)
 		if err != nil { // whatever it said, it is no answer to the post
 			return fmt.Errorf("whether it stands at the keeper: %v: %w", err, fault.Offline)
 		}
@@ -169,15 +201,15 @@ func (c *Courier) through(ctx context.Context, it outbox.Item, k, hop protocol.K
 }
 
 // pass seals a post and hands it to the first hop.
-func (c *Courier) pass(ctx context.Context, post protocol.Post, k, hop protocol.Keeper) error {
+func (p *Poster) pass(ctx context.Context, post protocol.Post, k, hop protocol.Keeper) error {
 	ctx, cancel := context.WithTimeout(ctx, hopWait)
 	defer cancel()
-	return c.with(ctx, hop, "post", func(s *keeper.Session) error {
-		word, err := c.word(ctx, s, k.Key)
+	return p.cfg.With(ctx, hop, "post", func(s *keeper.Session) error {
+		word, err := p.word(ctx, s, k.Key)
 		if err != nil {
 			return err
 		}
-		sealed, err := wire.SealPost(word, c.cfg.Client.Net, post)
+		sealed, err := wire.SealPost(word, p.cfg.Net, post)
 		if err != nil {
 			return err
 		}
@@ -186,8 +218,8 @@ func (c *Courier) pass(ctx context.Context, post protocol.Post, k, hop protocol.
 }
 
 // stands tells whether an announcement is on a keeper's board.
-func (c *Courier) stands(ctx context.Context, it outbox.Item, k protocol.Keeper) (yes bool, err error) {
-	err = c.with(ctx, k, "sync", func(s *keeper.Session) error {
+func (p *Poster) stands(ctx context.Context, it outbox.Item, k protocol.Keeper) (yes bool, err error) {
+	err = p.cfg.With(ctx, k, "sync", func(s *keeper.Session) error {
 		pages, refused, err := s.Fetch(ctx, []protocol.Hash{it.ID})
 		if err == nil && refused != nil {
 			err = refused
@@ -199,11 +231,11 @@ func (c *Courier) stands(ctx context.Context, it outbox.Item, k protocol.Keeper)
 }
 
 // word gives the key that posts to a keeper are sealed to, asked of the first hop.
-func (c *Courier) word(ctx context.Context, hop *keeper.Session, of key.KeeperKey) (protocol.PostKey, error) {
-	now := protocol.Second(c.cfg.Now().Unix())
-	c.mu.Lock()
-	word, ok := c.words[of]
-	c.mu.Unlock()
+func (p *Poster) word(ctx context.Context, hop *keeper.Session, of key.KeeperKey) (protocol.PostKey, error) {
+	now := protocol.Second(p.cfg.Now().Unix())
+	p.mu.Lock()
+	word, ok := p.words[of]
+	p.mu.Unlock()
 	if ok && now+protocol.Minute < word.Expires {
 		return word, nil
 	}
@@ -211,15 +243,15 @@ func (c *Courier) word(ctx context.Context, hop *keeper.Session, of key.KeeperKe
 	if err != nil {
 		return word, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	makeRoom(c.words, of, c.lim.PostKeys) // what goes is asked for again
-	c.words[of] = word
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	memory.MakeRoom(p.words, of, p.cfg.Keys) // what goes is asked for again
+	p.words[of] = word
 	return word, nil
 }
 
-func (c *Courier) forgetWord(of key.KeeperKey) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.words, of)
+func (p *Poster) forgetWord(of key.KeeperKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.words, of)
 }
