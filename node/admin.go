@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/desks"
@@ -235,6 +236,10 @@ var rolls = map[string]bool{
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }
 
+// clockWrong is how wrong a clock is at least before its owner is told: others ignore
+// what comes from two minutes ahead.
+const clockWrong = 90 * time.Second
+
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {
 	add := func(code, what, fix string) {
@@ -255,6 +260,13 @@ func (n *Node) problems(v *desk.Status) {
 		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed")
 	}
 	keeperProblems(v.Keepers, add)
+	if by, of := n.roster.Ahead(); of > 0 && by.Abs() > clockWrong {
+		way := "ahead of"
+		if by < 0 {
+			way = "behind"
+		}
+		add("clock", fmt.Sprintf("this machine's clock is %s %s those of the %d other nodes met of late: what you announce may be ignored until they agree, and dates pass too early or too late", by.Abs().Round(time.Second), way, of), "set the clock, or let the system keep it (on Linux: timedatectl set-ntp true)")
+	}
 }
 
 // Unlock implements desk.Admin.

@@ -21,6 +21,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/catalog"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
@@ -63,7 +64,7 @@ var roomFloods = map[string]func(t *testing.T){
 		honest.Key = key.Generate[key.Keeper]().Public()
 		r := roster.New(func(int) []protocol.Keeper { return []protocol.Keeper{honest} }, time.Now)
 		for i := range roster.Max + 100 {
-			r.Greeted(key.KeeperKey{1, byte(i), byte(i >> 8)}, protocol.VendorID{})
+			r.Greeted(key.KeeperKey{1, byte(i), byte(i >> 8)}, wire.Aside{})
 		}
 		full(t, []kv.Fill{{Name: "roster.keepers", Used: int64(r.Size()), Cap: roster.Max}}, "roster.keepers")
 		if got := r.Draw(1); len(got) != 1 || got[0].Key != honest.Key {

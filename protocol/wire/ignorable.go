@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -15,36 +16,56 @@ import (
 // runs a keeper, in its Hello, and receipts of keepers, in messages on duty keys. A
 // value of another form counts as absent.
 
-// firstExtra is key 128 as it stands on the wire.
-var firstExtra = []byte{0x18, 0x80}
+// firstExtra is key 128 as it stands on the wire, and secondExtra key 129.
+var firstExtra, secondExtra = []byte{0x18, 0x80}, []byte{0x18, 0x81}
 
-// WriteHello writes a keeper's first word on a stream, and, where it is not zero, the
-// vendor who runs the keeper, under key 128.
-func WriteHello(w io.Writer, h protocol.Hello, operator protocol.VendorID) error {
-	raw, err := encodeHello(h, operator)
+// Aside is what a keeper says in its Hello that nobody needs in order to go on: claims
+// that nothing proves. What is zero is not said.
+type Aside struct {
+	Operator protocol.VendorID // who runs the keeper, under key 128
+	Clock    protocol.Second   // what time the keeper believes it is, under key 129; up to 2^32-1
+}
+
+// WriteHello writes a keeper's first word on a stream.
+func WriteHello(w io.Writer, h protocol.Hello, aside Aside) error {
+	raw, err := encodeHello(h, aside)
 	if err != nil {
 		return err
 	}
 	return writeFrame(w, raw)
 }
 
-func encodeHello(h protocol.Hello, operator protocol.VendorID) ([]byte, error) {
+// An operator and a clock as they begin on the wire: their keys, and the head of 32
+// bytes and of a number of 4 bytes.
+var (
+	operatorExtra = append(bytes.Clone(firstExtra), 0x58, 0x20)
+	clockExtra    = append(bytes.Clone(secondExtra), 0x1a)
+)
+
+func encodeHello(h protocol.Hello, aside Aside) ([]byte, error) {
 	raw, err := Marshal(&h)
-	if err != nil || operator.IsZero() {
+	var extra []byte
+	if !aside.Operator.IsZero() {
+		extra = append(append(extra, operatorExtra...), aside.Operator[:]...)
+	}
+	if c := aside.Clock; c > 1<<16-1 && c < 1<<32 { // in its one spelling
+		extra = binary.BigEndian.AppendUint32(append(extra, clockExtra...), uint32(c))
+	}
+	if err != nil || len(extra) == 0 {
 		return raw, err
 	}
 	d, err := canon.Walk(raw)
 	if err == nil {
-		raw, err = d.With(append(append(bytes.Clone(firstExtra), 0x58, 0x20), operator[:]...))
+		raw, err = d.With(extra)
 	}
 	return raw, fail(err)
 }
 
-// ReadHello reads what WriteHello writes. operator is zero where none is named.
-func ReadHello(r io.Reader) (h protocol.Hello, operator protocol.VendorID, err error) {
+// ReadHello reads what WriteHello writes.
+func ReadHello(r io.Reader) (h protocol.Hello, aside Aside, err error) {
 	raw, err := readFrame(r)
 	if err != nil {
-		return h, operator, err
+		return h, aside, err
 	}
 	return decodeHello(raw)
 }
@@ -52,21 +73,25 @@ func ReadHello(r io.Reader) (h protocol.Hello, operator protocol.VendorID, err e
 // maxHello bounds a Hello with what newer programs may say in it.
 const maxHello = 1024
 
-func decodeHello(raw []byte) (h protocol.Hello, operator protocol.VendorID, err error) {
+func decodeHello(raw []byte) (h protocol.Hello, aside Aside, err error) {
 	if len(raw) > maxHello {
-		return h, operator, fmt.Errorf("wire: hello of %d bytes, at most %d: %w", len(raw), maxHello, fault.Malformed)
+		return h, aside, fmt.Errorf("wire: hello of %d bytes, at most %d: %w", len(raw), maxHello, fault.Malformed)
 	}
 	d, err := canon.Walk(raw)
 	if err != nil {
-		return h, operator, fail(err)
+		return h, aside, fail(err)
 	}
 	if err := canon.Decode(d.Critical(), &h); err != nil {
-		return h, operator, fail(err)
+		return h, aside, fail(err)
 	}
-	if id, ok := bytes.CutPrefix(d.Extra(), append(bytes.Clone(firstExtra), 0x58, 0x20)); ok {
-		copy(operator[:], id) // walked: 32 bytes are there
+	extra := d.Extra() // walked: as many bytes are there as each head says
+	if id, ok := bytes.CutPrefix(extra, operatorExtra); ok {
+		extra = id[copy(aside.Operator[:], id):]
 	}
-	return h, operator, rules.Noun(&h)
+	if at, ok := bytes.CutPrefix(extra, clockExtra); ok {
+		aside.Clock = protocol.Second(binary.BigEndian.Uint32(at))
+	}
+	return h, aside, rules.Noun(&h)
 }
 
 // MaxTold is how many receipts one message passes on.

@@ -293,9 +293,9 @@ func TestReplyAndHello(t *testing.T) {
 		"zero operator":            {with(plain, "\x18\x80\x58\x20"+string(make([]byte, 32))), bad, protocol.Hash{}},
 		"too long":                 {with(plain, "\x18\x81\x59\x04\x00"+strings.Repeat("x", 1024)), bad, protocol.Hash{}},
 	} {
-		_, by, err := decodeHello(row.raw)
-		if !errors.Is(err, row.want) || err == nil && by != row.by {
-			t.Errorf("%s: operator %s, %v", name, by.Short(), err)
+		_, says, err := decodeHello(row.raw)
+		if !errors.Is(err, row.want) || err == nil && (says.Operator != row.by || says.Clock != 0) {
+			t.Errorf("%s: operator %s, clock %d, %v", name, says.Operator.Short(), says.Clock, err)
 		}
 	}
 }

@@ -173,7 +173,7 @@ var decoders = map[string]decoder{
 }
 
 func hello(operator protocol.VendorID) []byte {
-	return must(encodeHello(protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}, operator))
+	return must(encodeHello(protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}, Aside{Operator: operator}))
 }
 
 // helloAgain writes what it read, where nothing of a newer program stands in it.

@@ -269,6 +269,12 @@ func mailVectors(add adder) {
 	add("hello", "hello", "ok", "a keeper's first word", hello(protocol.Hash{}), "operator", strings.Repeat("00", 32))
 	add("hello-operator", "hello", "ok", "the same of a keeper that a vendor runs", hello(hash("vendor")), "operator", hexOf(hash("vendor")))
 	add("hello-operator-form", "hello", "ok", "a number in the operator's place counts as none", with(hello(protocol.Hash{}), "\x18\x80\x01"), "operator", strings.Repeat("00", 32))
+	clocked := func(operator protocol.VendorID) []byte {
+		return must(encodeHello(protocol.Hello{V: 1, Nonce: id("n"), Net: testNet}, Aside{operator, 1_800_000_000}))
+	}
+	add("hello-clock", "hello", "ok", "a keeper that says what time it is", clocked(protocol.Hash{}), "operator", strings.Repeat("00", 32), "clock", "1800000000")
+	add("hello-operator-clock", "hello", "ok", "and who runs it", clocked(hash("vendor")), "operator", hexOf(hash("vendor")), "clock", "1800000000")
+	add("hello-clock-form", "hello", "ok", "a text in the clock's place counts as none", with(hello(protocol.Hash{}), "\x18\x81\x61x"), "operator", strings.Repeat("00", 32), "clock", "0")
 	add("hello-unknown-key", "hello", "unsupported", "an unknown critical key", with(hello(protocol.Hash{}), "\x04\x01"))
 	postVectors(add, now)
 	f := firstDeposit().First

@@ -189,11 +189,14 @@ var runs = map[string]func(*vector) error{
 		return v.same("print", p[:])
 	},
 	"hello": func(v *vector) error {
-		_, operator, err := decodeHello(v.raw)
-		if err != nil {
-			return err
+		_, aside, err := decodeHello(v.raw)
+		if err == nil {
+			err = v.same("operator", aside.Operator[:])
 		}
-		return v.same("operator", operator[:])
+		if clock := v.get("clock"); err == nil && clock != "" && clock != fmt.Sprint(aside.Clock) {
+			err = fmt.Errorf("clock %d: %w", aside.Clock, errVector)
+		}
+		return err
 	},
 	"told": func(v *vector) error {
 		s, err := Open(v.raw)

@@ -293,7 +293,8 @@ func (k *Keeper) hello(s *stream) error {
 	if err := s.c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
 		return err
 	}
-	return wire.WriteHello(s.c, protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}, operator)
+	says := wire.Aside{Operator: operator, Clock: k.now()}
+	return wire.WriteHello(s.c, protocol.Hello{V: protocol.Version, Nonce: s.nonce, Net: k.door.Net}, says)
 }
 
 // handler serves one protocol.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
@@ -25,14 +26,25 @@ type Judgement struct {
 func (k *Keeper) Judged() map[Judgement]int64 { return k.judged.All() }
 
 // Hear is the peers.Hear of this node: gossip passes the door and is put on the
-// board before it is passed on.
+// board before it is passed on. What came by another way a moment ago is passed on too:
+// else whoever pulls, or is posted to, would stand in the way of gossip. What is
+// repeated later is not, so that nobody makes the network say everything again.
 func (k *Keeper) Hear(ctx context.Context, raw []byte, shard uint16, from string) uint8 {
-	verdict, _, err := k.Admit(ctx, raw, int(shard), from)
+	verdict, why, err := k.Admit(ctx, raw, int(shard), from)
 	if err != nil {
 		k.cfg.Log.Warn("an announcement was not kept", "why", err)
 	}
+	if why == check.Seen {
+		if ms, known := k.cfg.Board.HeardAt(wire.ID(raw)); known && k.cfg.Now().UnixMilli()-ms < stillNew.Milliseconds() {
+			return uint8(check.Pass)
+		}
+	}
 	return uint8(verdict)
 }
+
+// stillNew is how long after it came by another way an announcement is passed on when
+// gossip brings it.
+const stillNew = time.Minute
 
 // Admit is the one way in for announcements: the door, then the board, then those
 // who want to know. topic is the shard of a gossip topic, or -1. What passed the door

@@ -219,7 +219,7 @@ func TestAKeeperNamesItsOperator(t *testing.T) {
 		nobodys := w.keeper()
 		heard := map[key.KeeperKey]protocol.VendorID{}
 		cl := w.client()
-		cl.Greeted = func(k key.KeeperKey, operator protocol.VendorID) { heard[k] = operator }
+		cl.Greeted = func(k key.KeeperKey, says wire.Aside) { heard[k] = says.Operator }
 		for _, n := range []*node{mine, nobodys} {
 			for _, open := range []func(context.Context, protocol.Keeper) (*keeper.Session, error){cl.Mail, cl.Post, cl.Sync} {
 				delete(heard, n.port.Key().Public())

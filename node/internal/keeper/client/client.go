@@ -40,8 +40,8 @@ const (
 type Client struct {
 	Port peers.Port
 	Net  protocol.Hash
-	// Greeted is told who a keeper says to be run by, zero for nobody; nil: nobody is.
-	Greeted func(k key.KeeperKey, operator protocol.VendorID)
+	// Greeted is told what a keeper says of itself; nil: nobody is.
+	Greeted func(k key.KeeperKey, says wire.Aside)
 }
 
 // A Refused is a keeper's no. It unwraps to the fault.Kind that the keeper showed;
@@ -125,9 +125,9 @@ func greet(ctx context.Context, c peers.Conn, cl Client, keeper key.KeeperKey) (
 	s := &Session{turn: make(chan struct{}, 1), c: c, keeper: keeper}
 	s.turn <- struct{}{}
 	var hello protocol.Hello
-	var operator protocol.VendorID
+	var says wire.Aside
 	err := s.waiting(ctx, helloWait, func() (err error) {
-		hello, operator, err = wire.ReadHello(c)
+		hello, says, err = wire.ReadHello(c)
 		return err
 	})
 	if err != nil {
@@ -138,7 +138,7 @@ func greet(ctx context.Context, c peers.Conn, cl Client, keeper key.KeeperKey) (
 	}
 	s.nonce = hello.Nonce
 	if cl.Greeted != nil {
-		cl.Greeted(keeper, operator)
+		cl.Greeted(keeper, says)
 	}
 	return s, nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 // How long a keeper is silent before it is out, and for how long it is then; and the
@@ -49,6 +50,8 @@ type note struct {
 	doubted  time.Time     // suspected: until then
 	lied     bool          // convicted
 	seen     time.Time     // last change
+	clocked  bool          // it said what time it is
+	ahead    time.Duration // how far our clock went before its
 }
 
 func (n *note) isOut(now time.Time) bool {
@@ -98,11 +101,41 @@ func (r *Roster) forget() {
 	delete(r.of, oldest)
 }
 
-// Greeted notes who a keeper says to be run by.
-func (r *Roster) Greeted(k key.KeeperKey, operator protocol.VendorID) {
+// Greeted notes what a keeper says of itself: who runs it, and what time it is there.
+func (r *Roster) Greeted(k key.KeeperKey, says wire.Aside) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.at(k).operator = operator
+	n := r.at(k)
+	n.operator, n.clocked = says.Operator, says.Clock != 0
+	if n.clocked {
+		n.ahead = r.now().Sub(time.Unix(int64(says.Clock), 0))
+	}
+}
+
+// clockFor is how long a keeper's word about the time counts.
+const clockFor = 2 * time.Hour
+
+// Ahead is how far this node's clock goes before those of the keepers that it met of
+// late, behind where it is negative: the median, so that a few liars change nothing; of
+// two the lesser. of says how many were asked; from none nothing is known.
+func (r *Roster) Ahead() (by time.Duration, of int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []time.Duration
+	for _, n := range r.of {
+		if n.clocked && r.now().Sub(n.seen) < clockFor {
+			all = append(all, n.ahead)
+		}
+	}
+	if len(all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(all)
+	low, high := all[(len(all)-1)/2], all[len(all)/2]
+	if low.Abs() < high.Abs() {
+		return low, len(all)
+	}
+	return high, len(all)
 }
 
 // Met notes that a keeper answered, or could not be reached. One that answers again is

@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 // keeper makes one with addresses, each "192.0.2.1" or "2001:db8::1".
@@ -88,7 +89,7 @@ func TestOneOperatorGetsOnePlace(t *testing.T) {
 	r, known, _ := newRoster(t, 30)
 	for i, k := range *known {
 		if i%10 > 0 {
-			r.Greeted(k.Key, operator(1))
+			r.Greeted(k.Key, wire.Aside{Operator: operator(1)})
 		}
 	}
 	for range 50 {
@@ -194,7 +195,7 @@ func TestBound(t *testing.T) {
 	r.Convict((*known)[0].Key)
 	for i := range 2 * roster.Max {
 		*clock = clock.Add(time.Second)
-		r.Greeted(key.KeeperKey{byte(i), byte(i >> 8), 1}, operator(1))
+		r.Greeted(key.KeeperKey{byte(i), byte(i >> 8), 1}, wire.Aside{Operator: operator(1)})
 	}
 	if r.Size() != roster.Max {
 		t.Fatalf("%d of %d", r.Size(), roster.Max)
