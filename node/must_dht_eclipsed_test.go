@@ -51,7 +51,7 @@ func TestMust_dht_eclipsed(t *testing.T) {
 	}
 	honest := openHonest(t, g)
 	bootstrap := peers.AddrTexts(honest[0].port.Self())
-	target := sha256.Sum256([]byte("the place that is eclipsed"))
+	target := farFrom(t, honest)
 	t.Log("the honest are there")
 	sybils, liars := openSybils(t, net, honest[0].port.Self(), target)
 	acquaint(t, honest, honestNodes+sybilNodes)
@@ -158,6 +158,24 @@ func acquaint(t *testing.T, honest []*Node, all int) {
 		await(t, "the DHT knows its nodes", func() bool {
 			return n.dht.Nodes() >= all/2
 		})
+	}
+}
+
+// farFrom finds a place where no honest node is near by chance: Sybils could not be
+// nearer than all of them there.
+func farFrom(t *testing.T, honest []*Node) (target [32]byte) {
+	t.Helper()
+	for i := 0; ; i++ {
+		target = sha256.Sum256(fmt.Append(nil, "the place that is eclipsed ", i))
+		if !slices.ContainsFunc(honest, func(n *Node) bool {
+			info, err := peers.AddrInfoFromKeeper(n.port.Self())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return common(sha256.Sum256([]byte(info.ID)), target) > 3
+		}) {
+			return target
+		}
 	}
 }
 
