@@ -156,6 +156,9 @@ func (k *Keeper) publish(ctx context.Context, raw []byte, from string) error {
 	if err != nil {
 		return err
 	}
+	if why == check.Precedence && k.cfg.Board.Seen(wire.ID(raw)) {
+		return nil // gossip brought the same between two looks at the board
+	}
 	if verdict != check.Pass {
 		return turnedAway(verdict, why)
 	}
