@@ -164,24 +164,6 @@ func acquaint(t *testing.T, honest []*Node, all int) {
 	}
 }
 
-// farFrom finds a place where no honest node is near by chance: Sybils could not be
-// nearer than all of them there.
-func farFrom(t *testing.T, honest []*Node) (target [32]byte) {
-	t.Helper()
-	for i := 0; ; i++ {
-		target = sha256.Sum256(fmt.Append(nil, "the place that is eclipsed ", i))
-		if !slices.ContainsFunc(honest, func(n *Node) bool {
-			info, err := peers.AddrInfoFromKeeper(n.port.Self())
-			if err != nil {
-				t.Fatal(err)
-			}
-			return common(sha256.Sum256([]byte(info.ID)), target) > 3
-		}) {
-			return target
-		}
-	}
-}
-
 // grind makes keys and keeps those whose node ids lie nearest to a place.
 func grind(n, tries int, target [32]byte) []ed25519.PrivateKey {
 	type ground struct {

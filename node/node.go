@@ -312,7 +312,7 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Operator: n.operator, Sources: n.roster.Draw, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
+		Operator: n.operator, Sources: n.roster.Draw, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
 		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {

@@ -78,6 +78,10 @@ var facts = map[string]fact{
 		}
 		return fmt.Sprint(n), nil
 	}},
+	"problem": {1, func(_ *Story, m *Member, a []string) (string, error) {
+		v, err := m.Admin().Status(bg)
+		return count(slices.DeleteFunc(v.Problems, func(p desk.Problem) bool { return p.Code != a[0] })), err
+	}},
 	"lapses": {0, func(s *Story, m *Member, _ []string) (string, error) { return fmt.Sprint(lapses(m)), nil }},
 }
 

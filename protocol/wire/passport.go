@@ -156,13 +156,14 @@ func (c Chain) Inboxes() []key.MailboxKey {
 
 // Operational tells whether k may do what role says at that moment: the latest
 // passport that lists k decides, so that a vendor can shorten a key's dates but a
-// key that a newer passport merely leaves out keeps those that it had.
+// key that a newer passport merely leaves out keeps those that it had. A key counts up
+// to protocol.MaxSkew before it begins: whoever asks may have a clock that is behind.
 func (c Chain) Operational(k key.OperationalKey, role protocol.Role, at protocol.Second) bool {
 	for i := len(c.links) - 1; i >= 0; i-- {
 		list := c.passport(i).Operational
 		if n := slices.IndexFunc(list, func(o protocol.Operational) bool { return o.Key == k }); n >= 0 {
 			o := list[n]
-			return role != 0 && o.Roles&role == role && o.From <= at && at < o.Until
+			return role != 0 && o.Roles&role == role && o.From <= at+protocol.MaxSkew && at < o.Until
 		}
 	}
 	return false

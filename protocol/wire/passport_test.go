@@ -67,7 +67,8 @@ func TestMust_own_passport(t *testing.T) {
 		{oldKey, protocol.RoleRequests | protocol.RoleNodes, testNow, true},
 		{oldKey, protocol.RoleInbox, testNow, false},
 		{oldKey, 0, testNow, false},
-		{oldKey, protocol.RoleRequests, testNow - protocol.Day - 1, false},
+		{oldKey, protocol.RoleRequests, testNow - protocol.Day - protocol.MaxSkew, true}, // a reader whose clock is behind
+		{oldKey, protocol.RoleRequests, testNow - protocol.Day - protocol.MaxSkew - 1, false},
 		{oldKey, protocol.RoleRequests, testNow + 90*protocol.Day, false},
 		{newKey, protocol.RoleRequests, testNow + 9, true},
 		{newKey, protocol.RoleRequests, testNow + 10, false},

@@ -302,8 +302,8 @@ func (w *world) lie(n *node, fn func(*protocol.Op) (protocol.Reply, bool)) {
 			_ = theirs.Close()
 		}()
 		defer func() { _ = mine.Close() }()
-		var hello protocol.Hello
-		if wire.ReadFrame(mine, &hello) != nil || wire.WriteFrame(c, &hello) != nil {
+		hello, _, err := wire.ReadHello(mine)
+		if err != nil || wire.WriteFrame(c, &hello) != nil {
 			return
 		}
 		for honestly := uint32(1); ; {

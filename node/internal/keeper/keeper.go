@@ -78,6 +78,9 @@ type Config struct {
 	// Operator is the vendor who runs this keeper, zero for nobody; each Hello says so.
 	// nil: nobody.
 	Operator func() protocol.VendorID
+	// Greeted is told what other keepers say of themselves when this one pulls from
+	// them; nil: nobody is.
+	Greeted func(k key.KeeperKey, says wire.Aside)
 	// Fresh is told of each announcement that came in new, whichever way, after it
 	// is on the board. It must not block.
 	Fresh func(wire.Heard)
@@ -204,7 +207,9 @@ func (k *Keeper) Close(ctx context.Context) error { return k.work.Dismiss(ctx) }
 
 func (k *Keeper) now() protocol.Second { return protocol.Second(k.cfg.Now().Unix()) }
 
-func (k *Keeper) client() Client { return Client{Port: k.cfg.Port, Net: k.door.Net} }
+func (k *Keeper) client() Client {
+	return Client{Port: k.cfg.Port, Net: k.door.Net, Greeted: k.cfg.Greeted}
+}
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
 // loops, address prefixes, budgets by name, mailboxes of announcements, inboxes,

@@ -22,8 +22,8 @@ func (w *world) raw(to *node, proto string) (peers.Conn, protocol.Hello) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	var hello protocol.Hello
-	if err := wire.ReadFrame(c, &hello); err != nil {
+	hello, _, err := wire.ReadHello(c)
+	if err != nil {
 		w.Fatal(err)
 	}
 	return c, hello
