@@ -33,11 +33,12 @@ const (
 
 var processLog = flag.String("process.log", "warn", "how much processes log: debug, info, warn or error; a test that fails shows the end of it")
 
-// built is where the real binary is built, once for all tests of this package.
+// built is where the real binary is built, once for all tests of this package, and once
+// more for each edition that a test wants beside it.
 var built struct {
-	once sync.Once
+	mu   sync.Mutex
 	dir  string
-	err  error
+	done map[string]error // by build tag, the present edition's under none
 }
 
 func TestMain(m *testing.M) {
@@ -49,21 +50,32 @@ func TestMain(m *testing.M) {
 }
 
 // program builds the real binary and gives its path.
-func program(t testing.TB) string {
+func program(t testing.TB) string { return edition(t, "") }
+
+// edition builds the real binary with a build tag and gives its path.
+func edition(t testing.TB, tag string) string {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "hark-integration-"); built.err != nil {
-			return
-		}
-		out, err := exec.Command("go", "build", "-o", filepath.Join(built.dir, exe("hark")), "../cmd/hark").CombinedOutput()
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "hark-integration-")
 		if err != nil {
-			built.err = fmt.Errorf("build: %w\n%s", err, out)
+			t.Fatal(err)
 		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+		built.dir, built.done = dir, map[string]error{}
 	}
-	return filepath.Join(built.dir, exe("hark"))
+	bin := filepath.Join(built.dir, exe("hark"+tag))
+	err, known := built.done[tag]
+	if !known {
+		if out, failed := exec.Command("go", "build", "-tags", tag, "-o", bin, "../cmd/hark").CombinedOutput(); failed != nil {
+			err = fmt.Errorf("build %s: %w\n%s", tag, failed, out)
+		}
+		built.done[tag] = err
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 func exe(name string) string {

@@ -17,7 +17,7 @@ const (
 
 // posting reads how announcements leave this node. Public nodes gossip their own.
 func (s Settings) posting() (courier.Posting, error) {
-	p := courier.Posting{TwoHops: true}
+	p := courier.Posting{TwoHops: protocol.Edition >= 0}
 	if s.PostHops != nil {
 		p.TwoHops = *s.PostHops == 2
 		if *s.PostHops < 1 || *s.PostHops > 2 {

@@ -144,7 +144,7 @@ func SignWorking(k key.Private[key.Context], a *protocol.Announcement, lane, eff
 		return nil, err
 	}
 	if lane == protocol.LaneWork {
-		payload, err := Marshal(a)
+		payload, err := encodePayload(a, nil)
 		if err != nil {
 			return nil, err
 		}

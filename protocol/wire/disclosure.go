@@ -35,7 +35,7 @@ func SealDisclosure(d *protocol.Disclosure, mac key.Secret) ([]byte, error) {
 	if err := rules.Message(d); err != nil {
 		return nil, err
 	}
-	payload, err := Marshal(d)
+	payload, err := encodePayload(d, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,10 @@ import (
 // runs a keeper, in its Hello, and receipts of keepers, in messages on duty keys. A
 // value of another form counts as absent.
 
-// firstExtra is key 128 as it stands on the wire, and secondExtra key 129.
-var firstExtra, secondExtra = []byte{0x18, 0x80}, []byte{0x18, 0x81}
+// The ignorable keys of version 1, as they stand on the wire.
+var firstExtra, secondExtra = []byte{0x18, keyFirst}, []byte{0x18, keySecond}
+
+const keyFirst, keySecond = 128, 129
 
 // Aside is what a keeper says in its Hello that nobody needs in order to go on: claims
 // that nothing proves. What is zero is not said.
@@ -44,6 +46,9 @@ var (
 
 func encodeHello(h protocol.Hello, aside Aside) ([]byte, error) {
 	raw, err := Marshal(&h)
+	if protocol.Edition < 0 {
+		return raw, err
+	}
 	var extra []byte
 	if !aside.Operator.IsZero() {
 		extra = append(append(extra, operatorExtra...), aside.Operator[:]...)
@@ -51,6 +56,7 @@ func encodeHello(h protocol.Hello, aside Aside) ([]byte, error) {
 	if c := aside.Clock; c > 1<<16-1 && c < 1<<32 { // in its one spelling
 		extra = binary.BigEndian.AppendUint32(append(extra, clockExtra...), uint32(c))
 	}
+	extra = append(extra, later()...)
 	if err != nil || len(extra) == 0 {
 		return raw, err
 	}
@@ -84,12 +90,14 @@ func decodeHello(raw []byte) (h protocol.Hello, aside Aside, err error) {
 	if err := canon.Decode(d.Critical(), &h); err != nil {
 		return h, aside, fail(err)
 	}
-	extra := d.Extra() // walked: as many bytes are there as each head says
-	if id, ok := bytes.CutPrefix(extra, operatorExtra); ok {
-		extra = id[copy(aside.Operator[:], id):]
+	if protocol.Edition < 0 {
+		return h, aside, rules.Noun(&h)
 	}
-	if at, ok := bytes.CutPrefix(extra, clockExtra); ok {
-		aside.Clock = protocol.Second(binary.BigEndian.Uint32(at))
+	if v, ok := canon.Value(d.Extra(), keyFirst); ok && bytes.HasPrefix(v, operatorExtra[2:]) {
+		copy(aside.Operator[:], v[2:]) // walked: as many bytes are there as the head says
+	}
+	if v, ok := canon.Value(d.Extra(), keySecond); ok && bytes.HasPrefix(v, clockExtra[2:]) {
+		aside.Clock = protocol.Second(binary.BigEndian.Uint32(v[1:]))
 	}
 	return h, aside, rules.Noun(&h)
 }
@@ -104,7 +112,7 @@ type told struct {
 
 // ReceiptsExtra writes receipts, at most MaxTold, as the ignorable pair of a message.
 func ReceiptsExtra(list []protocol.DepositReceipt) (protocol.Extra, error) {
-	if len(list) == 0 {
+	if len(list) == 0 || protocol.Edition < 0 {
 		return nil, nil
 	}
 	raw, err := Marshal(&told{list[:min(len(list), MaxTold)]})
@@ -117,8 +125,8 @@ func ReceiptsExtra(list []protocol.DepositReceipt) (protocol.Extra, error) {
 // ReceiptsOf reads the receipts that a message passes on: those that are well formed
 // and signed by their keepers, none where there is anything else.
 func ReceiptsOf(x protocol.Extra) (list []protocol.DepositReceipt) {
-	raw, ok := bytes.CutPrefix(x, firstExtra)
-	if !ok {
+	raw, ok := canon.Value(x, keyFirst)
+	if !ok || protocol.Edition < 0 {
 		return nil
 	}
 	var v told

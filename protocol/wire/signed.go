@@ -93,9 +93,19 @@ func maxEnvelope(k protocol.Kind) int {
 	return protocol.MaxEnvelope
 }
 
+// later is what a program of a step to come says beside what this one knows: a text
+// under an ignorable key. The present one says nothing of the kind.
+func later() []byte {
+	if protocol.Edition > 0 {
+		return []byte{0x19, 0xea, 0x60, 0x65, 'l', 'a', 't', 'e', 'r'} // 60000: "later"
+	}
+	return nil
+}
+
 // encodePayload writes a payload and the ignorable pairs after it.
 func encodePayload(m protocol.Message, x protocol.Extra) ([]byte, error) {
 	raw, err := Marshal(m)
+	x = append(bytes.Clone(x), later()...)
 	if err != nil || len(x) == 0 {
 		return raw, err
 	}

@@ -235,3 +235,20 @@ func FuzzWalk(f *testing.F) {
 		}
 	})
 }
+
+func TestValueFindsOneOfManyPairs(t *testing.T) {
+	pairs := []byte{0x18, 0x80, 0x42, 1, 2, 0x18, 0x81, 0x1a, 0, 1, 0, 0, 0x19, 0xea, 0x60, 0x61, 'x'}
+	for key, want := range map[uint64]string{128: "\x42\x01\x02", 129: "\x1a\x00\x01\x00\x00", 60000: "\x61x"} {
+		if got, ok := Value(pairs, key); !ok || string(got) != want {
+			t.Errorf("key %d: %x, %v", key, got, ok)
+		}
+	}
+	if got, ok := Value(pairs, 130); ok {
+		t.Errorf("a key that is not there: %x", got)
+	}
+	for n := range pairs {
+		if got, ok := Value(pairs[:n], 60000); ok {
+			t.Errorf("%x is found in the first %d bytes", got, n)
+		}
+	}
+}

@@ -243,6 +243,26 @@ func (d *Document) With(extra []byte) ([]byte, error) {
 	return raw, err
 }
 
+// Value finds what stands under a key among pairs such as Extra gives: one item as it is
+// written.
+func Value(pairs []byte, key uint64) (value []byte, ok bool) {
+	w := &walker{raw: pairs}
+	for w.at < len(pairs) {
+		major, k, good := w.head()
+		if !good || major != majorUint {
+			return nil, false
+		}
+		start := w.at
+		if _, err := w.item(1); err != nil {
+			return nil, false
+		}
+		if k == key {
+			return pairs[start:w.at], true
+		}
+	}
+	return nil, false
+}
+
 // MapHead is the head of a map of n pairs, n < 65,536.
 func MapHead(n int) []byte {
 	switch {

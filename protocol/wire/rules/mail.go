@@ -107,7 +107,8 @@ const MaxHold = protocol.Hour
 // The hashes of a fetch or a delete are bounded by the frame.
 func checkOp(r *rules, o *protocol.Op) {
 	r.must(o.N != 0 && o.Kind != 0, "no number or kind")
-	r.known(o.Kind <= protocol.OpRanges || o.Kind == protocol.OpPostKey, "kind of operation")
+	known := o.Kind <= protocol.OpRanges || o.Kind == protocol.OpPostKey
+	r.known(known && (protocol.Edition >= 0 || o.Kind <= protocol.OpPublish), "kind of operation")
 	if r.err != nil {
 		return
 	}

@@ -140,7 +140,21 @@ func greet(ctx context.Context, c peers.Conn, cl Client, keeper key.KeeperKey) (
 	if cl.Greeted != nil {
 		cl.Greeted(keeper, says)
 	}
+	if protocol.Edition > 0 {
+		return s, s.askLater(ctx)
+	}
 	return s, nil
+}
+
+// askLater asks, as a program of a step to come may, for an operation that this one does
+// not know. It is told so, and goes on.
+func (s *Session) askLater(ctx context.Context) error {
+	_, err := s.ask(ctx, &protocol.Op{Kind: 200}, unsigned)
+	var no *Refused
+	if errors.As(err, &no) && no.Kind == fault.Unsupported {
+		return nil
+	}
+	return err
 }
 
 // waiting runs one exchange under a deadline; ctx ends it at once.

@@ -49,6 +49,9 @@ func (p *Puller) shard(ctx context.Context, s *client.Session, shard uint16) (in
 // compare finds the difference by fingerprints, or, where the other side does not
 // know these yet, by its list.
 func (p *Puller) compare(ctx context.Context, s *client.Session, shard uint16) (reconcile.Difference, error) {
+	if protocol.Edition < 0 {
+		return p.byList(ctx, s, shard)
+	}
 	mine, err := p.mine(ctx, shard)
 	if err != nil {
 		return reconcile.Difference{}, err
