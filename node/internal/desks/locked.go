@@ -36,6 +36,9 @@ func (lockedStore) View(context.Context, func(kv.Reader) error) error { return e
 // Update implements kv.Store.
 func (lockedStore) Update(context.Context, func(kv.Tx) error) error { return errLocked() }
 
+// Purge implements kv.Store.
+func (lockedStore) Purge(context.Context, ...[]byte) error { return errLocked() }
+
 // Size implements kv.Store.
 func (lockedStore) Size() int64 { return 0 }
 
