@@ -1,9 +1,11 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"regexp"
@@ -46,7 +48,7 @@ var bounds = strings.Fields(`
 	mailbox.watchers mailbox.watchers-per-box
 	market.agreements market.contexts market.crew market.queue market.requests-per-context
 	node.crew node.events node.fresh outbox.bytes outbox.items
-	peers.connected peers.connections peers.known peers.streams seller.queue vault.fields`)
+	peers.connected peers.connections peers.known peers.streams seller.queue vault.bytes vault.fields vault.purges vault.uploads`)
 
 // overruns says what is wrong with a list of bounds.
 func overruns(list []desk.Fill, want []string) (wrong []string) {
@@ -469,22 +471,60 @@ var rooms = map[string]func(t *testing.T){
 	"vault.fields": func(t *testing.T) {
 		store, v := kv.Memory(), vault.New(key.NewSecret())
 		var last error
-		for i := range vault.MaxFields + 3 {
+		for i := 0; i < vault.MaxFields+100; i += 100 {
 			last = store.Update(t.Context(), func(tx kv.Tx) error {
-				_, err := v.Set(tx, protocol.FieldName(fmt.Sprintf("note.n%d", i)), "x", 1)
-				return err
+				for j := range 100 {
+					if _, err := v.Set(tx, protocol.FieldName(fmt.Sprintf("note.n%d", i+j)), "x", 1); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		}
 		if !errors.Is(last, fault.Full) {
-			t.Errorf("one field too many: %v", last)
+			t.Errorf("fields too many: %v", last)
 		}
-		if err := store.View(t.Context(), func(r kv.Reader) error {
-			f, err := v.Fill(r)
-			full(t, []kv.Fill{f}, "vault.fields")
-			return err
-		}); err != nil {
-			t.Fatal(err)
+		fullVault(t, store, v, "vault.fields")
+	},
+	"vault.bytes": func(t *testing.T) {
+		store, v := kv.Memory(), vault.New(key.NewSecret()).Within(vault.Limits{Bytes: 4 << 10})
+		for i := range 6 {
+			err := upload(t, store, v, fmt.Sprintf("document.n%d", i), bytes.NewReader(make([]byte, 1<<10)))
+			if (err == nil) != (i < 4) || i >= 4 && !errors.Is(err, fault.Full) {
+				t.Errorf("large value %d: %v", i, err)
+			}
 		}
+		fullVault(t, store, v, "vault.bytes")
+	},
+	"vault.uploads": func(t *testing.T) {
+		store, v := kv.Memory(), vault.New(key.NewSecret())
+		var nested func(i int) error // each reads its value from the one before
+		nested = func(i int) error {
+			return upload(t, store, v, fmt.Sprintf("document.n%d", i), readerFunc(func([]byte) (int, error) {
+				if i < vault.MaxUploads {
+					return 0, nested(i + 1)
+				}
+				fullVault(t, store, v, "vault.uploads")
+				return 0, upload(t, store, v, "document.more", strings.NewReader("x"))
+			}))
+		}
+		if err := nested(1); !errors.Is(err, fault.Full) {
+			t.Errorf("one upload too many: %v", err)
+		}
+	},
+	"vault.purges": func(t *testing.T) {
+		store, v := kv.Memory(), vault.New(key.NewSecret()).Within(vault.Limits{Purges: 6})
+		var last error
+		for i := range 10 {
+			last = store.Update(t.Context(), func(tx kv.Tx) error {
+				_, err := v.Set(tx, "contact.email", fmt.Sprint(i), 1)
+				return errors.Join(err, v.Remove(tx, "contact.email"))
+			})
+		}
+		if !errors.Is(last, fault.Full) {
+			t.Errorf("one erasure too many: %v", last)
+		}
+		fullVault(t, store, v, "vault.purges")
 	},
 	"keeper.budgets": func(t *testing.T) {
 		now := time.Unix(1, 0)
@@ -564,3 +604,25 @@ func full(t *testing.T, list []kv.Fill, name string) {
 	}
 	t.Errorf("%s is not shown", name)
 }
+
+// fullVault holds one bound of a vault to full.
+func fullVault(t *testing.T, store kv.Store, v *vault.Vault, name string) {
+	t.Helper()
+	if err := store.View(t.Context(), func(r kv.Reader) error {
+		fills, err := v.Fills(r)
+		full(t, fills, name)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func upload(t *testing.T, store kv.Store, v *vault.Vault, name string, src io.Reader) error {
+	_, _, err := v.Upload(t.Context(), store, protocol.FieldName(name), "", vault.Change{}, src, 1,
+		func(kv.Tx, vault.Field, vault.What) error { return nil })
+	return err
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

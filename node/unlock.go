@@ -158,6 +158,9 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := p.stores.Vault.Open(ctx, p.stores.KV, n.now().UnixMilli()); err != nil {
+		return nil, err
+	}
 	if err := p.certify(ctx, n.cfg.Paths.Config, protocol.Second(n.now().Unix())); err != nil {
 		return nil, err
 	}

@@ -66,6 +66,9 @@ func (c Customer) Deals() desk.Deals { return Deals(c) }
 // Vault implements desk.Customer.
 func (c Customer) Vault() desk.Vault { return Vault(c) }
 
+// Files implements desk.Customer.
+func (c Customer) Files() desk.Files { return Files(c) }
+
 // Vendor implements desk.Vendor.
 type Vendor struct{ *Office }
 
