@@ -32,7 +32,7 @@ var schemas = map[string]any{
 		Stranger desk.Stranger `json:"stranger"`
 	}{},
 	"hark.event/1": desk.Event{}, "hark.letters/1": []desk.LetterReport{}, "hark.error/1": complaint{}, "hark.run/1": runView{},
-	"hark.network/1": node.NetworkFile{},
+	"hark.network/1": node.NetworkFile{}, "hark.vault-import/1": desk.VaultReport{},
 }
 
 // small are schemas of a few texts or numbers, shown in the scripts.
