@@ -61,7 +61,8 @@ func (d files) Upload(ctx context.Context, name, media string, s desk.FieldSpec,
 		v.Set("min_minor", strconv.FormatInt(s.MinPrice.Minor, 10))
 		v.Set("min_currency", s.MinPrice.Currency)
 	}
-	return f, d.c.stream(ctx, http.MethodPut, at("/vault", name, "file")+params(desk.Query{}, v), src, &f)
+	err = d.c.stream(ctx, http.MethodPut, at("/vault", name, "file")+params(desk.Query{}, v), src, &f)
+	return f, err
 }
 
 func (d files) Download(ctx context.Context, name string, version uint64, w io.Writer) error {
@@ -73,7 +74,8 @@ func (d files) Import(ctx context.Context, src io.Reader, s desk.VaultImport) (r
 	if s.DryRun {
 		v.Set("dry_run", "true")
 	}
-	return rep, d.c.stream(ctx, http.MethodPost, "/vault/import"+params(desk.Query{}, v), src, &rep)
+	err = d.c.stream(ctx, http.MethodPost, "/vault/import"+params(desk.Query{}, v), src, &rep)
+	return rep, err
 }
 
 func (d files) Export(ctx context.Context, w io.Writer) error {
