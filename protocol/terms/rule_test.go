@@ -51,8 +51,13 @@ func TestNeverIsNever(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := DecideField("contact.email", r); d.Grant != grant || !grant && (!strings.Contains(d.Why, "contact.email") || d.Law == "") {
+		if d := DecideField("contact.email", protocol.Ordinary, r); d.Grant != grant || !grant && (!strings.Contains(d.Why, "contact.email") || d.Law == "") {
 			t.Errorf("%s: %+v", rule, d)
+		}
+		for _, class := range []protocol.Sensitivity{protocol.Special, protocol.Child, 0, 9} {
+			if d := DecideField("contact.email", class, r); d.Grant || d.Why == "" || d.Law == "" {
+				t.Errorf("%s for class %s: %+v", rule, class, d)
+			}
 		}
 	}
 }

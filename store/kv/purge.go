@@ -31,6 +31,7 @@ func (d *disk) Purge(ctx context.Context, prefixes ...[]byte) error {
 		return err
 	}
 	if err := d.db.DropPrefix(prefixes...); err != nil {
+		d.broken.Store(true) // badger may be left without a memtable to write to
 		return fmt.Errorf("kv: purge: %w", err)
 	}
 	return nil

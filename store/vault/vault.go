@@ -433,7 +433,7 @@ func (v *Vault) View(r kv.Reader, g *protocol.Grant) ([]protocol.FieldValue, err
 		if err != nil {
 			return nil, err
 		}
-		if f.Blob == nil && terms.DecideField(f.Name, f.Rule).Grant {
+		if f.Blob == nil && f.Rule.Will != terms.Never {
 			out = append(out, protocol.FieldValue{Name: f.Name, Value: f.Value, Version: f.Version})
 		}
 	}

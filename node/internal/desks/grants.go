@@ -297,8 +297,8 @@ func (d Grants) ownFields(ctx context.Context, names []string, p protocol.Purpos
 // given refuses a field that its owner never gives, and one whose value is larger than
 // a disclosure carries.
 func given(f vault.Field) error {
-	if d := terms.DecideField(f.Name, f.Rule); !d.Grant {
-		return fmt.Errorf("%s; change it with hark vault set %s --rule ask: %w", d.Why, f.Name, fault.Denied)
+	if f.Rule.Will == terms.Never {
+		return fmt.Errorf("field %q is never given: your own rule; change it with hark vault set %s --rule ask: %w", f.Name, f.Name, fault.Denied)
 	}
 	if f.Blob != nil {
 		return fmt.Errorf("field %q has a value of %d bytes, and only up to %d can be disclosed: %w", f.Name, f.Blob.Size, protocol.MaxValue, fault.Unsupported)

@@ -19,7 +19,7 @@ func (t *turn) decideFields(r *protocol.Request) (terms.Decision, error) {
 		if err != nil {
 			return terms.Decision{}, err
 		}
-		if d := terms.DecideField(f.Name, f.Rule); !d.Grant {
+		if d := terms.DecideField(f.Name, f.Class, f.Rule); !d.Grant {
 			return d, nil
 		}
 	}

@@ -14,12 +14,16 @@ import (
 
 // The consent rule would grant this request; the owner's rule for one field refuses it.
 func TestAFieldThatIsNeverGivenIsNotGranted(t *testing.T) {
-	for rule, want := range map[string]flow.AgreementState{"ask": flow.Disclosed, "never": flow.Refused} {
+	for rule, want := range map[string]flow.AgreementState{"ask": flow.Disclosed, "never": flow.Refused, "special": flow.Refused} {
 		in(t, func(w *town) {
-			r, err := terms.ParseFieldRule(rule)
-			w.ok(err)
+			c := vault.Change{Class: protocol.Special}
+			if rule != "special" {
+				r, err := terms.ParseFieldRule(rule)
+				w.ok(err)
+				c = vault.Change{Rule: &r}
+			}
 			w.ok(w.her.cfg.Stores.KV.Update(t.Context(), func(tx kv.Tx) error {
-				_, _, err := w.her.cfg.Stores.Vault.Put(tx, "contact.email", vault.Change{Rule: &r}, 2)
+				_, _, err := w.her.cfg.Stores.Vault.Put(tx, "contact.email", c, 2)
 				return err
 			}))
 			w.ask()
