@@ -3,10 +3,12 @@ module github.com/harkmarket/hark
 go 1.26.6
 
 require (
+	filippo.io/age v1.3.2 // files that the standard age tool opens: exports of the vault
 	github.com/alecthomas/kong v1.17.0 // command line: struct tags, no run-time dependencies
 	github.com/blevesearch/bleve/v2 v2.6.3 // full-text search of catalogues (BM25), pure Go
 	github.com/danielgtaylor/huma/v2 v2.39.1 // REST API with OpenAPI 3.1 and RFC 9457 errors over net/http
 	github.com/dgraph-io/badger/v4 v4.9.6 // the store; never below 4.9.6, where deleted keys came back
+	github.com/emersion/go-vcard v0.0.0-20241024213814-c9703dde27ff // parses vCards (RFC 6350) for import
 	github.com/fxamacker/cbor/v2 v2.10.0 // deterministic CBOR (RFC 8949)
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
 	github.com/ipfs/go-cid v0.6.2 // content addresses
@@ -34,6 +36,7 @@ require (
 
 require (
 	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	filippo.io/keygen v1.0.0 // indirect
 	github.com/RoaringBitmap/roaring/v2 v2.14.5 // indirect
 	github.com/benbjohnson/clock v1.3.5 // indirect

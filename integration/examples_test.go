@@ -133,7 +133,7 @@ func TestExamples(t *testing.T) {
 	startAll(t, her)
 	acquainted(t, []*process{her}, len(public))
 	if err := her.ask(t.Context(), func(ctx context.Context, h desk.House) error {
-		_, err := h.Customer().Vault().Set(ctx, "location.area", "Melville")
+		_, err := h.Customer().Vault().Set(ctx, "location.area", desk.Value("Melville"))
 		return err
 	}); err != nil {
 		t.Fatal(err)

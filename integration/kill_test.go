@@ -153,7 +153,7 @@ func openShop(ctx context.Context, h desk.House, i int) error {
 // set puts a value into a vault, and remembers that this was acknowledged.
 func (b *bazaar) set(ctx context.Context, p *process, field, value string) error {
 	err := p.ask(ctx, func(ctx context.Context, h desk.House) error {
-		_, err := h.Customer().Vault().Set(ctx, field, value)
+		_, err := h.Customer().Vault().Set(ctx, field, desk.Value(value))
 		return err
 	})
 	if err != nil {

@@ -98,7 +98,7 @@ func deals(t *testing.T, p *process, vendors int) {
 	var need string
 	err := p.ask(t.Context(), func(ctx context.Context, h desk.House) error {
 		for name, value := range map[string]string{"location.area": "Melville", "contact.hours": "evenings"} {
-			if _, err := h.Customer().Vault().Set(ctx, name, value); err != nil {
+			if _, err := h.Customer().Vault().Set(ctx, name, desk.Value(value)); err != nil {
 				return err
 			}
 		}

@@ -195,11 +195,11 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
-		fields, err := o.Stores.Vault.Fill(r)
+		vault, err := o.Stores.Vault.Fills(r)
 		if err != nil {
 			return err
 		}
-		for _, f := range append(fills, held, fields) {
+		for _, f := range slices.Concat(fills, vault, []kv.Fill{held}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {

@@ -27,7 +27,6 @@ import (
 	"github.com/harkmarket/hark/store/board"
 	"github.com/harkmarket/hark/store/mailbox"
 	"github.com/harkmarket/hark/store/outbox"
-	"github.com/harkmarket/hark/store/vault"
 )
 
 func (f *field) client() keeper.Client { return keeper.Client{Port: f.w.Net.Port(false), Net: f.net} }
@@ -378,12 +377,6 @@ var floods = []flood{
 			return fmt.Errorf("the first event after 1 is %d: %w", first, err)
 		}
 		return nil
-	}, at: hers},
-	{bound: "vault.fields", refused: fault.Full, attack: func(f *field) (err error) {
-		for i := range vault.MaxFields + 3 {
-			_, err = f.her.Customer().Vault().Set(f.Context(), fmt.Sprintf("note.n%d", i), "x")
-		}
-		return err
 	}, at: hers},
 	{bound: "catalog.products", limits: node.Limits{Products: 8}, refused: fault.Full, attack: selling(func(f *field) (err error) {
 		for i := range 8 {

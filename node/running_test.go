@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/client"
+	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
@@ -95,7 +96,7 @@ func TestANodeThatDidNotOpenLeavesItsHomeFree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := n.Customer().Vault().Set(t.Context(), "contact.email", "a@example.org"); err != nil {
+	if _, err := n.Customer().Vault().Set(t.Context(), "contact.email", desk.Value("a@example.org")); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

@@ -160,6 +160,9 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := p.stores.Vault.Open(ctx, p.stores.KV, n.now().UnixMilli()); err != nil {
+		return nil, err
+	}
 	if err := n.judgeAll(ctx, p.stores.KV); err != nil {
 		return nil, err
 	}

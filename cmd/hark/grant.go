@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -159,72 +158,5 @@ func (c *grantRightCmd) Run(ctx context.Context, a *app) error {
 				p.line("an answer is due by %s", when(g.Rights[n-1].Deadline))
 			}
 		})
-	})
-}
-
-type vaultCmd struct {
-	Set  vaultSetCmd  `cmd:"" help:"Set a field; its value comes from standard input or a file."`
-	Get  vaultGetCmd  `cmd:"" help:"Show one field's value."`
-	List vaultListCmd `cmd:"" help:"List fields, values masked."`
-	Rm   vaultRmCmd   `cmd:"" help:"Remove a field and shred its key."`
-}
-
-type vaultSetCmd struct {
-	Name string `arg:"" help:"The field, as contact.phone."`
-	From string `arg:"" optional:"" help:"- for standard input, or file:PATH (or HARK_VALUE_FILE)."`
-}
-
-func (c *vaultSetCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		value, err := a.secret(c.From, "HARK_VALUE", "value of "+c.Name)
-		if err != nil {
-			return err
-		}
-		f, err := h.Customer().Vault().Set(ctx, c.Name, string(value))
-		if err != nil {
-			return err
-		}
-		return a.done("hark.field/1", f, "set %s (version %d)", clean(f.Name), f.Version)
-	})
-}
-
-type vaultGetCmd struct {
-	Name string `arg:"" help:"The field."`
-}
-
-func (c *vaultGetCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		f, err := h.Customer().Vault().Get(ctx, c.Name)
-		if err != nil {
-			return err
-		}
-		return a.done("hark.field/1", f, "%s", f.Value)
-	})
-}
-
-type vaultListCmd struct{}
-
-func (c *vaultListCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		fields, err := h.Customer().Vault().List(ctx)
-		if err != nil {
-			return err
-		}
-		return list(a, "hark.fields/1", fields, "", "NAME VALUE VERSION CHANGED CLASS", func(f desk.Field) []string {
-			return []string{f.Name, f.Value, fmt.Sprint(f.Version), when(f.Changed), f.Class}
-		})
-	})
-}
-
-type vaultRmCmd struct {
-	Name string `arg:"" help:"The field."`
-}
-
-func (c *vaultRmCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		if err := h.Customer().Vault().Remove(ctx, c.Name); err != nil {
-			return err
-		}
-		return a.done("hark.removed/1", map[string]string{"name": c.Name}, "removed %s", c.Name)
 	})
 }

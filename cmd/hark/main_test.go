@@ -37,7 +37,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OWN", filepath.Dir(own))
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "field": field, "eventually": eventually, "grab": grab},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "field": field, "eventually": eventually, "grab": grab, "large": large, "agekey": agekey, "agedecrypt": agedecrypt, "cutoff": cutoff,
+		},
 	})
 }
 

@@ -8,6 +8,7 @@
 //	pad.go       buckets of 1 to 64 KiB, so that a size says little
 //	letter.go    letters: sealed to somebody's public key (HPKE, hybrid post-quantum)
 //	blob.go      symmetric locks: records at rest, announcement bodies, the inner lock of an offer
+//	chunk.go     large values in chunks, of which none can be moved, dropped or added
 //	envelope.go  signed envelopes: who said it, unchanged (libp2p RFC 0002), under a strict reader
 //
 // A letter is made in three steps and opened in the reverse order:

@@ -11,6 +11,7 @@ type Label string
 
 // Locks and authentication.
 const (
+	LabelBlob     Label = "hark/1/blob"     // chunks of a large value, each with its place
 	LabelBody     Label = "hark/1/body"     // commitment to an announcement's body
 	LabelDisclose Label = "hark/1/disclose" // exporter of the Grant letter: the key that authenticates Disclosures
 	LabelMAC      Label = "hark/1/mac"      // MAC
@@ -44,6 +45,7 @@ const (
 	LabelContextSeal    Label = "hark/1/context-seal"    // KEM key, from the context secret
 	LabelContextSign    Label = "hark/1/context-sign"    // signing key, from the context secret
 	LabelDevice         Label = "hark/1/device"          // what a device keeps for itself
+	LabelVaultEpoch     Label = "hark/1/vault-epoch"     // lock of the vault's epoch keys, from the vault's secret
 )
 
 // Small signed things of the mail.

@@ -241,7 +241,11 @@ func encode(in any) (body []byte, kind string, err error) {
 }
 
 func (c *Client) send(ctx context.Context, verb, path string, body []byte, kind, key string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, verb, c.base+root+path, bytes.NewReader(body))
+	return c.sendFrom(ctx, verb, path, bytes.NewReader(body), kind, key)
+}
+
+func (c *Client) sendFrom(ctx context.Context, verb, path string, body io.Reader, kind, key string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, verb, c.base+root+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", verb, path, err)
 	}

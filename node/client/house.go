@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -90,6 +89,7 @@ type (
 	offers    struct{ c *Client }
 	deals     struct{ c *Client }
 	vault     struct{ c *Client }
+	files     struct{ c *Client }
 	ledger    struct{ c *Client }
 	catalog   struct{ c *Client }
 	rules     struct{ c *Client }
@@ -121,6 +121,7 @@ func (d customer) Grants() desk.Grants     { return grants(d) }
 func (d customer) Offers() desk.Offers     { return offers(d) }
 func (d customer) Deals() desk.Deals       { return deals(d) }
 func (d customer) Vault() desk.Vault       { return vault(d) }
+func (d customer) Files() desk.Files       { return files(d) }
 func (d vendor) Catalog() desk.Catalog     { return catalog(d) }
 func (d vendor) Rules() desk.Rules         { return rules(d) }
 func (d vendor) Passports() desk.Passports { return passports(d) }
@@ -227,23 +228,6 @@ func (d deals) Step(ctx context.Context, id, step, note string) (desk.Deal, erro
 	return Post[desk.Deal](ctx, d.c, at("/deals", id, url.PathEscape(step)), noteBody{note})
 }
 
-func (d vault) Set(ctx context.Context, name, value string) (desk.Field, error) {
-	return Put[desk.Field](ctx, d.c, at("/vault", name), map[string]string{"value": value})
-}
-
-func (d vault) Get(ctx context.Context, name string) (desk.Field, error) {
-	return Get[desk.Field](ctx, d.c, at("/vault", name))
-}
-
-func (d vault) List(ctx context.Context) ([]desk.Field, error) {
-	out, err := Get[items[desk.Field]](ctx, d.c, "/vault")
-	return out.Items, err
-}
-
-func (d vault) Remove(ctx context.Context, name string) error {
-	return remove(ctx, d.c, at("/vault", name))
-}
-
 func (d ledger) List(ctx context.Context, q desk.Query) (desk.Page[desk.LedgerEntry], error) {
 	return list[desk.LedgerEntry](ctx, d.c, "/ledger", q)
 }
@@ -253,18 +237,7 @@ func (d ledger) Verify(ctx context.Context) (desk.LedgerReport, error) {
 }
 
 func (d ledger) Export(ctx context.Context, w io.Writer) error {
-	resp, err := d.c.send(ctx, http.MethodGet, "/ledger/export", nil, "", "")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode > 299 {
-		return problem(resp)
-	}
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("ledger export broke off: %w", err)
-	}
-	return nil
+	return d.c.receive(ctx, "/ledger/export", w)
 }
 
 func (d catalog) Import(ctx context.Context, file io.Reader, s desk.ImportSpec) (desk.ImportReport, error) {

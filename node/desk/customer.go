@@ -316,25 +316,6 @@ type Deals interface {
 	Step(ctx context.Context, id, step, note string) (Deal, error)
 }
 
-// A Field is one vault field; Value is masked unless it was asked for by name.
-type Field struct {
-	Name    string    `json:"name"`
-	Title   string    `json:"title,omitempty"`
-	Value   string    `json:"value"`
-	Masked  bool      `json:"masked,omitempty"`
-	Version uint64    `json:"version"`
-	Changed time.Time `json:"changed"`
-	Class   string    `json:"class,omitempty"`
-}
-
-// Vault is the desk for the customer's own data.
-type Vault interface {
-	Set(ctx context.Context, name, value string) (Field, error)
-	Get(ctx context.Context, name string) (Field, error)
-	List(ctx context.Context) ([]Field, error)
-	Remove(ctx context.Context, name string) error
-}
-
 // A LedgerEntry is one entry of the ledger.
 type LedgerEntry struct {
 	Seq      int64             `json:"seq"`

@@ -27,6 +27,7 @@ type Customer interface {
 	Offers() Offers
 	Deals() Deals
 	Vault() Vault
+	Files() Files
 }
 
 // Vendor has the desks of a vendor.

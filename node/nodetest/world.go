@@ -205,7 +205,7 @@ func (m *Member) Sell(catalog string) {
 func (m *Member) Fill(fields map[string]string) {
 	m.w.t.Helper()
 	for name, value := range fields {
-		if _, err := m.Customer().Vault().Set(context.Background(), name, value); err != nil {
+		if _, err := m.Customer().Vault().Set(context.Background(), name, desk.Value(value)); err != nil {
 			m.w.t.Fatalf("nodetest: %s: vault: %v", m.Name, err)
 		}
 	}

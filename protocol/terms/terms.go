@@ -16,7 +16,9 @@
 //     granted by rule.
 //  6. Nobody but the vendor gets them, and they go to no country but hers and the
 //     vendor's.
-//  7. It pays at least her floor price, on a rail that is built. The only one built
+//  7. Its owner has not put the field under the rule never, nor into a class that 5
+//     bars (DecideField).
+//  8. It pays at least her floor price, on a rail that is built. The only one built
 //     is none, which moves no money; so the price is 0.
 //
 // What is granted is then exactly what was asked for: see GrantFields.

@@ -38,11 +38,20 @@ func modes() (cbor.EncMode, cbor.DecMode) {
 
 // PutCBOR stores v under key as deterministic CBOR.
 func PutCBOR(tx Tx, key []byte, v any) error {
-	raw, err := encMode.Marshal(v)
+	raw, err := EncodeCBOR(v)
 	if err != nil {
-		return fmt.Errorf("kv: encode %T for %x: %w", v, key, err)
+		return fmt.Errorf("kv: %x: %w", key, err)
 	}
 	return tx.Put(key, raw)
+}
+
+// EncodeCBOR gives what PutCBOR stores, for a value that is sealed again first.
+func EncodeCBOR(v any) ([]byte, error) {
+	raw, err := encMode.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("kv: encode %T: %w", v, err)
+	}
+	return raw, nil
 }
 
 // GetCBOR reads what PutCBOR stored into the pointer v. Bytes that do not fit v

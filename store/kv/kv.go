@@ -12,8 +12,8 @@
 //
 // Keys are readable on disk, also under Sealed: no private text goes into a key.
 // A deleted or overwritten value is gone for every reader at once, but its sealed
-// bytes may stay in badger's files until compaction: what must be erased for good
-// is sealed under a key that is destroyed first.
+// bytes stay in badger's files until compaction. What must be erased for good is
+// sealed under a key of its own; [Store.Purge] takes that key's bytes off the disk.
 package kv
 
 import (
@@ -83,6 +83,13 @@ type Store interface {
 	// A cancelled ctx stops an Update that has not begun to commit.
 	Update(ctx context.Context, fn func(Tx) error) error
 
+	// Purge deletes every key that begins with one of the prefixes, and takes the
+	// bytes of all their values off the disk: present ones, and those that were
+	// overwritten or deleted before. It waits for the Updates in progress and holds
+	// up later ones; nothing may be written under the prefixes meanwhile. After an
+	// error, or a crash on the way, deleted values may be back: note durably what is
+	// to be purged, and purge it again.
+	Purge(ctx context.Context, prefixes ...[]byte) error
 	// Size is the space taken on disk in bytes, 0 for memory.
 	Size() int64
 
@@ -98,6 +105,17 @@ func checkKey(key []byte) error {
 	}
 	if bytes.HasPrefix(key, []byte("!badger!")) {
 		return fmt.Errorf("kv: a key that begins with !badger!: %w", fault.Malformed)
+	}
+	return nil
+}
+
+// checkPrefixes holds every Purge to the same prefixes; an empty one would be the
+// whole store.
+func checkPrefixes(prefixes [][]byte) error {
+	for _, p := range prefixes {
+		if err := checkKey(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }

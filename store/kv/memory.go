@@ -62,6 +62,37 @@ func (m *memory) Update(ctx context.Context, fn func(Tx) error) error {
 	return nil
 }
 
+// Purge implements Store.Purge.
+func (m *memory) Purge(ctx context.Context, prefixes ...[]byte) error {
+	if err := checkPrefixes(prefixes); err != nil {
+		return err
+	}
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.leave()
+	m.writing.Lock()
+	defer m.writing.Unlock()
+	root := m.snapshot()
+	for _, p := range prefixes {
+		var gone [][]byte
+		root.ascend(p, func(l *leaf) bool {
+			if !bytes.HasPrefix(l.key, p) {
+				return false
+			}
+			gone = append(gone, l.key)
+			return true
+		})
+		for _, k := range gone {
+			root = root.without(k)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.root = root
+	return nil
+}
+
 // Size implements Store.Size.
 func (*memory) Size() int64 { return 0 }
 

@@ -50,6 +50,7 @@ func KV(t *testing.T, open func(testing.TB) kv.Store, reopen func(testing.TB, kv
 		{"a panic leaves the store whole", s.panics},
 		{"a transaction ends with its function", s.stale},
 		{"what was kept is there after a restart", s.durable},
+		{"a Purge takes a prefix and nothing else", s.purge},
 		{"a closed store is offline", s.closed},
 	} {
 		t.Run(c.name, c.run)
@@ -75,6 +76,34 @@ func (s suite) basics(t *testing.T) {
 	want(t, db, "b", "2")
 	if db.Size() < 0 {
 		t.Errorf("Size = %d", db.Size())
+	}
+}
+
+func (s suite) purge(t *testing.T) {
+	db := s.fresh(t)
+	put(t, db, "a", "0", "b", "0", "b/1", "1", "b/2", "2", "b/3", "3", "b0", "4", "c/1", "5")
+	put(t, db, "b/1", "again")
+	must(t, db.Update(t.Context(), func(tx kv.Tx) error { return tx.Delete([]byte("b/2")) }))
+	must(t, db.Purge(t.Context(), []byte("b/"), []byte("c/"), []byte("never there")))
+	must(t, db.Purge(t.Context(), []byte("b/"))) // once more, as after a crash
+	must(t, db.Purge(t.Context()))
+	var keys []string
+	must(t, db.View(t.Context(), func(r kv.Reader) error {
+		return r.Scan(nil, nil, func(k, _ []byte) (bool, error) { keys = append(keys, string(k)); return true, nil })
+	}))
+	if !slices.Equal(keys, []string{"a", "b", "b0"}) {
+		t.Errorf("left are %q", keys)
+	}
+	if err := db.Purge(t.Context(), []byte("a"), nil); !errors.Is(err, fault.Malformed) {
+		t.Errorf("an empty prefix: %v", err)
+	}
+	want(t, db, "a", "0")
+	put(t, db, "b/1", "anew")
+	want(t, db, "b/1", "anew")
+	db = s.reopen(t, db)
+	want(t, db, "b/1", "anew")
+	if _, err := get(t, db, "b/3"); !errors.Is(err, fault.NotFound) {
+		t.Errorf("after a restart: %v", err)
 	}
 }
 

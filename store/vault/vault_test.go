@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/vault"
 )
@@ -36,11 +37,12 @@ func TestASecondSetOfTheSameValueChangesNothing(t *testing.T) {
 			changed int64
 		}{{"a@example.org", 5, 1, 5}, {"a@example.org", 6, 1, 5}, {"b@example.org", 7, 2, 7}, {"a@example.org", 8, 3, 8}} {
 			f, err := v.Set(tx, "contact.email", c.value, c.now)
-			want := vault.Field{Name: "contact.email", Value: c.value, Version: c.version, ChangedMS: c.changed}
-			if err != nil || f != want {
+			want := vault.Field{Name: "contact.email", Class: protocol.Ordinary, Value: c.value, Version: c.version, ChangedMS: c.changed,
+				CheckedMS: c.changed, Source: vault.SelfStated}
+			if err != nil || !reflect.DeepEqual(f, want) {
 				t.Fatalf("Set = %+v, %v; want %+v", f, err, want)
 			}
-			if got, err := v.Get(tx, "contact.email"); err != nil || got != want {
+			if got, err := v.Get(tx, "contact.email"); err != nil || !reflect.DeepEqual(got, want) {
 				t.Fatalf("Get = %+v, %v; want %+v", got, err, want)
 			}
 		}
@@ -104,37 +106,31 @@ func TestWhatIsRefused(t *testing.T) {
 }
 
 func TestAFullVaultStillChangesWhatItHas(t *testing.T) {
-	s, v := kv.Memory(), vault.New(key.NewSecret())
-	for from := 0; from < vault.MaxFields; from += 100 {
-		update(t, s, func(tx kv.Tx) error {
-			for i := range 100 {
-				// The count is the same, and cheaper to reach, with keys of the vault's own form.
-				if err := kv.PutCBOR(tx, fmt.Appendf(nil, "v/%030d", from+i), vault.Field{Name: "a.b", Value: "x", Version: 1}); err != nil {
-					return err
-				}
-			}
-			if from == 0 {
-				_, err := v.Set(tx, "work.occupation", "baker", 1)
+	const most = 20
+	s, v := kv.Memory(), vault.New(key.NewSecret()).Within(vault.Limits{Fields: most})
+	update(t, s, func(tx kv.Tx) error {
+		for i := range most - 1 {
+			if _, err := v.Set(tx, protocol.FieldName(fmt.Sprintf("note.n%d", i)), "x", 1); err != nil {
 				return err
 			}
-			return nil
-		})
-		if from == vault.MaxFields-200 {
-			update(t, s, func(tx kv.Tx) error { return tx.Delete(fmt.Appendf(nil, "v/%030d", 0)) })
 		}
+		_, err := v.Set(tx, "work.occupation", "baker", 1)
+		return err
+	})
+	full := func(tx kv.Tx) error { _, err := v.Set(tx, "vehicle.year", "2019", 2); return err }
+	if err := s.Update(t.Context(), full); !errors.Is(err, fault.Full) {
+		t.Fatalf("one field too many gave %v", err)
 	}
 	update(t, s, func(tx kv.Tx) error {
-		if f, err := v.Fill(tx); err != nil || f.Used != vault.MaxFields || f.Cap != vault.MaxFields {
-			t.Fatalf("Fill = %+v, %v", f, err)
+		if f, err := v.Fills(tx); err != nil || f[0].Used != most || f[0].Cap != most {
+			t.Fatalf("Fills = %+v, %v", f, err)
 		}
 		if f, err := v.Set(tx, "work.occupation", "cook", 2); err != nil || f.Version != 2 {
 			t.Fatalf("a change in a full vault gave %+v, %v", f, err)
 		}
-		if _, err := v.Set(tx, "vehicle.year", "2019", 2); !errors.Is(err, fault.Full) {
-			t.Fatalf("one field too many gave %v", err)
-		}
-		return nil
+		return v.Remove(tx, "note.n0")
 	})
+	update(t, s, full)
 }
 
 func TestViewGivesExactlyTheGrant(t *testing.T) {
@@ -164,6 +160,13 @@ func TestViewGivesExactlyTheGrant(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("View = %+v, %v; want %+v", got, err, want)
 		}
+		// What she never gives stays inside, whatever was granted before.
+		if _, _, err := v.Put(tx, "contact.email", vault.Change{Rule: &terms.FieldRule{Will: terms.Never}}, 3); err != nil {
+			return err
+		}
+		if got, err := v.View(tx, g); err != nil || !slices.Equal(got, want[:1]) {
+			t.Errorf("with a rule of never View = %+v, %v; want %+v", got, err, want[:1])
+		}
 		return nil
 	})
 }
@@ -184,70 +187,128 @@ func TestNoNameIsReadableInAKey(t *testing.T) {
 			return true, nil
 		})
 	})
-	if err != nil || n != 1 {
+	if err != nil || n != 7 { // state, epoch, name, head, record key, value, version key
 		t.Fatalf("%d records, %v", n, err)
 	}
 }
 
+// TestABrokenRecordIsAnError breaks every stored record in turn, at each of the two
+// layers, and then takes it away.
 func TestABrokenRecordIsAnError(t *testing.T) {
-	raw, v := kv.Memory(), vault.New(key.NewSecret())
-	s := kv.Sealed(raw, key.NewSecret())
-	update(t, s, func(tx kv.Tx) error { _, err := v.Set(tx, "contact.email", "x", 1); return err })
-	update(t, raw, func(tx kv.Tx) error {
-		return tx.Scan(nil, nil, func(k, value []byte) (bool, error) {
-			value = bytes.Clone(value)
-			value[len(value)-1] ^= 1
-			return true, tx.Put(k, value)
-		})
-	})
-	update(t, s, func(tx kv.Tx) error {
-		g := &protocol.Grant{Fields: []protocol.FieldGrant{{Name: "contact.email", Form: protocol.FormValue}}}
-		if got, err := v.View(tx, g); !errors.Is(err, fault.Malformed) {
-			t.Errorf("View of a broken record gave %v, %v", got, err)
+	g := &protocol.Grant{Fields: []protocol.FieldGrant{{Name: "contact.email", Form: protocol.FormValue}}}
+	secret, outer := key.NewSecret(), key.NewSecret()
+	broken := 0
+	for n := 0; ; n++ {
+		for layer, breaks := range map[string]func(raw kv.Store) kv.Store{
+			"outer": func(raw kv.Store) kv.Store { return raw },
+			"inner": func(raw kv.Store) kv.Store { return kv.Sealed(raw, outer) },
+			"gone":  nil,
+		} {
+			raw, v := kv.Memory(), vault.New(secret)
+			s := kv.Sealed(raw, outer)
+			update(t, s, func(tx kv.Tx) error { _, err := v.Set(tx, "contact.email", "x", 1); return err })
+			at, seen := []byte(nil), 0
+			update(t, raw, func(tx kv.Tx) error {
+				return tx.Scan(nil, nil, func(k, _ []byte) (bool, error) {
+					if seen == n {
+						at = bytes.Clone(k)
+					}
+					seen++
+					return true, nil
+				})
+			})
+			if at == nil {
+				if broken != 3*seen {
+					t.Fatalf("%d of %d ways were tried", broken, 3*seen)
+				}
+				return
+			}
+			broken++
+			if breaks == nil {
+				update(t, raw, func(tx kv.Tx) error { return tx.Delete(at) })
+			} else {
+				update(t, breaks(raw), func(tx kv.Tx) error {
+					value, err := tx.Get(at)
+					if err != nil {
+						return err
+					}
+					value[len(value)-1] ^= 1
+					return tx.Put(at, value)
+				})
+			}
+			// Nothing false is ever told: an error, or, where its way in is gone, no field.
+			err := s.View(t.Context(), func(r kv.Reader) error {
+				f, err := v.Get(r, "contact.email")
+				if err == nil && f.Value != "x" {
+					t.Errorf("%s %q: Get gave %+v", layer, at, f)
+				}
+				if err != nil && f.Value != "" {
+					t.Errorf("%s %q: a value beside the error", layer, at)
+				}
+				if got, err := v.View(r, g); err == nil && len(got) > 0 && got[0].Value != "x" {
+					t.Errorf("%s %q: View gave %+v", layer, at, got)
+				}
+				if list, err := v.List(r); err == nil && len(list) > 0 && list[0].Name != "contact.email" {
+					t.Errorf("%s %q: List gave %+v", layer, at, list)
+				}
+				return err
+			})
+			counts := string(at) == "v2/s" // counters, which no reading of a field looks at
+			if !counts && err == nil {
+				t.Errorf("%s %q: nobody noticed", layer, at)
+			}
+			if err != nil && !errors.Is(err, fault.Malformed) && !errors.Is(err, fault.NotFound) {
+				t.Errorf("%s %q: %v", layer, at, err)
+			}
 		}
-		if _, err := v.List(tx); !errors.Is(err, fault.Malformed) {
-			t.Errorf("List of a broken record gave %v", err)
-		}
-		if _, err := v.Set(tx, "contact.email", "y", 2); !errors.Is(err, fault.Malformed) {
-			t.Errorf("Set over a broken record gave %v", err)
-		}
-		return nil
-	})
+	}
 }
 
 // TestVaultIsAMap holds a vault to a map beside it, under random commands.
 func TestVaultIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, v := kv.Memory(), vault.New(key.NewSecret())
-		model := map[protocol.FieldName]vault.Field{}
+		model := map[protocol.FieldName][]string{} // all values, the oldest first
 		name := rapid.SampledFrom([]protocol.FieldName{"contact.email", "contact.phone", "work.occupation", "child.age"})
 		value := rapid.SampledFrom([]string{"one", "two", "three"})
-		now := int64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
 				n, val := name.Draw(t, "name"), value.Draw(t, "value")
-				now++
-				if old := model[n]; old.Value != val {
-					model[n] = vault.Field{Name: n, Value: val, Version: old.Version + 1, ChangedMS: now}
+				if all := model[n]; len(all) == 0 || all[len(all)-1] != val {
+					model[n] = append(model[n], val)
 				}
-				update(t, s, func(tx kv.Tx) error { _, err := v.Set(tx, n, val, now); return err })
+				update(t, s, func(tx kv.Tx) error { _, err := v.Set(tx, n, val, 1); return err })
 			},
 			"remove": func(t *rapid.T) {
 				n := name.Draw(t, "name")
-				_, had := model[n]
 				err := s.Update(context.Background(), func(tx kv.Tx) error { return v.Remove(tx, n) })
-				if had != (err == nil) {
+				if (len(model[n]) > 0) != (err == nil) {
 					t.Fatalf("Remove(%s) gave %v", n, err)
 				}
 				delete(model, n)
+			},
+			"purge": func(t *rapid.T) {
+				if err := v.Purge(context.Background(), s); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"open": func(t *rapid.T) {
+				if err := v.Open(context.Background(), s, 1); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"rotate": func(t *rapid.T) {
+				if err := v.Rotate(context.Background(), s, 1); err != nil {
+					t.Fatal(err)
+				}
 			},
 			"view": func(t *rapid.T) {
 				g := &protocol.Grant{}
 				var want []protocol.FieldValue
 				for _, n := range rapid.SliceOfNDistinct(name, 0, 3, rapid.ID[protocol.FieldName]).Draw(t, "granted") {
 					g.Fields = append(g.Fields, protocol.FieldGrant{Name: n, Form: protocol.FormValue})
-					if f, ok := model[n]; ok {
-						want = append(want, protocol.FieldValue{Name: n, Value: f.Value, Version: f.Version})
+					if all := model[n]; len(all) > 0 {
+						want = append(want, protocol.FieldValue{Name: n, Value: all[len(all)-1], Version: uint64(len(all))})
 					}
 				}
 				update(t, s, func(tx kv.Tx) error {
@@ -259,13 +320,24 @@ func TestVaultIsAMap(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				update(t, s, func(tx kv.Tx) error {
-					all, err := v.List(tx)
-					var want []vault.Field
-					for _, n := range slices.Sorted(maps.Keys(model)) {
-						want = append(want, model[n])
+					list, err := v.List(tx)
+					if err != nil || len(list) != len(model) {
+						t.Fatalf("List = %v, %v; want %v", list, err, model)
 					}
-					if err != nil || !reflect.DeepEqual(all, want) {
-						t.Fatalf("List = %v, %v; want %v", all, err, want)
+					for i, n := range slices.Sorted(maps.Keys(model)) {
+						all := model[n]
+						if list[i].Name != n || list[i].Version != uint64(len(all)) || list[i].Value != "" {
+							t.Fatalf("List[%d] = %+v; want %s with %d values", i, list[i], n, len(all))
+						}
+						past, err := v.History(tx, n, true)
+						if err != nil || len(past) != min(len(all), vault.MaxVersions) {
+							t.Fatalf("History(%s) = %+v, %v; want %q", n, past, err, all)
+						}
+						for j, f := range past {
+							if at := len(all) - 1 - j; f.Value != all[at] || f.Version != uint64(at+1) {
+								t.Fatalf("History(%s)[%d] = %+v; want %q", n, j, f, all[at])
+							}
+						}
 					}
 					return nil
 				})

@@ -272,7 +272,7 @@ func TestOperationsAreGolden(t *testing.T) {
 }
 
 // reading are the methods of a house that change nothing.
-var reading = []string{"List", "Get", "Stranger", "Preview", "Verify", "Export", "Search", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
+var reading = []string{"List", "Get", "History", "Download", "Stranger", "Preview", "Verify", "Export", "Search", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
 
 func TestAGETChangesNothing(t *testing.T) {
 	f, url := serve(t)
@@ -347,8 +347,14 @@ func TestVaultRevealsByNameOnly(t *testing.T) {
 			t.Errorf("List reveals %+v", f)
 		}
 	}
-	if f, err := v.Set(t.Context(), "phone", "123"); err != nil || !f.Masked || f.Value == secret {
+	if f, err := v.Set(t.Context(), "phone", desk.Value("123")); err != nil || !f.Masked || f.Value == secret {
 		t.Errorf("Set reveals %+v, %v", f, err)
+	}
+	for _, reveal := range []bool{false, true} {
+		past, err := v.History(t.Context(), "phone", reveal)
+		if err != nil || len(past) != 2 || strings.HasPrefix(past[0].Value, "text") != reveal {
+			t.Errorf("History with reveal %t = %+v, %v", reveal, past, err)
+		}
 	}
 	if f, err := v.Get(t.Context(), "phone"); err != nil || f.Value != secret {
 		t.Errorf("Get = %+v, %v", f, err)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,46 +46,8 @@ func (r *routes) customer() {
 			func(ctx context.Context, in *byID) (desk.Need, error) { return n().End(ctx, in.ID, how) })
 	}
 	r.vault(func() desk.Vault { return r.s.house.Customer().Vault() })
+	r.files(func() desk.Files { return r.s.house.Customer().Files() })
 	r.ledger(r.s.house.Ledger)
-}
-
-// mask stands for a value that was not asked for by name.
-const mask = "••••••"
-
-func (r *routes) vault(v func() desk.Vault) {
-	type fields struct {
-		Items []desk.Field `json:"items"`
-	}
-	type value struct {
-		Value string `json:"value" maxLength:"65536" doc:"The new value"`
-	}
-	type byName struct {
-		Name string `path:"name" maxLength:"160" doc:"The field's name"`
-	}
-	type put struct {
-		Name string `path:"name" maxLength:"160" doc:"The field's name"`
-		Body value
-	}
-	add(r, op{id: "list-vault", verb: http.MethodGet, path: "/vault", tag: "vault", does: "List the vault's fields, values masked"},
-		func(ctx context.Context, _ *none) (fields, error) {
-			items, err := v().List(ctx)
-			for i := range items {
-				items[i].Value, items[i].Masked = mask, true // whatever the desk did
-			}
-			return fields{full(items)}, err
-		})
-	add(r, op{id: "get-vault-field", verb: http.MethodGet, path: "/vault/{name}", tag: "vault", does: "Reveal one field",
-		more: "Asking by name is what reveals a value."},
-		func(ctx context.Context, in *byName) (desk.Field, error) { return v().Get(ctx, in.Name) })
-	add(r, op{id: "set-vault-field", verb: http.MethodPut, path: "/vault/{name}", tag: "vault", does: "Set one field",
-		more: "Living grants that cover it get the new value. The answer is masked."},
-		func(ctx context.Context, in *put) (desk.Field, error) {
-			f, err := v().Set(ctx, in.Name, in.Body.Value)
-			f.Value, f.Masked = mask, true
-			return f, err
-		})
-	act(r, op{id: "remove-vault-field", verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Remove one field and shred its key"},
-		func(ctx context.Context, in *byName) error { return v().Remove(ctx, in.Name) })
 }
 
 func (r *routes) ledger(l func() desk.Ledger) {
@@ -92,13 +55,9 @@ func (r *routes) ledger(l func() desk.Ledger) {
 	add(r, op{id: "verify-ledger", verb: http.MethodGet, path: "/ledger/verify", tag: "ledger", does: "Check the whole ledger",
 		more: "Recomputes the Merkle tree, the signed heads, and the heads that others countersigned."},
 		func(ctx context.Context, _ *none) (desk.LedgerReport, error) { return l().Verify(ctx) })
-	export := r.operation(op{id: "export-ledger", verb: http.MethodGet, path: "/ledger/export", tag: "ledger", does: "Export the ledger",
-		more: "A stream that `hark-audit` and any other reader of the format can check without this node."})
-	export.Responses = map[string]*huma.Response{"200": {Description: "The export", Content: map[string]*huma.MediaType{
-		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}}
-	huma.Register(r.api, export, func(context.Context, *none) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(h huma.Context) { r.export(h, l()) }}, nil
-	})
+	gives(r, op{id: "export-ledger", verb: http.MethodGet, path: "/ledger/export", tag: "ledger", does: "Export the ledger",
+		more: "A stream that `hark-audit` and any other reader of the format can check without this node."},
+		func(ctx context.Context, _ *none, w io.Writer) error { return l().Export(ctx, w) })
 }
 
 // grants makes the operations on requests and grants.

@@ -161,21 +161,6 @@ func (s *stream) end(t *time.Timer) {
 	s.over = true
 }
 
-// export writes the ledger; what fails on the way cuts the connection, so that half
-// an export never looks whole.
-func (r *routes) export(h huma.Context, l desk.Ledger) {
-	_, w := humago.Unwrap(h)
-	out := &late{w: w}
-	if err := l.Export(h.Context(), out); err != nil {
-		if !out.begun {
-			send(w, ofFault(err))
-			return
-		}
-		r.s.opt.Log.ErrorContext(h.Context(), "api: export broke off", "error", err)
-		panic(http.ErrAbortHandler)
-	}
-}
-
 // late sets the headers with the first byte, so that an early error can be told.
 type late struct {
 	w     http.ResponseWriter
@@ -185,7 +170,7 @@ type late struct {
 func (l *late) Write(b []byte) (int, error) {
 	if !l.begun {
 		l.begun = true
-		l.w.Header().Set("Content-Type", "application/octet-stream")
+		l.w.Header().Set("Content-Type", octets)
 	}
 	return l.w.Write(b)
 }

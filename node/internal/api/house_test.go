@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -102,6 +104,7 @@ type (
 	offers    struct{ *fake }
 	deals     struct{ *fake }
 	vault     struct{ *fake }
+	files     struct{ *fake }
 	ledger    struct{ *fake }
 	catalog   struct{ *fake }
 	rules     struct{ *fake }
@@ -125,6 +128,7 @@ func (d customer) Grants() desk.Grants     { return grants(d) }
 func (d customer) Offers() desk.Offers     { return offers(d) }
 func (d customer) Deals() desk.Deals       { return deals(d) }
 func (d customer) Vault() desk.Vault       { return vault(d) }
+func (d customer) Files() desk.Files       { return files(d) }
 func (d vendor) Catalog() desk.Catalog     { return catalog(d) }
 func (d vendor) Rules() desk.Rules         { return rules(d) }
 func (d vendor) Passports() desk.Passports { return passports(d) }
@@ -227,16 +231,62 @@ func (d deals) Step(_ ctx, id, step, note string) (desk.Deal, error) {
 	return say[desk.Deal](d.fake, "deals.Step", id, step, note)
 }
 
-func (d vault) Set(_ ctx, name, value string) (desk.Field, error) {
-	return say[desk.Field](d.fake, "vault.Set", name, value)
+func (d vault) Set(_ ctx, name string, s desk.FieldSpec) (desk.Field, error) {
+	return say[desk.Field](d.fake, "vault.Set", name, words(s))
 }
 
 func (d vault) Get(_ ctx, name string) (desk.Field, error) {
 	return say[desk.Field](d.fake, "vault.Get", name)
 }
 
-func (d vault) List(ctx) ([]desk.Field, error)  { return say[[]desk.Field](d.fake, "vault.List") }
-func (d vault) Remove(_ ctx, name string) error { return d.note("vault.Remove", name) }
+func (d vault) List(ctx) ([]desk.Field, error) { return say[[]desk.Field](d.fake, "vault.List") }
+
+func (d vault) History(_ ctx, name string, reveal bool) ([]desk.Field, error) {
+	return say[[]desk.Field](d.fake, "vault.History", name, reveal)
+}
+
+func (d vault) Remove(_ ctx, name string, version uint64) error {
+	return d.note("vault.Remove", name, version)
+}
+
+// words shows a value with what its pointers point to.
+func words(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+func (d files) Upload(_ ctx, name, media string, s desk.FieldSpec, src io.Reader) (desk.Field, error) {
+	raw, err := io.ReadAll(src)
+	if err != nil {
+		return desk.Field{}, err
+	}
+	s.Value = nil
+	if s.MinPrice != nil {
+		s.MinPrice.Text = "" // not said in a query
+	}
+	return say[desk.Field](d.fake, "files.Upload", name, media, words(s), string(raw))
+}
+
+func (d files) Download(_ ctx, name string, version uint64, w io.Writer) error {
+	_, err := io.WriteString(w, "the bytes of a value")
+	return errors.Join(err, d.note("files.Download", name, version))
+}
+
+func (d files) Import(_ ctx, src io.Reader, s desk.VaultImport) (desk.VaultReport, error) {
+	raw, err := io.ReadAll(src)
+	if err != nil {
+		return desk.VaultReport{}, err
+	}
+	return say[desk.VaultReport](d.fake, "files.Import", s, string(raw))
+}
+
+func (d files) Export(_ ctx, w io.Writer) error {
+	_, err := io.WriteString(w, "{}")
+	return errors.Join(err, d.note("files.Export"))
+}
 
 func (d ledger) List(_ ctx, q desk.Query) (desk.Page[desk.LedgerEntry], error) {
 	return say[desk.Page[desk.LedgerEntry]](d.fake, "ledger.List", q)

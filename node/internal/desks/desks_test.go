@@ -559,12 +559,12 @@ func TestOffersByHandAreChecked(t *testing.T) {
 func TestTheVault(t *testing.T) {
 	o := open(t)
 	v := Vault{o}
-	if f := must(v.Set(t.Context(), "contact.email", "a@example.org")); !f.Masked || strings.Contains(f.Value, "example") || f.Version != 1 || f.Title == "" {
+	if f := must(v.Set(t.Context(), "contact.email", desk.Value("a@example.org"))); !f.Masked || strings.Contains(f.Value, "example") || f.Version != 1 || f.Title == "" {
 		t.Errorf("what set says: %+v", f)
 	}
-	must(v.Set(t.Context(), "health.condition", "well"))
-	must(v.Set(t.Context(), "child.age", "7"))
-	if f := must(v.Set(t.Context(), "contact.email", "a@example.org")); f.Version != 1 {
+	must(v.Set(t.Context(), "health.condition", desk.Value("well")))
+	must(v.Set(t.Context(), "child.age", desk.Value("7")))
+	if f := must(v.Set(t.Context(), "contact.email", desk.Value("a@example.org"))); f.Version != 1 {
 		t.Errorf("the same value again: %+v", f)
 	}
 	if f := must(v.Get(t.Context(), "contact.email")); f.Masked || f.Value != "a@example.org" || f.Class != "ordinary" {
@@ -586,16 +586,16 @@ func TestTheVault(t *testing.T) {
 	if _, err := v.Get(t.Context(), "unheard.of"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a field of another group: %v", err)
 	}
-	if _, err := v.Set(t.Context(), "Not A Name", "x"); !errors.Is(err, fault.Malformed) {
+	if _, err := v.Set(t.Context(), "Not A Name", desk.Value("x")); !errors.Is(err, fault.Malformed) {
 		t.Errorf("a bad name: %v", err)
 	}
-	if _, err := v.Set(t.Context(), "contact.email", strings.Repeat("x", protocol.MaxValue+1)); !errors.Is(err, fault.Malformed) {
+	if _, err := v.Set(t.Context(), "contact.email", desk.Value(strings.Repeat("x", protocol.MaxValue+1))); !errors.Is(err, fault.Malformed) {
 		t.Errorf("a long value: %v", err)
 	}
-	if err := v.Remove(t.Context(), "child.age"); err != nil {
+	if err := v.Remove(t.Context(), "child.age", 0); err != nil {
 		t.Error(err)
 	}
-	if err := v.Remove(t.Context(), "child.age"); !errors.Is(err, fault.NotFound) {
+	if err := v.Remove(t.Context(), "child.age", 0); !errors.Is(err, fault.NotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 	// The ledger names fields, never values, and nothing that was refused.

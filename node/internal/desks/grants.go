@@ -9,9 +9,11 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/vault"
 )
 
 // Requests implements desk.Requests.
@@ -290,14 +292,30 @@ func (d Grants) ownFields(ctx context.Context, names []string, p protocol.Purpos
 	}
 	err = d.view(ctx, func(r kv.Reader) error {
 		for _, name := range names {
-			if _, err := d.Stores.Vault.Get(r, protocol.FieldName(name)); err != nil {
+			f, err := d.Stores.Vault.About(r, protocol.FieldName(name))
+			if err != nil {
 				return notFound(err, fmt.Sprintf("field %q is not in the vault; set it with hark vault set %s", name, name))
+			}
+			if err := given(f); err != nil {
+				return err
 			}
 			out = append(out, protocol.FieldGrant{Name: protocol.FieldName(name), Purpose: p, Form: protocol.FormValue, Retention: 365})
 		}
 		return nil
 	})
 	return out, err
+}
+
+// given refuses a field that its owner never gives, and one whose value is larger than
+// a disclosure carries.
+func given(f vault.Field) error {
+	if f.Rule.Will == terms.Never {
+		return fmt.Errorf("field %q is never given: your own rule; change it with hark vault set %s --rule ask: %w", f.Name, f.Name, fault.Denied)
+	}
+	if f.Blob != nil {
+		return fmt.Errorf("field %q has a value of %d bytes, and only up to %d can be disclosed: %w", f.Name, f.Blob.Size, protocol.MaxValue, fault.Unsupported)
+	}
+	return nil
 }
 
 // Revoke implements desk.Grants.

@@ -37,6 +37,9 @@ func (lockedStore) View(context.Context, func(kv.Reader) error) error { return e
 // Update implements kv.Store.
 func (lockedStore) Update(context.Context, func(kv.Tx) error) error { return errLocked() }
 
+// Purge implements kv.Store.
+func (lockedStore) Purge(context.Context, ...[]byte) error { return errLocked() }
+
 // Size implements kv.Store.
 func (lockedStore) Size() int64 { return 0 }
 
@@ -63,6 +66,9 @@ func (c Customer) Deals() desk.Deals { return Deals(c) }
 
 // Vault implements desk.Customer.
 func (c Customer) Vault() desk.Vault { return Vault(c) }
+
+// Files implements desk.Customer.
+func (c Customer) Files() desk.Files { return Files(c) }
 
 // Vendor implements desk.Vendor.
 type Vendor struct{ *Office }

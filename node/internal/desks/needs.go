@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/vault"
 )
 
 // Needs implements desk.Needs.
@@ -122,14 +123,14 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		if err != nil {
 			return err
 		}
-		has := map[protocol.FieldName]bool{}
+		has := map[protocol.FieldName]vault.Field{}
 		for _, f := range held {
-			has[f.Name] = true
+			has[f.Name] = f
 		}
 		if len(s.Fields) == 0 {
 			for _, name := range protocol.Template(c) {
-				if has[name] {
-					out = append(out, protocol.FieldOnOffer{Name: name})
+				if f, ok := has[name]; ok && given(f) == nil {
+					out = append(out, protocol.FieldOnOffer{Name: name, Floor: floorOf(f, 0, cur)})
 				}
 			}
 			return nil
@@ -137,13 +138,15 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		for name, floor := range s.Fields {
 			f := protocol.FieldOnOffer{Name: protocol.FieldName(name)}
 			switch {
-			case !has[f.Name]:
+			case has[f.Name].Name == "":
 				return fmt.Errorf("field %q is not in the vault; set it with hark vault set %s: %w", name, name, fault.NotFound)
 			case floor < 0:
 				return fmt.Errorf("field %q at a price below zero: %w", name, fault.Malformed)
-			case floor > 0:
-				f.Floor = protocol.Money{Minor: protocol.Ladder(floor), Currency: cur}
 			}
+			if err := given(has[f.Name]); err != nil {
+				return err
+			}
+			f.Floor = floorOf(has[f.Name], floor, cur)
 			out = append(out, f)
 		}
 		return nil
@@ -153,6 +156,18 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		err = fmt.Errorf("%d fields on offer, at most %d: %w", len(out), protocol.MaxFields, fault.Malformed)
 	}
 	return out, err
+}
+
+// floorOf is the least price of a field on offer: what is asked for it here, but never
+// less than what its owner asks for it anywhere, up to the next step of the ladder.
+func floorOf(f vault.Field, floor int64, cur protocol.Currency) protocol.Money {
+	if f.Min.Currency == cur {
+		floor = max(floor, f.Min.Minor)
+	}
+	if floor == 0 {
+		return protocol.Money{}
+	}
+	return protocol.Money{Minor: protocol.Ladder(floor), Currency: cur}
 }
 
 // Preview implements desk.Needs.

@@ -2,7 +2,9 @@ package desks
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,7 +112,7 @@ func open(t *testing.T) *Office {
 func (o *Office) fill(t *testing.T, names ...string) {
 	t.Helper()
 	for _, n := range names {
-		if _, err := (Vault{o}).Set(t.Context(), n, "value of "+n); err != nil {
+		if _, err := (Vault{o}).Set(t.Context(), n, desk.Value("value of "+n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,10 +169,15 @@ func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledg
 		"deals list":       err1(c.Deals().List(ctx, desk.Query{})),
 		"deals get":        err1(c.Deals().Get(ctx, id)),
 		"deals step":       err1(c.Deals().Step(ctx, id, "confirm", "")),
-		"vault set":        err1(c.Vault().Set(ctx, "contact.email", "a@example.org")),
+		"vault set":        err1(c.Vault().Set(ctx, "contact.email", desk.Value("a@example.org"))),
 		"vault get":        err1(c.Vault().Get(ctx, "contact.email")),
 		"vault list":       err1(c.Vault().List(ctx)),
-		"vault remove":     c.Vault().Remove(ctx, "contact.email"),
+		"vault history":    err1(c.Vault().History(ctx, "contact.email", true)),
+		"vault upload":     err1(c.Files().Upload(ctx, "identity.photo", "", desk.FieldSpec{}, strings.NewReader("x"))),
+		"vault download":   c.Files().Download(ctx, "identity.photo", 0, io.Discard),
+		"vault import":     err1(c.Files().Import(ctx, strings.NewReader("BEGIN:VCARD\nVERSION:4.0\nFN:A\nEND:VCARD\n"), desk.VaultImport{Format: "vcard"})),
+		"vault export":     c.Files().Export(ctx, io.Discard),
+		"vault remove":     c.Vault().Remove(ctx, "contact.email", 0),
 		"catalog import":   err1(v.Catalog().Import(ctx, csv("id,title\n1,Desk\n"), desk.ImportSpec{})),
 		"catalog list":     err1(v.Catalog().List(ctx, desk.Query{})),
 		"catalog search":   err1(v.Catalog().Search(ctx, "desk", 3)),

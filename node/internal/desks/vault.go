@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
@@ -23,42 +24,114 @@ type Vault struct{ *Office }
 
 // Set implements desk.Vault. A value that is there already is no change: a call that
 // was cut off and repeated is noted once.
-func (d Vault) Set(ctx context.Context, name, value string) (v desk.Field, err error) {
+func (d Vault) Set(ctx context.Context, name string, spec desk.FieldSpec) (v desk.Field, err error) {
+	c, err := change(spec)
+	if err != nil {
+		return v, err
+	}
 	err = d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
 		nowMS := d.Now().UnixMilli()
-		was, err := d.Stores.Vault.Get(tx, protocol.FieldName(name))
-		if err != nil && !errors.Is(err, fault.NotFound) {
-			return err
-		}
-		f, err := d.Stores.Vault.Set(tx, protocol.FieldName(name), value, nowMS)
+		f, what, err := d.Stores.Vault.Put(tx, protocol.FieldName(name), c, nowMS)
 		if err != nil {
-			return err
+			return d.missing(err, name)
 		}
-		v = field(f, true)
-		if f.Version == was.Version {
-			return nil
+		v = d.field(f, true)
+		return d.noteField(tx, f, what, nowMS)
+	})
+	return v, errors.Join(err, d.sweep(ctx))
+}
+
+// change reads what is to be different about a field.
+func change(s desk.FieldSpec) (c vault.Change, err error) {
+	c.Value = s.Value
+	if c.Source, err = vault.ParseSource(s.Source); err != nil {
+		return c, err
+	}
+	if s.ReviewBy != nil {
+		ms := int64(0)
+		if !s.ReviewBy.IsZero() {
+			ms = s.ReviewBy.UnixMilli()
 		}
-		body, err := json.Marshal(map[string]string{"field": name, "version": strconv.FormatUint(f.Version, 10)})
+		c.ReviewMS = &ms
+	}
+	if s.MinPrice != nil {
+		c.Min = &protocol.Money{}
+		if s.MinPrice.Minor != 0 {
+			*c.Min = protocol.Money{Minor: s.MinPrice.Minor, Currency: protocol.Currency(s.MinPrice.Currency)}
+		}
+	}
+	if s.Rule != "" {
+		r, err := terms.ParseFieldRule(s.Rule)
 		if err != nil {
-			return err
+			return c, err
 		}
-		_, err = d.Stores.Ledger.Append(tx, "vault.set", nowMS, body)
+		c.Rule = &r
+	}
+	c.Class, err = class(s.Class)
+	return c, err
+}
+
+func class(text string) (protocol.Sensitivity, error) {
+	for c := protocol.Ordinary; c <= protocol.Child; c++ {
+		if c.String() == text {
+			return c, nil
+		}
+	}
+	if text == "" {
+		return 0, nil
+	}
+	return 0, fmt.Errorf("class %.40q is none of ordinary, special, child: %w", text, fault.Malformed)
+}
+
+// noteField writes a change to a field into the ledger; never the value.
+func (o *Office) noteField(tx kv.Tx, f vault.Field, what vault.What, nowMS int64) error {
+	kind := map[vault.What]string{vault.About: "vault.about", vault.Value: "vault.set"}[what]
+	if kind == "" {
+		return nil
+	}
+	return o.note(tx, kind, nowMS, map[string]string{"field": string(f.Name), "version": strconv.FormatUint(f.Version, 10)})
+}
+
+func (o *Office) note(tx kv.Tx, kind string, nowMS int64, body map[string]string) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	_, err = o.Stores.Ledger.Append(tx, kind, nowMS, raw)
+	return err
+}
+
+// sweepAt is how many values that gave way to newer ones may wait on the disk, without
+// their keys, until they are taken off it together.
+const sweepAt = 64
+
+func (o *Office) sweep(ctx context.Context) error {
+	var n int
+	err := o.view(ctx, func(r kv.Reader) (err error) {
+		n, err = o.Stores.Vault.Waiting(r)
 		return err
 	})
-	return v, err
+	if err != nil || n < sweepAt {
+		return err
+	}
+	return o.Stores.Vault.Purge(context.WithoutCancel(ctx), o.Stores.KV)
 }
 
 // field makes the view of a vault field, masked or not.
-func field(f vault.Field, masked bool) desk.Field {
-	v := desk.Field{Name: string(f.Name), Value: f.Value, Version: f.Version, Changed: momentMS(f.ChangedMS), Class: "ordinary"}
+func (o *Office) field(f vault.Field, masked bool) desk.Field {
+	v := desk.Field{
+		Name: string(f.Name), Value: f.Value, Version: f.Version, Changed: momentMS(f.ChangedMS), Checked: momentMS(f.CheckedMS),
+		ReviewBy: momentMS(f.ReviewMS), Overdue: f.ReviewMS > 0 && f.ReviewMS <= o.Now().UnixMilli(),
+		Source: f.Source.String(), Class: f.Class.String(), Rule: f.Rule.String(),
+	}
 	if info, ok := f.Name.Info(); ok {
-		v.Title = info.Title
-		switch info.Class {
-		case protocol.Special:
-			v.Class = "special"
-		case protocol.Child:
-			v.Class = "child"
-		}
+		v.Title, v.Category = info.Title, info.DPV
+	}
+	if f.Min.Minor > 0 {
+		v.MinPrice = &desk.Money{Minor: f.Min.Minor, Currency: string(f.Min.Currency), Text: f.Min.String()}
+	}
+	if b := f.Blob; b != nil {
+		v.Blob = &desk.Blob{Bytes: b.Size, SHA256: hexOf(b.Sum), Media: b.Media}
 	}
 	if masked {
 		v.Value, v.Masked = strings.Repeat("•", 6), true
@@ -73,14 +146,29 @@ func (d Vault) Get(ctx context.Context, name string) (v desk.Field, err error) {
 		if err != nil {
 			return d.missing(err, name)
 		}
-		v = field(f, false)
+		v = d.field(f, false)
 		return nil
 	})
 	return v, err
 }
 
+// History implements desk.Vault.
+func (d Vault) History(ctx context.Context, name string, reveal bool) (out []desk.Field, err error) {
+	err = d.view(ctx, func(r kv.Reader) error {
+		list, err := d.Stores.Vault.History(r, protocol.FieldName(name), reveal)
+		if err != nil {
+			return d.missing(err, name)
+		}
+		for _, f := range list {
+			out = append(out, d.field(f, !reveal))
+		}
+		return nil
+	})
+	return out, err
+}
+
 // missing names fields of the vocabulary near the one that is not there.
-func (d Vault) missing(err error, name string) error {
+func (o *Office) missing(err error, name string) error {
 	if !errors.Is(err, fault.NotFound) {
 		return err
 	}
@@ -103,26 +191,37 @@ func (d Vault) List(ctx context.Context) (out []desk.Field, err error) {
 	err = d.view(ctx, func(r kv.Reader) error {
 		all, err := d.Stores.Vault.List(r)
 		for _, f := range all {
-			out = append(out, field(f, true))
+			out = append(out, d.field(f, true))
 		}
 		return err
 	})
 	return out, err
 }
 
-// Remove implements desk.Vault.
-func (d Vault) Remove(ctx context.Context, name string) error {
-	return d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
-		if err := d.Stores.Vault.Remove(tx, protocol.FieldName(name)); err != nil {
-			return d.missing(err, name)
+// Remove implements desk.Vault: the key is destroyed and that is noted, in one synced
+// transaction; then the bytes go. Where they can't, the next unlock tries again.
+func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
+	err := d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
+		kind, body := "vault.removed", map[string]string{"field": name}
+		var err error
+		if version == 0 {
+			err = d.Stores.Vault.Remove(tx, protocol.FieldName(name))
+		} else {
+			kind, body["version"] = "vault.forgotten", strconv.FormatUint(version, 10)
+			err = d.Stores.Vault.Forget(tx, protocol.FieldName(name), version)
 		}
-		body, err := json.Marshal(map[string]string{"field": name})
 		if err != nil {
+			if version == 0 {
+				err = d.missing(err, name)
+			}
 			return err
 		}
-		_, err = d.Stores.Ledger.Append(tx, "vault.removed", d.Now().UnixMilli(), body)
-		return err
+		return d.note(tx, kind, d.Now().UnixMilli(), body)
 	})
+	if err != nil {
+		return err
+	}
+	return d.Stores.Vault.Purge(context.WithoutCancel(ctx), d.Stores.KV)
 }
 
 // Ledger implements desk.Ledger.

@@ -63,6 +63,11 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 		return err
 	}
 	decision := terms.Decide(&a, r, chain.Latest())
+	if decision.Grant {
+		if decision, err = t.decideFields(r); err != nil {
+			return err
+		}
+	}
 	if !decision.Grant {
 		return t.refuse(&ag, c, r, s.ID(), decision)
 	}

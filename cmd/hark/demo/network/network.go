@@ -278,7 +278,7 @@ func (n *Network) prepareCustomer(ctx context.Context, p *process.Process, in in
 				continue
 			}
 			done[f] = true
-			if _, err := p.API.Customer().Vault().Set(ctx, string(f), input.Value(string(f), me)); err != nil {
+			if _, err := p.API.Customer().Vault().Set(ctx, string(f), desk.Value(input.Value(string(f), me))); err != nil {
 				return fmt.Errorf("%s: vault: %w", p, err)
 			}
 		}
