@@ -80,7 +80,7 @@ func (n *Network) Followers(shard uint16) []protocol.Keeper {
 		return nil
 	}
 	out := n.named(n.Gossip.on(shard))
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] }) //nolint:gosec // whose turn it is, nothing more
 	return out
 }
 

@@ -9,6 +9,7 @@
 package card
 
 import (
+	"errors"
 	"bytes"
 	"cmp"
 	"fmt"
@@ -61,7 +62,7 @@ func Read(src io.Reader) (values []Value, ignored []string, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("vcard: not one card from BEGIN:VCARD to END:VCARD: %w", fault.Malformed)
 	}
-	if _, err := dec.Decode(); err != io.EOF {
+	if _, err := dec.Decode(); !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("vcard: more than one card; a vault is about one person, so keep only hers: %w", fault.Malformed)
 	}
 	if v := c.Value(vcard.FieldVersion); v != "3.0" && v != "4.0" {

@@ -87,7 +87,7 @@ var checks = [...]time.Duration{0, 300 * time.Millisecond, time.Second}
 
 // Hold draws how long the keepers of one announcement shall sit on it.
 func (p Posting) Hold() time.Duration {
-	return rand.N(min(p.Delay, protocol.MaxPostHold*time.Millisecond) + 1).Truncate(time.Millisecond)
+	return rand.N(min(p.Delay, protocol.MaxPostHold*time.Millisecond) + 1).Truncate(time.Millisecond) //nolint:gosec // ChaCha8, seeded by the system
 }
 
 // Announce gives an announcement to one of its keepers.
@@ -127,7 +127,7 @@ func (p *Poster) ways(it outbox.Item, k protocol.Keeper) (ways []protocol.Keeper
 			ways = append(ways, own)
 		}
 	}
-	rand.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
+	rand.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] }) //nolint:gosec // ChaCha8, seeded by the system
 	if p.cfg.Posting.Hops != nil {
 		var others []protocol.Keeper
 		for _, other := range p.cfg.Posting.Hops(maxWays + len(it.Keepers)) {

@@ -250,7 +250,7 @@ func (p *Puller) audit(ctx context.Context, shards []uint16) {
 	if len(mesh) == 0 {
 		return
 	}
-	peer := mesh[rand.N(len(mesh))]
+	peer := mesh[rand.N(len(mesh))] //nolint:gosec // whose turn it is, nothing more
 	ctx, cancel := context.WithTimeout(ctx, turn)
 	defer cancel()
 	s, err := p.cfg.Client.Sync(ctx, peer)

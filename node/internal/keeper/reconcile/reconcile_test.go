@@ -246,9 +246,7 @@ func TestLiars(t *testing.T) {
 	}
 	for name, full := range map[string]walk{"fingerprints": {ids: ids, prints: MaxPrints}, "ids": {ids: ids, listed: MaxIDs}} {
 		o := &other{salt: protocol.ID{1}, ids: ids}
-		for _, q := range []Question{{Ranges: []uint32{0}, Split: 1}, {Ranges: []uint32{0}}} {
-			full.next = append(full.next, q)
-		}
+		full.next = append(full.next, Question{Ranges: []uint32{0}, Split: 1}, Question{Ranges: []uint32{0}})
 		if err := full.round(t.Context(), o.ask); !errors.Is(err, fault.Full) {
 			t.Errorf("%s beyond the bound: %v", name, err)
 		}

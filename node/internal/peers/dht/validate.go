@@ -62,9 +62,10 @@ func (v announcements) free() bool {
 // hash; of equal ones the first.
 func (v announcements) Select(_ string, values [][]byte) (int, error) {
 	var best *wire.Draft
+	var taken []byte
 	at := -1
 	for i, value := range values {
-		if len(value) > protocol.MaxAnnouncement || at >= 0 && bytes.Equal(value, values[at]) {
+		if len(value) > protocol.MaxAnnouncement || at >= 0 && bytes.Equal(value, taken) {
 			continue
 		}
 		d, err := wire.ReadAnnouncement(value)
@@ -72,7 +73,7 @@ func (v announcements) Select(_ string, values [][]byte) (int, error) {
 			continue
 		}
 		if best == nil || check.Before(d.A().Status, d.A().Seq, d.ID(), best.A().Status, best.A().Seq, best.ID()) {
-			best, at = d, i
+			best, taken, at = d, value, i
 		}
 	}
 	if at < 0 {
@@ -134,14 +135,15 @@ func openPassports(value []byte, net protocol.Hash) (wire.Chain, error) {
 // the lower latest hash; of equal ones the first. It relies on Validate.
 func (v passports) Select(_ string, values [][]byte) (int, error) {
 	var best [][]byte
+	var taken []byte
 	at := -1
 	for i, value := range values {
 		raws, err := wire.SplitChain(value)
-		if err != nil || at >= 0 && bytes.Equal(value, values[at]) {
+		if err != nil || at >= 0 && bytes.Equal(value, taken) {
 			continue
 		}
 		if best == nil || longer(raws, best) {
-			best, at = raws, i
+			best, taken, at = raws, value, i
 		}
 	}
 	if at < 0 {
