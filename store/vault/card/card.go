@@ -9,9 +9,9 @@
 package card
 
 import (
-	"errors"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
