@@ -142,22 +142,10 @@ func TestWhatWillBeTold(t *testing.T) {
 	})
 }
 
-// moves has other keepers for whoever asks, once.
-type moves struct {
-	*side
-	to []protocol.Keeper
-}
-
-func (m *moves) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) {
-	return m.to, len(m.to) > 0 && list[0].Key != m.to[0].Key
-}
-
 // What is announced is posted again each hour, and moves when its keepers are out: it
 // ends when it would have ended, and its mailbox is read at both.
 func TestAnnouncementsAreLookedAfter(t *testing.T) {
 	in(t, func(w *town) {
-		places := &moves{side: w.her}
-		w.her.onLoop(func() { w.her.cfg.Places = places })
 		before := w.her.context(w.need)
 		done := func() {
 			for _, it := range w.her.posted(protocol.KindAnnouncement) {
@@ -179,12 +167,11 @@ func TestAnnouncementsAreLookedAfter(t *testing.T) {
 		if again < 3 || again > 5 {
 			t.Errorf("in four hours it was posted %d times", again)
 		}
-		w.her.onLoop(func() {
-			places.to = []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public(), Addrs: keepers[0].Addrs}}
-		})
+		to := []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public(), Addrs: keepers[0].Addrs}}
+		w.her.to.Store(&to)
 		time.Sleep(10 * time.Minute)
 		c := w.her.context(w.need)
-		if c.Flow.Seq != before.Flow.Seq+1 || c.Keepers[0].Key != places.to[0].Key || ends(&c) != ends(&before) || c.Life != before.Life {
+		if c.Flow.Seq != before.Flow.Seq+1 || c.Keepers[0].Key != to[0].Key || ends(&c) != ends(&before) || c.Life != before.Life {
 			t.Errorf("seq %d, keepers %v, ends %d not %d, life %d", c.Flow.Seq, c.Keepers, ends(&c), ends(&before), c.Life)
 		}
 		var box records.Box
@@ -192,7 +179,7 @@ func TestAnnouncementsAreLookedAfter(t *testing.T) {
 			box, err = records.GetBox(r, key.FromSeed[key.Mailbox](c.Keys.Box.Secret()).Public())
 			return err
 		}))
-		if len(box.Keepers) != 2 || box.Keepers[0].Key != places.to[0].Key || box.Keepers[1].Key != keepers[0].Key {
+		if len(box.Keepers) != 2 || box.Keepers[0].Key != to[0].Key || box.Keepers[1].Key != keepers[0].Key {
 			t.Errorf("its mailbox is read at %v", box.Keepers)
 		}
 		time.Sleep(10 * time.Minute)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,7 @@ type side struct {
 	t       testing.TB
 	other   *side
 	carried map[protocol.Hash]bool
+	to      atomic.Pointer[[]protocol.Keeper] // where announcements move; nil: nowhere
 
 	mu     sync.Mutex
 	heard  map[protocol.ContextID]wire.Heard // shared by both sides
@@ -68,7 +70,12 @@ func (s *side) Collect(key.MailboxKey) {}
 func (s *side) reads(k key.MailboxKey) bool { s.mu.Lock(); defer s.mu.Unlock(); return s.boxes[k] }
 
 // Replace implements Places.
-func (s *side) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) { return list, false }
+func (s *side) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) {
+	if to := s.to.Load(); to != nil && list[0].Key != (*to)[0].Key {
+		return *to, true
+	}
+	return list, false
+}
 
 // Keepers implements market.Places.
 func (s *side) Keepers(int) []protocol.Keeper { return keepers }
