@@ -30,7 +30,8 @@
 //   - internal/market: the one loop that owns needs, grants and deals.
 //   - internal/desks: the counter in front of it: reads specs, makes views.
 //   - internal/courier: letters out and in. internal/keeper: what this node does for
-//     others, and how to ask others for it.
+//     others, and how to ask others for it; its roster draws keepers of different
+//     operators and networks, its pull fills what gossip left out.
 //   - internal/peers, internal/gossip: the host and the topics; internal/peers/dht: the
 //     hash table, a hint where things are; internal/peers/reach: how others are reached.
 //   - internal/seller: finds products for needs (Go ignores folders named vendor).
@@ -47,6 +48,17 @@
 //   - A deposit may be held back for up to an hour. It blurs when letters were written,
 //     and lets a demonstration show that an offer which surfaces after the revocation
 //     stays shut.
+//   - The first hop of a post is another keeper of the same need, and cannot read it. A
+//     stranger there would learn when an address posts to which keepers, which the
+//     announcement names in public: spies then guess the author seven times better.
+//   - There is no anti-entropy between a mailbox's keepers: the sender repairs until its
+//     letter is acknowledged. SPEC.md, Appendix B, weighs the two.
+//   - A keeper names its operator, and the time it believes it is, under ignorable keys of
+//     its Hello. Both are claims; a false one costs its author alone.
+//   - Records of the DHT lie in memory, not on disk: keepers put them again each day, and
+//     strangers never make a node write.
+//   - What came by pull or post within the last minute is passed on when gossip brings it,
+//     so that whoever is faster does not stand in gossip's way.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //
