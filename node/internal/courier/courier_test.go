@@ -875,6 +875,7 @@ func TestAKeeperThatReplaysIsNoted(t *testing.T) {
 			if list := reader.sightings(); len(list) != 0 {
 				w.Errorf("%q: too early: %+v", how, list)
 			}
+			came := len(reader.got()) // three keepers may show it at the same moment: the market tells copies apart
 			w.net.SetOnline(reader.port, false)
 			time.Sleep(time.Minute)
 			w.net.SetOnline(reader.port, true)
@@ -883,8 +884,8 @@ func TestAKeeperThatReplaysIsNoted(t *testing.T) {
 			if noted := len(list) == 1 && slices.Equal(list[0].Replayed, []key.KeeperKey{w.keepers[0].key()}) && len(list[0].Missing) == 0; noted != want || !want && len(list) > 0 {
 				w.Errorf("%q: noted %+v", how, list)
 			}
-			if got := reader.got(); len(got) != 1 {
-				w.Errorf("%q: the market got %v", how, got)
+			if got := reader.got(); came == 0 || len(got) != came {
+				w.Errorf("%q: the market got %v, %d of them before anything was shown again", how, got, came)
 			}
 		})
 	}
