@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -365,15 +366,22 @@ func TestMemoryIsBounded(t *testing.T) {
 	allocates(t, "frame", decoders["frame"], binary.BigEndian.AppendUint32(nil, 1<<32-1))
 }
 
+// allocates holds what decoding raw allocates to its bound. The counter is that of the
+// whole process, so the least of a few goes counts: what else runs only ever adds.
 func allocates(t *testing.T, name string, d decoder, raw []byte) {
 	t.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	_, _ = d.again(raw)
-	runtime.ReadMemStats(&after)
-	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(64<<10+64*len(raw)); got > most {
-		t.Errorf("%s: %d bytes allocated for %d", name, got, len(raw))
+	most := uint64(64<<10 + 64*len(raw))
+	got := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = d.again(raw)
+		runtime.ReadMemStats(&after)
+		if got = min(got, after.TotalAlloc-before.TotalAlloc); got <= most {
+			return
+		}
 	}
+	t.Errorf("%s: %d bytes allocated for %d", name, got, len(raw))
 }
 
 func fuzz(f *testing.F, name string) {
