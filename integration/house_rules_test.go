@@ -333,6 +333,7 @@ func sameHouse(from, to string) bool {
 
 // lentTo names the one room that may use a library, so that it can be exchanged in one place.
 var lentTo = map[string]string{
+	"cel.dev/cel-go":                      "node/internal/consent",
 	"github.com/libp2p/go-libp2p-pubsub":  "node/internal/gossip",
 	"github.com/libp2p/go-libp2p-kad-dht": "node/internal/peers",
 	"github.com/dgraph-io/badger":         "store/kv",

@@ -286,7 +286,7 @@ func (s *story) announce(ctx context.Context) error {
 			s.id = list[i].ID
 			return nil
 		}
-		n, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Name: s.name, Category: "home.furniture", Region: "ZA-GP"})
+		n, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: s.name, Category: "home.furniture", Region: "ZA-GP"})
 		s.id = n.ID
 		return err
 	})

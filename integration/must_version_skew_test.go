@@ -102,7 +102,7 @@ func deals(t *testing.T, p *process, vendors int) {
 				return err
 			}
 		}
-		n, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture"})
+		n, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture"})
 		need = n.ID
 		return err
 	})

@@ -91,7 +91,7 @@ func busy(t *testing.T, p *process, public []*process) {
 	t.Helper()
 	var need desk.Need
 	err := p.ask(t.Context(), func(ctx context.Context, h desk.House) (err error) {
-		need, err = h.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a desk lamp"})
+		need, err = h.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a desk lamp"})
 		return err
 	})
 	if err != nil {

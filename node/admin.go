@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/desks"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper/roster"
@@ -36,6 +37,9 @@ func (n *Node) Customer() desk.Customer { return desks.Customer{Office: n.office
 
 // Vendor implements desk.House.
 func (n *Node) Vendor() desk.Vendor { return desks.Vendor{Office: n.office()} }
+
+// Consent implements desk.House.
+func (n *Node) Consent() desk.Consent { return desks.Consent{Office: n.office(), Words: consent.Words} }
 
 // Ledger implements desk.House.
 func (n *Node) Ledger() desk.Ledger { return desks.Ledger{Office: n.office()} }

@@ -24,7 +24,7 @@ func TestASilentKeeperIsReplaced(t *testing.T) {
 		her := w.Personal("thandi")
 		time.Sleep(5 * time.Second)
 		her.Fill(map[string]string{"location.area": "Melville"})
-		if _, err := her.Customer().Needs().Create(bg, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture"}); err != nil {
+		if _, err := her.Customer().Needs().Create(bg, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture"}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

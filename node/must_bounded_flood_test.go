@@ -265,7 +265,7 @@ func announcing(n int) func(*field) error {
 		f.w.Net.SetDelay(10 * time.Second)
 		defer f.w.Net.SetDelay(0)
 		for range n {
-			_, err = f.her.Customer().Needs().Create(f.Context(), desk.NeedSpec{Name: "a couch"})
+			_, err = f.her.Customer().Needs().Create(f.Context(), desk.NeedSpec{Auto: true, Name: "a couch"})
 		}
 		return err
 	}
@@ -460,7 +460,7 @@ var floods = []flood{
 	{bound: "keeper.pushes", refused: fault.Full, attack: watchers(1100, false)},
 	{bound: "market.contexts", limits: node.Limits{Market: market.Limits{Contexts: 4}}, refused: fault.Full, attack: func(f *field) (err error) {
 		for range 6 {
-			_, err = f.her.Customer().Needs().Create(f.Context(), desk.NeedSpec{Name: "a couch"})
+			_, err = f.her.Customer().Needs().Create(f.Context(), desk.NeedSpec{Auto: true, Name: "a couch"})
 		}
 		return err
 	}, at: hers},

@@ -143,7 +143,7 @@ func (s *spied) weigh(evidence func(trace, posted) float64) {
 
 func announceSpied(t *testing.T, w *nodetest.World, m *nodetest.Member, by int, tell func(*nodetest.World, *nodetest.Member, []byte)) posted {
 	ctx := context.Background()
-	n, err := m.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a desk", Category: "home.furniture"})
+	n, err := m.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a desk", Category: "home.furniture"})
 	if err != nil {
 		t.Fatal(err)
 	}

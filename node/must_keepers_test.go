@@ -88,7 +88,7 @@ func (tr *trade) act() {
 		}
 	}
 	if tr.turns == 0 {
-		_, err := tr.her.Customer().Needs().Create(bg, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
+		_, err := tr.her.Customer().Needs().Create(bg, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
 		check(err)
 		return
 	}

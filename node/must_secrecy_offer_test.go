@@ -266,7 +266,7 @@ func realOffers(t *testing.T, misbehave string) {
 	}
 	her.Fill(map[string]string{"location.area": "Melville", "contact.hours": "evenings"})
 	for _, name := range []string{"a couch for two", "an oak table"} {
-		n, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: name, Category: "home.furniture"})
+		n, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: name, Category: "home.furniture"})
 		if err != nil {
 			t.Fatal(err)
 		}

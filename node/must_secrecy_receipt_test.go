@@ -371,7 +371,7 @@ func crashAnywhere(t *testing.T) {
 func (c *crashWorld) killed(t *testing.T, m *nodetest.Member, n int, kept bool) (died bool) {
 	ctx := context.Background()
 	tp := c.tapes[m]
-	spec := desk.NeedSpec{Name: fmt.Sprintf("a couch for %s at %d %v", m.Name, n, kept), Category: "home.furniture"}
+	spec := desk.NeedSpec{Auto: true, Name: fmt.Sprintf("a couch for %s at %d %v", m.Name, n, kept), Category: "home.furniture"}
 	tp.arm(n, kept)
 	if _, err := c.her.Customer().Needs().Create(ctx, spec); err != nil && !tp.isDead() {
 		t.Fatal(err)

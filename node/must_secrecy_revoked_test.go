@@ -131,7 +131,7 @@ func newRevokedWorld(t *testing.T, w *nodetest.World) *revokedWorld {
 	r.living.Sell(shop)
 	r.her.Fill(map[string]string{"location.area": "Melville, near the koppies", "contact.hours": "evenings after eight"})
 	var err error
-	if r.need, err = r.her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Name: "a couch for two", Category: "home.furniture"}); err != nil {
+	if r.need, err = r.her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture"}); err != nil {
 		t.Fatal(err)
 	}
 	r.offers(t, 2)
@@ -156,7 +156,7 @@ func (r *revokedWorld) offers(t *testing.T, vendors int) {
 func (r *revokedWorld) after(t *testing.T) {
 	ctx := context.Background()
 	time.Sleep(10 * time.Second) // the new body key gets round
-	if _, err := r.her.Customer().Needs().Update(ctx, r.need.ID, desk.NeedSpec{Name: "rather a leather couch", Category: "home.furniture"}); err != nil {
+	if _, err := r.her.Customer().Needs().Update(ctx, r.need.ID, desk.NeedSpec{Auto: true, Name: "rather a leather couch", Category: "home.furniture"}); err != nil {
 		t.Fatal(err)
 	}
 	r.her.Fill(map[string]string{"location.area": "Sophiatown, behind the church"})
@@ -244,7 +244,7 @@ func readsNothingUnderWay(t *testing.T) {
 	r := newRevokedWorld(t, w)
 	ctx := context.Background()
 	w.Net.SetOnline(r.her.Port, false)
-	if _, err := r.her.Customer().Needs().Update(ctx, r.need.ID, desk.NeedSpec{Name: "rather a leather couch", Category: "home.furniture"}); err != nil {
+	if _, err := r.her.Customer().Needs().Update(ctx, r.need.ID, desk.NeedSpec{Auto: true, Name: "rather a leather couch", Category: "home.furniture"}); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)

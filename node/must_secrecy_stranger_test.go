@@ -220,15 +220,15 @@ func strangerWorld(t *testing.T, w *nodetest.World) (*stranger, [][]byte) {
 		"location.area": "Melville, near the koppies", "contact.hours": "after eight in the evening",
 		"preference.delivery": "leave it with Mrs Dlamini", "contact.email": "thandi.nkosi@example.org", "vehicle.model": "Cressida 2.8 GLE",
 	}
-	short := desk.NeedSpec{Name: "lamp", Category: "home.furniture", MaxPrice: 123456700}
+	short := desk.NeedSpec{Auto: true, Name: "lamp", Category: "home.furniture", MaxPrice: 123456700}
 	long := desk.NeedSpec{
-		Name: "a two-seater couch with linen cover, forest green", Category: "home.furniture", Quantity: 3,
+		Auto: true, Name: "a two-seater couch with linen cover, forest green", Category: "home.furniture", Quantity: 3,
 		Description: strings.Repeat("It should fit beneath the window of grandmother's verandah. ", 6), MaxPrice: 987654300, Condition: "used", NeededBy: time.Now().Add(99 * time.Hour),
 	}
 	specs := []desk.NeedSpec{
 		short, long,
-		{Name: "cover for my Cressida", Category: "insurance.motor", Region: "ZA-GP", Issuers: []string{issuer.String()}},
-		{Name: "wedding photographer", Interest: true, Fields: map[string]int64{"contact.email": 4321, "location.area": 0}},
+		{Auto: true, Name: "cover for my Cressida", Category: "insurance.motor", Region: "ZA-GP", Issuers: []string{issuer.String()}},
+		{Auto: true, Name: "wedding photographer", Interest: true, Fields: map[string]int64{"contact.email": 4321, "location.area": 0}},
 	}
 	for _, name := range []string{"thandi", "sipho"} {
 		her := w.Personal(name)
@@ -242,7 +242,7 @@ func strangerWorld(t *testing.T, w *nodetest.World) (*stranger, [][]byte) {
 			}
 			if spec.Name == "lamp" {
 				time.Sleep(5 * time.Second)
-				if _, err := her.Customer().Needs().Update(ctx, n.ID, desk.NeedSpec{Name: "a very different chandelier", Category: spec.Category}); err != nil {
+				if _, err := her.Customer().Needs().Update(ctx, n.ID, desk.NeedSpec{Auto: true, Name: "a very different chandelier", Category: spec.Category}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -253,7 +253,7 @@ func strangerWorld(t *testing.T, w *nodetest.World) (*stranger, [][]byte) {
 	for _, v := range values {
 		s.private = append(s.private, []byte(v))
 	}
-	for _, spec := range append(specs, desk.NeedSpec{Name: "very different chandelier"}) {
+	for _, spec := range append(specs, desk.NeedSpec{Auto: true, Name: "very different chandelier"}) {
 		for _, word := range strings.FieldsFunc(strings.ToLower(spec.Name+" "+spec.Description), func(r rune) bool { return r < 'a' || r > 'z' }) {
 			if len(word) >= 5 {
 				s.words = append(s.words, word)

@@ -37,7 +37,7 @@ func settled(t *testing.T, name string, test func(h *house)) {
 			time.Sleep(5 * time.Second)
 			h.vendor.Sell(shop)
 			h.her.Fill(map[string]string{"location.area": "Melville", "contact.hours": "evenings"})
-			need, err := h.her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Name: "a couch for two", Category: "home.furniture", Days: 7})
+			need, err := h.her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture", Days: 7})
 			if err != nil {
 				t.Fatal(err)
 			}

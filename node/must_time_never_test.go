@@ -66,7 +66,7 @@ func (s *shopping) next(t *testing.T) {
 	ctx := context.Background()
 	switch s.step {
 	case "":
-		need, err := s.her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
+		need, err := s.her.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
 		if err != nil {
 			t.Fatal(err)
 		}

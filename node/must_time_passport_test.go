@@ -151,7 +151,7 @@ func (v *issuer) heard(need string) wire.Heard {
 
 func announce(t *testing.T, her *nodetest.Member, days int) string {
 	t.Helper()
-	n, err := her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Name: "a couch for two", Category: "home.furniture", Days: days, Interest: days > 14})
+	n, err := her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture", Days: days, Interest: days > 14})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestTheWholeStory(t *testing.T) {
 		vendor.Sell(shop)
 		her.Fill(map[string]string{"location.area": "Melville", "contact.hours": "evenings"})
 
-		need, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
+		need, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture", MaxPrice: 600000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestNoOfferAfterTheLeaseEnded(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		vendor.Sell(shop)
 		her.Fill(map[string]string{"location.area": "Melville"})
-		if _, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch for two", Category: "home.furniture"}); err != nil {
+		if _, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture"}); err != nil {
 			t.Fatal(err)
 		}
 		w.Until(time.Minute, "an offer opened", func() (bool, error) { return len(her.Offers(desk.Query{})) > 0, nil })

@@ -85,6 +85,15 @@ type Notice struct {
 	Complaints  string `cbor:"5,keyasint,omitempty"` // the regulator
 }
 
+// Particulars are what the law wants a Request to say besides its Notice, where it
+// applies. They stand under an ignorable key: a program that does not know them takes
+// the request for one that says nothing of the kind.
+type Particulars struct {
+	Explicit   []FieldName `cbor:"1,keyasint,omitempty"` // special, or a child's, and asked for expressly: POPIA s27(1)(a), GDPR art. 9(2)(a)
+	Protection string      `cbor:"2,keyasint,omitempty"` // of what goes to another country: POPIA s18(1)(g), GDPR art. 13(1)(f)
+	Automated  string      `cbor:"3,keyasint,omitempty"` // decisions that no person takes, and their logic; empty: there are none. GDPR art. 13(2)(f)
+}
+
 // A Request asks a customer for access. Signed by an operational key of the vendor
 // with the role to sign requests; sealed to the announcement's Seal key.
 type Request struct {
@@ -111,6 +120,7 @@ type FieldGrant struct {
 	Form      Form      `cbor:"3,keyasint,omitempty"`
 	Retention uint32    `cbor:"4,keyasint,omitempty"` // days
 	Price     Money     `cbor:"5,keyasint,omitzero"`
+	Level     string    `cbor:"6,keyasint,omitempty"` // of a coarser value: how coarse
 }
 
 // A Grant allows one vendor some fields within one context. It carries no value

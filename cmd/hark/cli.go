@@ -46,6 +46,7 @@ type cli struct {
 	Need     needCmd     `cmd:"" help:"What you want: announce it, change it, take it back." group:"customer"`
 	Interest interestCmd `cmd:"" help:"What you are interested in, for months." group:"customer"`
 	Request  requestCmd  `cmd:"" help:"Vendors' requests for access." group:"customer"`
+	Consent  consentCmd  `cmd:"" help:"What decides on requests by itself, and how often you are asked." group:"customer"`
 	Vault    vaultCmd    `cmd:"" help:"Your own data." group:"customer"`
 
 	Grant  grantCmd  `cmd:"" help:"Who may see what, until when." group:"both"`

@@ -54,7 +54,8 @@ func writeGrant(p *page, g desk.Grant) {
 		"Fields", prices(g.Fields), "From", when(g.Start), "Until", when(g.End), "Granted", whenMS(g.Times.Granted),
 		"Countersigned", whenMS(g.Times.Receipted), "Disclosed", whenMS(g.Times.Disclosed), "Disclosures", count(int(g.Disclosures)),
 		"Revoked", whenMS(g.Times.Revoked), "Deleted", whenMS(g.Times.Deleted), "Vendor deleted", strings.Join(g.Deleted, ", "),
-		"Late offers", count(g.LateOffers), "Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
+		"Late offers", count(g.LateOffers), "Granted by", strings.TrimSpace(map[string]string{"rule": "a rule: ", "person": "you: "}[g.By]+g.Rule), "Less than asked", map[bool]string{true: "yes"}[g.Less],
+		"Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
 	for _, r := range g.Rights {
 		p.line("Right to %s, asked %s: %s (answer due %s) %s", r.Exercise, when(r.At), r.Status, when(r.Deadline), clean(r.Text))
 	}

@@ -54,6 +54,7 @@ type specFlags struct {
 	Field       []string `help:"A field on offer, with its floor price: name or name=1.00. Repeat it; none means the category's." sep:"none" placeholder:"FIELD"`
 	Issuer      []string `help:"Vendors whom this issuer vouches for come first." placeholder:"KEY"`
 	Days        int      `help:"How long it stands." placeholder:"N"`
+	Auto        *bool    `help:"Grant what it offers by itself, to whoever asks for no more. Otherwise you are asked." negatable:""`
 }
 
 // into puts what was given into a spec.
@@ -62,6 +63,7 @@ func (f *specFlags) into(s *desk.NeedSpec) error {
 	s.Category, s.Region = cmp.Or(f.Category, s.Category), cmp.Or(f.Region, s.Region)
 	s.Quantity, s.Condition, s.Days = cmp.Or(f.Quantity, s.Quantity), cmp.Or(f.Condition, s.Condition), cmp.Or(f.Days, s.Days)
 	s.Currency = cmp.Or(f.Currency, s.Currency)
+	set(&s.Auto, f.Auto)
 	if f.Issuer != nil {
 		s.Issuers = f.Issuer
 	}
@@ -250,7 +252,7 @@ func (c *needUpdateCmd) Run(ctx context.Context, a *app) error {
 // specOf turns a view back into what was asked for; no fields means those on offer.
 func specOf(n desk.Need) desk.NeedSpec {
 	s := desk.NeedSpec{Name: n.Name, Description: n.Description, Category: n.Category, Region: n.Region, Quantity: n.Quantity,
-		Condition: n.Condition, Interest: n.Kind == "interest"}
+		Condition: n.Condition, Interest: n.Kind == "interest", Auto: n.Auto}
 	if n.MaxPrice != nil {
 		s.MaxPrice, s.Currency = n.MaxPrice.Minor, n.MaxPrice.Currency
 	}
@@ -281,9 +283,13 @@ func endNeed(ctx context.Context, a *app, id string, how desk.NeedEnd, word stri
 }
 
 type requestCmd struct {
-	List requestListCmd `cmd:"" help:"List requests."`
-	Show requestShowCmd `cmd:"" help:"Show one: who asks for what, why, for how long."`
-	Ask  requestAskCmd  `cmd:"" help:"Ask for access to an announced need, as a vendor."`
+	List   requestListCmd   `cmd:"" help:"List requests."`
+	Show   requestShowCmd   `cmd:"" help:"Show one: who asks for what, why, for how long."`
+	Grant  requestGrantCmd  `cmd:"" help:"Grant one that waits."`
+	Less   requestLessCmd   `cmd:"" help:"Grant less than it asks: fewer fields, shorter, a coarser value; or make a counter-proposal."`
+	Refuse requestRefuseCmd `cmd:"" help:"Refuse one that waits."`
+	Snooze requestSnoozeCmd `cmd:"" help:"Put one off; it comes back once."`
+	Ask    requestAskCmd    `cmd:"" help:"Ask for access to an announced need, as a vendor."`
 }
 
 type requestListCmd struct {
@@ -300,8 +306,8 @@ func (c *requestListCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return list(a, "hark.requests/1", p.Items, p.Next, "ID STATE VENDOR NEED FIELDS AT", func(r desk.Request) []string {
-			return []string{short(r.ID), r.State, r.VendorName, short(r.Context), asked(r.Fields), when(r.At)}
+		return list(a, "hark.requests/1", p.Items, p.Next, "ID STATE VENDOR NEED FIELDS RULE AT", func(r desk.Request) []string {
+			return []string{short(r.ID), r.State, r.VendorName, short(r.Context), asked(r.Fields), r.Rule, when(r.At)}
 		})
 	})
 }
@@ -327,7 +333,7 @@ func (c *requestShowCmd) Run(ctx context.Context, a *app) error {
 }
 
 func writeRequest(p *page, r desk.Request) {
-	p.facts("Id", r.ID, "Vendor", r.VendorName+" ("+r.Vendor+")", "Need", r.Context, "State", r.State, "Why", r.Why, "Law", r.Law,
+	p.facts("Id", r.ID, "Vendor", r.VendorName+" ("+r.Vendor+")", "Need", r.Context, "State", r.State, "Why", r.Why, "Law", r.Law, "Decided by", decidedBy(r), "Put off until", when(r.Snoozed), "Notice", r.NoticeHash,
 		"Until", when(r.Until), "Grant", r.Grant, "At", when(r.At))
 	var rows [][]string
 	for _, f := range r.Fields {
@@ -342,14 +348,15 @@ func writeRequest(p *page, r desk.Request) {
 }
 
 type requestAskCmd struct {
-	Need  string   `arg:"" help:"The announced need, from hark board list."`
-	Field []string `help:"Fields to ask for; none means all on offer." placeholder:"FIELD"`
-	Days  int      `help:"For how long." placeholder:"N"`
+	Need    string   `arg:"" help:"The announced need, from hark board list."`
+	Field   []string `help:"Fields to ask for; none means all on offer." placeholder:"FIELD"`
+	Days    int      `help:"For how long." placeholder:"N"`
+	Special []string `help:"Fields that are special, or a child's, and asked for expressly." placeholder:"FIELD"`
 }
 
 func (c *requestAskCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		r, err := h.Customer().Requests().Ask(ctx, desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: c.Days})
+		r, err := h.Customer().Requests().Ask(ctx, desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: c.Days, Special: c.Special})
 		if err != nil {
 			return err
 		}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -158,11 +160,13 @@ func (c *followShowCmd) Run(ctx context.Context, a *app) error {
 }
 
 type followSetCmd struct {
-	Sector  []string `help:"Only these sectors; all means every one." placeholder:"SECTOR"`
-	Region  []string `help:"Only these regions; all means every one." placeholder:"CODE"`
-	Ask     *bool    `help:"Ask for access by yourself." negatable:""`
-	AskAlso []string `help:"Ask for these fields even where they are not on offer." placeholder:"FIELD"`
-	Effort  *int     `help:"Bits of work on the stamp of a request (0 to 30), where the network asks for less: of a full mailbox the dearest stay." placeholder:"BITS"`
+	Sector     []string `help:"Only these sectors; all means every one." placeholder:"SECTOR"`
+	Region     []string `help:"Only these regions; all means every one." placeholder:"CODE"`
+	Ask        *bool    `help:"Ask for access by yourself." negatable:""`
+	AskAlso    []string `help:"Ask for these fields even where they are not on offer." placeholder:"FIELD"`
+	Protection *string  `help:"What requests tell of how information is protected abroad." placeholder:"TEXT"`
+	Automated  *string  `help:"What requests tell of decisions that no person takes." placeholder:"TEXT"`
+	Effort     *int     `help:"Bits of work on the stamp of a request (0 to 30), where the network asks for less: of a full mailbox the dearest stay." placeholder:"BITS"`
 }
 
 func (c *followSetCmd) Run(ctx context.Context, a *app) error {
@@ -171,6 +175,8 @@ func (c *followSetCmd) Run(ctx context.Context, a *app) error {
 		choose(&f.Regions, c.Region)
 		choose(&f.AskAlso, c.AskAlso)
 		set(&f.Effort, c.Effort)
+		set(&f.Protection, c.Protection)
+		set(&f.Automated, c.Automated)
 		set(&f.Ask, c.Ask)
 	})
 }
@@ -248,7 +254,8 @@ func rule(ctx context.Context, a *app, change func(*desk.Follow)) error {
 
 type passportCmd struct {
 	Show   passportShowCmd   `cmd:"" help:"Show yours."`
-	Issue  passportIssueCmd  `cmd:"" help:"Issue your first passport."`
+	Issue  passportIssueCmd  `cmd:"" aliases:"init" help:"Issue your first passport."`
+	Set    passportSetCmd    `cmd:"" help:"Issue a new one that says something else; what is not given stays. Its keys are fresh."`
 	Rotate passportRotateCmd `cmd:"" help:"Issue a new one with fresh keys."`
 	Get    passportGetCmd    `cmd:"" help:"Show a vendor's."`
 	Import passportImportCmd `cmd:"" help:"Keep a vendor's passport from a file."`
@@ -278,18 +285,56 @@ func (c *passportShowCmd) Run(ctx context.Context, a *app) error {
 }
 
 type passportIssueCmd struct {
-	Name         string `help:"The name that customers see." required:""`
-	Registration string `help:"Company registration number."`
-	Country      string `help:"Where it is registered." placeholder:"CODE"`
-	Contact      string `help:"How to reach you."`
-	Officer      string `help:"Your information officer."`
-	Authority    string `help:"The authority that you answer to."`
+	Name string `help:"The name that customers see." required:""`
+	passportFlags
+}
+
+// passportFlags are what a vendor says of itself.
+type passportFlags struct {
+	Registration string   `help:"Company registration number."`
+	Country      string   `help:"Where it is registered." placeholder:"CODE"`
+	Contact      string   `help:"How to reach you."`
+	Officer      string   `help:"Your information officer."`
+	Authority    string   `help:"The authority that you answer to."`
+	Use          []string `help:"What you ask for, and for what: purpose=field,field:days. Repeat it; none registers the usual fields, to make offers." sep:"none" placeholder:"USE"`
+}
+
+// spec reads the flags.
+func (f passportFlags) spec(name string) (desk.PassportSpec, error) {
+	s := desk.PassportSpec{Name: name, Registration: f.Registration, Country: f.Country, Contact: f.Contact, Officer: f.Officer, Authority: f.Authority}
+	for _, text := range f.Use {
+		purpose, rest, ok := strings.Cut(text, "=")
+		fields, days, kept := strings.Cut(rest, ":")
+		n, err := strconv.ParseUint(cmp.Or(days, "0"), 10, 16)
+		if !ok || err != nil || kept && days == "" {
+			return s, usagef("--use %s: want purpose=field,field:days, as make-offer=location.area,contact.hours:30", text)
+		}
+		s.Uses = append(s.Uses, desk.IntendedUse{Purpose: purpose, Fields: strings.Split(fields, ","), Retention: uint32(n)})
+	}
+	return s, nil
 }
 
 func (c *passportIssueCmd) Run(ctx context.Context, a *app) error {
+	return a.issue(ctx, c.Name, c.passportFlags)
+}
+
+func (a *app) issue(ctx context.Context, name string, f passportFlags) error {
+	s, err := f.spec(name)
+	if err != nil {
+		return err
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		return a.passport(h.Vendor().Passports().Issue(ctx, desk.PassportSpec(*c)))
+		return a.passport(h.Vendor().Passports().Issue(ctx, s))
 	})
+}
+
+type passportSetCmd struct {
+	Name string `help:"The name that customers see."`
+	passportFlags
+}
+
+func (c *passportSetCmd) Run(ctx context.Context, a *app) error {
+	return a.issue(ctx, c.Name, c.passportFlags)
 }
 
 type passportRotateCmd struct{}
@@ -302,7 +347,7 @@ func (c *passportRotateCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		return a.passport(h.Vendor().Passports().Issue(ctx, desk.PassportSpec{Name: p.Name, Registration: p.Registration,
-			Country: p.Country, Contact: p.Contact, Officer: p.Officer, Authority: p.Authority}))
+			Country: p.Country, Contact: p.Contact, Officer: p.Officer, Authority: p.Authority, Uses: p.Uses}))
 	})
 }
 

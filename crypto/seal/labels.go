@@ -23,6 +23,7 @@ const (
 // Names and commitments.
 const (
 	LabelCapability  Label = "hark/1/capability"   // what a mailbox capability signs and is named by
+	LabelConsentRule Label = "hark/1/consent-rule" // what names one of her rules in the ledger
 	LabelGrant       Label = "hark/1/grant"        // id of a grant
 	LabelLedgerBlind Label = "hark/1/ledger-blind" // head as a counterparty sees it
 	LabelLedgerHead  Label = "hark/1/ledger-head"  // head as its owner signs it

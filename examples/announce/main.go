@@ -44,7 +44,7 @@ func run(ctx context.Context, words string) error {
 		return err
 	}
 	defer c.Close()
-	need, err := c.Customer().Needs().Create(ctx, desk.NeedSpec{Name: words, Category: os.Getenv("CATEGORY")})
+	need, err := c.Customer().Needs().Create(ctx, desk.NeedSpec{Name: words, Auto: true, Category: os.Getenv("CATEGORY")})
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func settleHalf(w *nodetest.World, name string) half {
 // announce has a customer announce a need, and gives its id.
 func announce(t *testing.T, her *nodetest.Member, name string) string {
 	t.Helper()
-	n, err := her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Name: name, Category: "home.furniture", MaxPrice: 600000})
+	n, err := her.Customer().Needs().Create(context.Background(), desk.NeedSpec{Auto: true, Name: name, Category: "home.furniture", MaxPrice: 600000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,7 @@ type NeedSpec struct {
 	Issuers     []string         `json:"issuers,omitempty"` // whose vouched vendors come first
 	Days        int              `json:"days,omitempty"`    // life; the kind's longest where 0
 	Interest    bool             `json:"interest,omitempty"`
+	Auto        bool             `json:"auto,omitempty"` // grant what it offers by itself, to whoever asks for no more; otherwise its owner is asked
 }
 
 // A Need is a need, interest or relation of this node's owner.
@@ -80,6 +81,7 @@ type Need struct {
 	Requests    int          `json:"requests"`
 	Grants      int          `json:"grants"`
 	Offers      int          `json:"offers"`
+	Auto        bool         `json:"auto,omitempty"` // what it offers is granted by itself
 	Due         Due          `json:"due,omitzero"`
 }
 
@@ -134,12 +136,19 @@ type Request struct {
 	VendorName string       `json:"vendor_name"`
 	Fields     []FieldAsk   `json:"fields"`
 	Until      time.Time    `json:"until,omitzero"`
-	State      string       `json:"state"`
-	Why        string       `json:"why,omitempty"` // of a refusal or counter
+	State      string       `json:"state"`         // of a customer's own: waiting or snoozed, in place of requested
+	Why        string       `json:"why,omitempty"` // of a refusal or counter, or why it waits
 	Law        string       `json:"law,omitempty"`
 	At         time.Time    `json:"at"`
 	AtMS       int64        `json:"at_ms"`
 	Notice     []StringPair `json:"notice,omitempty"`
+	NoticeHash string       `json:"notice_hash,omitempty"` // under which it is kept, and named in the ledger
+	By         string       `json:"by,omitempty"`          // who decided: rule, person
+	Rule       string       `json:"rule,omitempty"`        // that decided, or left it to her
+	RuleHash   string       `json:"rule_hash,omitempty"`   // of one of her own
+	Less       bool         `json:"less,omitempty"`        // less was granted than was asked
+	Prompted   time.Time    `json:"prompted,omitzero"`     // when she was told of it; absent: it waits silently
+	Snoozed    time.Time    `json:"snoozed_until,omitzero"`
 }
 
 // A FieldAsk is one field asked for.
@@ -162,6 +171,7 @@ type AskSpec struct {
 	Context string   `json:"context"`
 	Fields  []string `json:"fields,omitempty"` // all on offer where empty
 	Days    int      `json:"days,omitempty"`
+	Special []string `json:"special,omitempty"` // of the fields: special, or a child's, and asked for expressly
 }
 
 // Requests is the desk for access requests, got or sent.
@@ -169,6 +179,11 @@ type Requests interface {
 	List(ctx context.Context, q Query) (Page[Request], error)
 	Get(ctx context.Context, id string) (Request, error)
 	Ask(ctx context.Context, spec AskSpec) (Request, error)
+	// Grant grants a request that waits, or less than it asks.
+	Grant(ctx context.Context, id string, less LessSpec) (Request, error)
+	Refuse(ctx context.Context, id, reason string) (Request, error)
+	// Snooze puts a request off; it comes back once.
+	Snooze(ctx context.Context, id string, spec SnoozeSpec) (Request, error)
 }
 
 // A Grant is what a customer allows a vendor, seen from either side.
@@ -191,6 +206,9 @@ type Grant struct {
 	LateOpened  int          `json:"late_offers_opened,omitempty"` // of these, opened: must be 0
 	Heads       []HeadCheck  `json:"heads,omitempty"`              // blinded ledger heads that the other side countersigned
 	Rights      []RightView  `json:"rights,omitempty"`
+	By          string       `json:"by,omitempty"`   // who granted: rule, person
+	Rule        string       `json:"rule,omitempty"` // by which
+	Less        bool         `json:"less,omitempty"` // than was asked
 	Due         Due          `json:"due,omitzero"`
 }
 

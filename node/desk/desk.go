@@ -14,6 +14,7 @@ import "github.com/harkmarket/hark/protocol"
 type House interface {
 	Customer() Customer
 	Vendor() Vendor
+	Consent() Consent
 	Ledger() Ledger
 	Network() Network
 	Admin() Admin

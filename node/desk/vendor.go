@@ -51,15 +51,17 @@ type Catalog interface {
 
 // A Follow is what a vendor listens for; empty lists mean all.
 type Follow struct {
-	Sectors []string `json:"sectors"`
-	Regions []string `json:"regions"`
-	Ask     bool     `json:"ask"`                // ask for access by itself
-	AskAlso []string `json:"ask_also,omitempty"` // fields asked for even where they are not on offer: a customer's rule will refuse
-	Answer  bool     `json:"answer"`             // answer granted needs from the catalogue
-	Offers  int      `json:"offers"`             // at most so many per grant, 5 where 0
-	Confirm bool     `json:"confirm"`            // confirm accepted offers by itself
-	Fulfil  bool     `json:"fulfil"`             // and report them fulfilled: for services rendered at once
-	Effort  int      `json:"effort,omitempty"`   // of the stamp on a request, in bits, where the network asks for less: the dearer one stays in a full mailbox
+	Sectors    []string `json:"sectors"`
+	Regions    []string `json:"regions"`
+	Ask        bool     `json:"ask"`                  // ask for access by itself
+	AskAlso    []string `json:"ask_also,omitempty"`   // fields asked for even where they are not on offer: a customer's rule will refuse
+	Answer     bool     `json:"answer"`               // answer granted needs from the catalogue
+	Offers     int      `json:"offers"`               // at most so many per grant, 5 where 0
+	Confirm    bool     `json:"confirm"`              // confirm accepted offers by itself
+	Fulfil     bool     `json:"fulfil"`               // and report them fulfilled: for services rendered at once
+	Protection string   `json:"protection,omitempty"` // what requests tell of the protection of what goes abroad
+	Automated  string   `json:"automated,omitempty"`  // and of decisions that no person takes
+	Effort     int      `json:"effort,omitempty"`     // of the stamp on a request, in bits, where the network asks for less: the dearer one stays in a full mailbox
 }
 
 // Rules is the desk for a vendor's rules.
@@ -107,6 +109,9 @@ type PassportSpec struct {
 	Contact      string `json:"contact,omitempty"`
 	Officer      string `json:"officer,omitempty"`
 	Authority    string `json:"authority,omitempty"`
+	// Uses registers what is asked for, and for what; a request beyond it is not sent, and
+	// refused where it comes. Empty: as before, or the usual fields in order to make offers.
+	Uses []IntendedUse `json:"uses,omitempty"`
 }
 
 // Passports is the desk for the vendor's own passport and those of others.

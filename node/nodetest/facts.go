@@ -44,6 +44,15 @@ var facts = map[string]fact{
 		p, err := m.Customer().Requests().List(bg, desk.Query{State: a[0]})
 		return count(p.Items), err
 	}},
+	"prompts": {0, func(_ *Story, m *Member, _ []string) (string, error) {
+		return countRequests(m, func(r desk.Request) bool { return r.State == "waiting" && !r.Prompted.IsZero() })
+	}},
+	"by": {1, func(_ *Story, m *Member, a []string) (string, error) { // decided by a rule of that name
+		return countRequests(m, func(r desk.Request) bool { return r.By != "" && r.Rule == a[0] })
+	}},
+	"less": {0, func(_ *Story, m *Member, _ []string) (string, error) {
+		return countRequests(m, func(r desk.Request) bool { return r.Less })
+	}},
 	"need": {1, func(s *Story, m *Member, a []string) (string, error) {
 		id, err := s.need(m, a[0])
 		if err != nil {

@@ -167,9 +167,17 @@ var verbs = map[string]verb{
 		return err
 	}),
 	"asks-also": on(2, func(_ *Story, m *Member, a []string) error {
+		own, err := m.Vendor().Passports().Own(bg)
+		if err != nil {
+			return err
+		}
+		own.Uses[0].Fields = append(own.Uses[0].Fields, a...) // a vendor's node sends nothing that it does not register
+		if _, err := m.Vendor().Passports().Issue(bg, desk.PassportSpec{Uses: own.Uses}); err != nil {
+			return err
+		}
 		f := sells
 		f.AskAlso = a
-		_, err := m.Vendor().Rules().Set(bg, f)
+		_, err = m.Vendor().Rules().Set(bg, f)
 		return err
 	}),
 	"need":     {3, func(s *Story, a []string) error { return s.announce(a, false) }},
@@ -198,11 +206,33 @@ var verbs = map[string]verb{
 		}
 		return nil
 	}),
+	"rule": on(4, func(_ *Story, m *Member, a []string) error {
+		_, err := m.Consent().Add(bg, desk.ConsentRule{Name: a[0], Action: a[1], When: a[2]})
+		return err
+	}),
+	"grant": on(2, func(_ *Story, m *Member, a []string) error { return less(m, a[0], nil) }),
+	"less":  on(4, func(_ *Story, m *Member, a []string) error { return less(m, a[0], a[1:]) }),
+	"refuse": on(2, func(_ *Story, m *Member, a []string) error {
+		return waiting(m, a[0], func(id string) error {
+			_, err := m.Customer().Requests().Refuse(bg, id, strings.Join(a[1:], " "))
+			return err
+		})
+	}),
+	"snooze": on(3, func(_ *Story, m *Member, a []string) error {
+		return waiting(m, a[0], func(id string) error {
+			return pass(a[1], func(d time.Duration) error {
+				_, err := m.Customer().Requests().Snooze(bg, id, desk.SnoozeSpec{Seconds: int64(d / time.Second)})
+				return err
+			})
+		})
+	}),
+	"block":   on(2, func(_ *Story, m *Member, a []string) error { _, err := m.Consent().Block(bg, a[0], true); return err }),
+	"unblock": on(2, func(_ *Story, m *Member, a []string) error { _, err := m.Consent().Block(bg, a[0], false); return err }),
 	"offline": on(1, func(_ *Story, m *Member, _ []string) error { m.Online(false); return nil }),
 	"online":  on(1, func(_ *Story, m *Member, _ []string) error { m.Online(true); return nil }),
 	"stop":    on(1, func(_ *Story, m *Member, _ []string) error { m.Stop(); return nil }),
 	"start":   {1, (*Story).start},
-	"wait":    {1, func(s *Story, a []string) error { return pass(a[0], time.Sleep) }},
+	"wait":    {1, func(s *Story, a []string) error { return pass(a[0], sleep) }},
 	"quiet":   {1, (*Story).quiet},
 	"allow":   {3, (*Story).allow},
 	"expect":  {2, (*Story).expect},
@@ -248,7 +278,7 @@ func (s *Story) announce(a []string, interest bool) error {
 	if err != nil {
 		return err
 	}
-	spec := &desk.NeedSpec{Name: a[2], Category: "home.furniture", Interest: interest}
+	spec := &desk.NeedSpec{Auto: true, Name: a[2], Category: "home.furniture", Interest: interest}
 	if err := constrain(spec, a[3:]); err != nil {
 		return err
 	}
@@ -275,6 +305,8 @@ func constrain(spec *desk.NeedSpec, a []string) error {
 			spec.Name, err = pair[1], nil
 		case "category":
 			spec.Category, err = pair[1], nil
+		case "auto": // no: she is asked
+			spec.Auto, err = pair[1] == "yes", nil
 		default:
 			err = fmt.Errorf("constraint %q is unknown", pair[0])
 		}
@@ -373,18 +405,19 @@ func (s *Story) start(a []string) error {
 }
 
 // pass lets a time such as 90m or 12d pass.
-func pass(text string, sleep func(time.Duration)) error {
+func pass(text string, sleep func(time.Duration) error) error {
 	days, isDays := strings.CutSuffix(text, "d")
 	if n, err := strconv.Atoi(days); isDays && err == nil {
-		sleep(time.Duration(n) * 24 * time.Hour)
-		return nil
+		return sleep(time.Duration(n) * 24 * time.Hour)
 	}
 	d, err := time.ParseDuration(text)
-	if err == nil {
-		sleep(d)
+	if err != nil {
+		return err
 	}
-	return err
+	return sleep(d)
 }
+
+func sleep(d time.Duration) error { time.Sleep(d); return nil }
 
 // quiet stops everybody for a while; with a number, so many times over, with ten
 // minutes of life after each.
@@ -401,7 +434,7 @@ func (s *Story) quiet(a []string) error {
 		for _, m := range running {
 			m.Stop()
 		}
-		if err := pass(a[0], time.Sleep); err != nil {
+		if err := pass(a[0], sleep); err != nil {
 			return err
 		}
 		for _, m := range running {

@@ -18,15 +18,15 @@ type gap struct {
 // "18(1)(b): its name and how to reach it". Empty means complete. A law (f) has to
 // be named only where the request stands on a legal obligation. Whether a transfer
 // abroad (g) was left out depends on her country, so that Decide sees to it.
-func MissingNotice(r *protocol.Request, p *protocol.Passport) []string {
+func MissingNotice(r *protocol.Request, p *protocol.Passport, m protocol.Particulars, region protocol.Region) []string {
 	var list []string
-	for _, g := range gaps(r, p) {
+	for _, g := range gaps(r, p, m, region) {
 		list = append(list, g.section+": "+g.what)
 	}
 	return list
 }
 
-func gaps(r *protocol.Request, p *protocol.Passport) []gap {
+func gaps(r *protocol.Request, p *protocol.Passport, m protocol.Particulars, region protocol.Region) []gap {
 	var list []gap
 	need := func(told bool, letter, what string) {
 		if !told {
@@ -43,7 +43,10 @@ func gaps(r *protocol.Request, p *protocol.Passport) []gap {
 	need(said(n.Consequence), "e", "what follows if she does not give it")
 	need(said(n.Law) || r.Basis != protocol.BasisObligation, "f", "which law demands it")
 	need(all(r.Countries, protocol.Region.Valid), "g", "in a known code to which countries it sends the information")
+	abroad := func(c protocol.Region) bool { return c.Country() != region.Country() }
+	need(said(m.Protection) || !slices.ContainsFunc(r.Countries, abroad), "g", "what protects the information in another country")
 	need(all(r.Recipients, said), "h", "who receives it")
+	need(all(r.Fields, func(f protocol.FieldAsk) bool { return f.Retention > 0 }), "h", "for how many days it keeps each field")
 	need(said(n.Rights), "h", "her rights of access, correction and objection")
 	need(said(n.Complaints), "h", "where she can complain")
 	return list

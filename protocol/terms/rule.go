@@ -94,17 +94,20 @@ func (r FieldRule) check() error {
 	return nil
 }
 
-// DecideField refuses a field that its owner never gives, or that she has put into a
-// class which no rule gives. It comes after Decide, and only ever takes away from what
-// that grants.
+// DecideField refuses a field that its owner never gives, and leaves to her one that she
+// has put into a class which no rule gives. It comes after Decide, and only ever takes
+// away from what that grants.
 func DecideField(name protocol.FieldName, class protocol.Sensitivity, r FieldRule) Decision {
-	switch {
-	case r.Will == Never:
-		return refuse(lawConsent, "%s is never given: her own rule for the field", name)
-	case class == protocol.Special:
-		return refuse(lawSpecial, "%s is special to her: only she herself grants it", name)
-	case class != protocol.Ordinary:
-		return refuse(lawChild, "%s is about a child: only a person grants it", name)
+	if r.Will == Never {
+		return FieldNever.Refuse("%s is never given: her own rule for the field", name)
+	}
+	if d := FieldIsHers(name, class); d.Ask {
+		return d
 	}
 	return Decision{Grant: true}
+}
+
+// Gives reports whether the rule gives the field for a purpose without asking her.
+func (r FieldRule) Gives(p protocol.Purpose) bool {
+	return r.Will == Always && slices.Contains(r.For, p)
 }

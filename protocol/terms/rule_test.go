@@ -55,7 +55,7 @@ func TestNeverIsNever(t *testing.T) {
 			t.Errorf("%s: %+v", rule, d)
 		}
 		for _, class := range []protocol.Sensitivity{protocol.Special, protocol.Child, 0, 9} {
-			if d := DecideField("contact.email", class, r); d.Grant || d.Why == "" || d.Law == "" {
+			if d := DecideField("contact.email", class, r); d.Grant || d.Why == "" || d.Law == "" || d.Ask != (r.Will != Never) {
 				t.Errorf("%s for class %s: %+v", rule, class, d)
 			}
 		}

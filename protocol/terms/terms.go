@@ -26,7 +26,6 @@ package terms
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/harkmarket/hark/protocol"
@@ -37,37 +36,24 @@ const MaxRetention = 366
 
 // A Decision is what the rule says of a request. The zero Decision refuses.
 type Decision struct {
-	Grant bool
-	Why   string // of a refusal, one sentence without a full stop
-	Law   string // of a refusal: sections that it stands on, or her own terms
-}
-
-// The law that refusals stand on.
-const (
-	lawTerms      = "her terms"
-	lawConsent    = "POPIA s11(1)(a); GDPR art. 6(1)(a)"
-	lawMinimality = "POPIA s10; GDPR art. 5(1)(c)"
-	lawPurpose    = "POPIA s13; GDPR art. 5(1)(b)"
-	lawRetention  = "POPIA s14; GDPR art. 5(1)(e)"
-	lawSharing    = "POPIA s15; GDPR art. 5(1)(b)"
-	lawTransfer   = "POPIA s72; GDPR art. 44"
-	lawSpecial    = "POPIA s26; GDPR art. 9"
-	lawChild      = "POPIA s34; GDPR art. 8"
-)
-
-func refuse(law, why string, args ...any) Decision {
-	return Decision{Why: fmt.Sprintf(why, args...), Law: law}
+	Grant  bool          // nothing stands against it: her own rules, or she, may grant it
+	Ask    bool          // lawful, and no rule may grant it: only she
+	Reason Reason        // of all that is not granted
+	Rule   string        // its short name, or that of her own rule
+	Hash   protocol.Hash // names her own rule exactly
+	Why    string        // one sentence without a full stop
+	Law    string        // sections that it stands on, or her own terms
 }
 
 // Decide applies the consent rule to a request r for access to what a offers, from
 // the vendor with passport p. All three must have been checked: well formed,
 // signed, and about each other.
-func Decide(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
+func Decide(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport, m protocol.Particulars) Decision {
 	if a == nil || r == nil || p == nil {
-		return refuse(lawConsent, "there is nothing to decide on")
+		return Undecidable.Refuse("there is nothing to decide on")
 	}
-	if missing := gaps(r, p); len(missing) > 0 {
-		return untold(missing[0])
+	if d := Lawful(r, p, m, a.Region); d.Why != "" {
+		return d
 	}
 	for _, rule := range []func(*protocol.Announcement, *protocol.Request, *protocol.Passport) Decision{
 		standing, asked, sharing, transfer,
@@ -76,26 +62,92 @@ func Decide(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport)
 			return d
 		}
 	}
+	return hers(r)
+}
+
+// Lawful judges a request by itself, as both sides do: the vendor's node before it sends
+// one, hers when it comes. The zero Decision means that nothing is wrong. region is hers.
+func Lawful(r *protocol.Request, p *protocol.Passport, m protocol.Particulars, region protocol.Region) Decision {
+	if missing := gaps(r, p, m, region); len(missing) > 0 {
+		return untold(missing[0])
+	}
+	if d := registered(r, p); d.Why != "" {
+		return d
+	}
+	return marked(r, m)
+}
+
+// registered: each field for a purpose, and for no longer, than the passport says to
+// everybody.
+func registered(r *protocol.Request, p *protocol.Passport) Decision {
+	for _, f := range r.Fields {
+		fits := func(u protocol.IntendedUse) bool {
+			return u.Purpose == f.Purpose && slices.Contains(u.Fields, f.Name)
+		}
+		i := slices.IndexFunc(p.Uses, fits)
+		switch {
+		case i < 0:
+			return Unregistered.Refuse("the vendor's passport does not register that it asks for %s to %s", f.Name, f.Purpose)
+		case !slices.ContainsFunc(p.Uses, func(u protocol.IntendedUse) bool {
+			return fits(u) && (u.Retention == 0 || f.Retention <= u.Retention)
+		}):
+			return Unregistered.Refuse("%s would be kept for %d days, and the vendor's passport registers %d", f.Name, f.Retention, p.Uses[i].Retention)
+		}
+	}
+	return Decision{}
+}
+
+// marked: what is special, or a child's, is asked for expressly.
+func marked(r *protocol.Request, m protocol.Particulars) Decision {
+	for _, f := range r.Fields {
+		if info, known := f.Name.Info(); known && info.Class != protocol.Ordinary && !slices.Contains(m.Explicit, f.Name) {
+			return Unmarked.Refuse("%s is of the class %s, and the request does not ask for it expressly", f.Name, info.Class)
+		}
+	}
+	return Decision{}
+}
+
+// hers: whether there is something among the fields that no rule grants.
+func hers(r *protocol.Request) Decision {
+	for _, f := range r.Fields {
+		info, _ := f.Name.Info()
+		if d := FieldIsHers(f.Name, info.Class); d.Ask {
+			return d
+		}
+	}
 	return Decision{Grant: true}
 }
 
+// FieldIsHers leaves a field that is special, or a child's, to her.
+func FieldIsHers(name protocol.FieldName, class protocol.Sensitivity) Decision {
+	switch class {
+	case protocol.Ordinary:
+		return Decision{}
+	case protocol.Special:
+		return SpecialIsHers.leave("%s is special personal information: only she herself grants it", name)
+	}
+	return ChildIsHers.leave("%s is about a child: only a person grants it", name)
+}
+
 func untold(g gap) Decision {
-	return refuse("POPIA s"+g.section+"; GDPR art. 13", "the notice does not tell %s", g.what)
+	d := Untold.Refuse("the notice does not tell %s", g.what)
+	d.Law = "POPIA s" + g.section + "; GDPR art. 13"
+	return d
 }
 
 // standing: an open announcement, its terms, a ground in law, a rail and a time.
 func standing(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) Decision {
 	switch {
 	case a.Status != protocol.Open:
-		return refuse(lawConsent, "the announcement was withdrawn")
+		return Withdrawn.Refuse("the announcement was withdrawn")
 	case r.Terms != a.Terms:
-		return refuse(lawTerms, "the request does not accept the terms of the announcement")
+		return OtherTerms.Refuse("the request does not accept the terms of the announcement")
 	case r.Basis != protocol.BasisConsent && r.Basis != protocol.BasisContract:
-		return refuse(lawConsent, "the request stands on something other than consent or a contract")
+		return OtherGround.Refuse("the request stands on something other than consent or a contract")
 	case r.Rail != protocol.RailNone:
-		return refuse(lawTerms, "the request pays on a rail that is not built")
+		return UnbuiltRail.Refuse("the request pays on a rail that is not built")
 	case r.Until == 0:
-		return refuse(lawRetention, "the request does not say until when it wants access")
+		return NoEnd.Refuse("the request does not say until when it wants access")
 	}
 	return Decision{}
 }
@@ -106,9 +158,9 @@ func asked(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) 
 		j := slices.IndexFunc(a.Fields, func(o protocol.FieldOnOffer) bool { return o.Name == f.Name })
 		switch {
 		case j < 0:
-			return refuse(lawMinimality, "%s is not on offer", f.Name)
+			return NotOnOffer.Refuse("%s is not on offer", f.Name)
 		case slices.ContainsFunc(r.Fields[:i], func(g protocol.FieldAsk) bool { return g.Name == f.Name }):
-			return refuse(lawMinimality, "%s is asked for twice", f.Name)
+			return TwiceNamed.Refuse("%s is asked for twice", f.Name)
 		}
 		if d := field(f, a.Fields[j].Floor); d.Why != "" {
 			return d
@@ -119,26 +171,20 @@ func asked(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) 
 
 // field judges one field that is on offer for at least floor.
 func field(f protocol.FieldAsk, floor protocol.Money) Decision {
-	info, known := f.Name.Info()
+	_, known := f.Name.Info()
 	switch {
 	case !known:
-		return refuse(lawMinimality, "%s is not a field whose class in law is known", f.Name)
-	case info.Class == protocol.Special:
-		return refuse(lawSpecial, "%s is special personal information: only she herself grants it", f.Name)
-	case info.Class == protocol.Child:
-		return refuse(lawChild, "%s is about a child: only a person grants it", f.Name)
-	case info.Class != protocol.Ordinary:
-		return refuse(lawMinimality, "%s is of a class that the rule does not know", f.Name)
+		return UnknownClass.Refuse("%s is not a field whose class in law is known", f.Name)
 	case f.Purpose != protocol.PurposeOffer:
-		return refuse(lawPurpose, "%s was put on offer for making offers, not to %s", f.Name, cmp.Or(f.Purpose, "an unnamed end"))
+		return OtherPurpose.Refuse("%s was put on offer for making offers, not to %s", f.Name, cmp.Or(f.Purpose, "an unnamed end"))
 	case f.Form != protocol.FormValue:
-		return refuse(lawMinimality, "%s is on offer as a value only", f.Name)
+		return OtherForm.Refuse("%s is on offer as a value only", f.Name)
 	case f.Retention > MaxRetention:
-		return refuse(lawRetention, "%s would be kept for %d days, more than %d", f.Name, f.Retention, MaxRetention)
+		return TooLong.Refuse("%s would be kept for %d days, more than %d", f.Name, f.Retention, MaxRetention)
 	case floor.Minor > 0 && (f.Price.Currency != floor.Currency || f.Price.Minor < floor.Minor):
-		return refuse(lawTerms, "%s costs at least %s", f.Name, floor)
+		return TooCheap.Refuse("%s costs at least %s", f.Name, floor)
 	case f.Price.Minor != 0:
-		return refuse(lawTerms, "%s has a price, and no rail that is built can pay it", f.Name)
+		return UnbuiltRail.Refuse("%s has a price, and no rail that is built can pay it", f.Name)
 	}
 	return Decision{}
 }
@@ -147,7 +193,7 @@ func field(f protocol.FieldAsk, floor protocol.Money) Decision {
 func sharing(_ *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
 	for _, who := range r.Recipients {
 		if who != p.Name {
-			return refuse(lawSharing, "the vendor would pass the fields on to %q", who)
+			return PassedOn.Refuse("the vendor would pass the fields on to %q", who)
 		}
 	}
 	return Decision{}
@@ -163,7 +209,7 @@ func transfer(a *protocol.Announcement, r *protocol.Request, p *protocol.Passpor
 	}
 	for _, c := range r.Countries {
 		if c.Country() != a.Region.Country() && c.Country() != home {
-			return refuse(lawTransfer, "the fields would go to %q", string(c))
+			return Abroad.Refuse("the fields would go to %q", string(c))
 		}
 	}
 	return Decision{}

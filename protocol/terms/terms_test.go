@@ -26,7 +26,7 @@ func fair() (*protocol.Announcement, *protocol.Request, *protocol.Passport) {
 	r := &protocol.Request{
 		Fields: []protocol.FieldAsk{
 			{Name: "location.area", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30, Required: true},
-			{Name: "contact.hours", Purpose: protocol.PurposeOffer, Form: protocol.FormValue},
+			{Name: "contact.hours", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30},
 		},
 		Basis: protocol.BasisConsent, Rail: protocol.RailNone, Terms: terms, Until: 1000,
 		Recipients: []string{"Acme"}, Countries: []protocol.Region{"ZA"},
@@ -35,34 +35,43 @@ func fair() (*protocol.Announcement, *protocol.Request, *protocol.Passport) {
 			Complaints: "the Information Regulator",
 		},
 	}
-	p := &protocol.Passport{Name: "Acme", Contact: "acme@example.org", Country: "ZA"}
+	p := &protocol.Passport{Name: "Acme", Contact: "acme@example.org", Country: "ZA", Uses: []protocol.IntendedUse{
+		{Purpose: protocol.PurposeOffer, Retention: 400, Fields: []protocol.FieldName{"location.area", "contact.hours", "financial.income-band",
+			"health.condition", "child.age", "future.thing", "contact.email"}},
+		{Purpose: protocol.PurposeResearch, Fields: []protocol.FieldName{"contact.hours"}},
+	}}
 	return a, r, p
+}
+
+// decide decides on a request that asks expressly for what is special.
+func decide(a *protocol.Announcement, r *protocol.Request, p *protocol.Passport) Decision {
+	return Decide(a, r, p, protocol.Particulars{Explicit: []protocol.FieldName{"health.condition", "child.age"}, Protection: "the law of Kenya"})
 }
 
 func TestTheRuleGrantsWhatIsOnOfferAndNoMore(t *testing.T) {
 	a, r, p := fair()
-	if d := Decide(a, r, p); d != (Decision{Grant: true}) {
+	if d := decide(a, r, p); d != (Decision{Grant: true}) {
 		t.Fatalf("a fair request: %+v", d)
 	}
 	want := []protocol.FieldGrant{
 		{Name: "location.area", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30},
-		{Name: "contact.hours", Purpose: protocol.PurposeOffer, Form: protocol.FormValue},
+		{Name: "contact.hours", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30},
 	}
 	if diff := cmp.Diff(want, GrantFields(r)); diff != "" {
 		t.Errorf("granted fields (-want +got):\n%s", diff)
 	}
 	r.Basis, r.Countries, r.Recipients = protocol.BasisContract, nil, nil
-	if d := Decide(a, r, p); !d.Grant {
+	if d := decide(a, r, p); !d.Grant {
 		t.Errorf("on a contract, to nobody else: %+v", d)
 	}
 	fields := r.Fields
 	r.Fields = nil
-	if d := Decide(a, r, p); !d.Grant {
+	if d := decide(a, r, p); !d.Grant {
 		t.Errorf("asking for nothing but the need itself: %+v", d)
 	}
 	r.Fields = fields
 	p.Country, r.Countries = "KE", []protocol.Region{"KE", "ZA-WC"}
-	if d := Decide(a, r, p); !d.Grant {
+	if d := decide(a, r, p); !d.Grant {
 		t.Errorf("to the vendor's own country, which it names: %+v", d)
 	}
 }
@@ -72,6 +81,7 @@ func TestTheRuleRefuses(t *testing.T) {
 		a *protocol.Announcement
 		r *protocol.Request
 		p *protocol.Passport
+		m *protocol.Particulars
 	}
 	for _, c := range []struct {
 		name, why, law string
@@ -116,18 +126,27 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"(f) obligation without law", "which law", "s18(1)(f)", func(x all) { x.r.Basis = protocol.BasisObligation }},
 		{"(g) no such country", "countries", "s18(1)(g)", func(x all) { x.r.Countries[0] = "ZZ-9" }},
 		{"(h) nameless recipient", "who receives", "s18(1)(h)", func(x all) { x.r.Recipients[0] = "" }},
+		{"(g) no protection", "protects", "s18(1)(g)", func(x all) { x.r.Countries = append(x.r.Countries, "US"); x.m.Protection = "" }},
+		{"(h) kept how long", "how many days", "s18(1)(h)", func(x all) { x.r.Fields[0].Retention = 0 }},
+		{"unregistered purpose", "does not register", "POPIA s13", func(x all) { x.r.Fields[0].Purpose = protocol.PurposeResearch }},
+		{"unregistered field", "does not register", "POPIA s13", func(x all) { x.r.Fields[0].Name = "identity.id-number" }},
+		{"nothing registered", "does not register", "POPIA s13", func(x all) { x.p.Uses = nil }},
+		{"longer than registered", "passport registers 20", "POPIA s13", func(x all) { x.p.Uses[0].Retention = 20 }},
+		{"special, unmarked", "expressly", "POPIA s26", func(x all) { x.r.Fields[1].Name = "health.condition"; x.m.Explicit = nil }},
+		{"child, unmarked", "expressly", "POPIA s26", func(x all) { x.r.Fields[1].Name = "child.age"; x.m.Explicit = x.m.Explicit[:1] }},
 		{"(h) no rights", "her rights", "s18(1)(h)", func(x all) { x.r.Notice.Rights = "" }},
 		{"(h) no regulator", "complain", "s18(1)(h)", func(x all) { x.r.Notice.Complaints = "" }},
 	} {
 		a, r, p := fair()
-		c.spoil(all{a, r, p})
-		d := Decide(a, r, p)
-		if d.Grant || !strings.Contains(d.Why, c.why) || !strings.Contains(d.Law, c.law) {
+		m := &protocol.Particulars{Explicit: []protocol.FieldName{"health.condition", "child.age"}, Protection: "the law of Kenya"}
+		c.spoil(all{a, r, p, m})
+		d := Decide(a, r, p, *m)
+		if d.Grant || !strings.Contains(d.Why, c.why) || !strings.Contains(d.Law, c.law) || d.Rule == "" || d.Ask != strings.Contains(c.name, "though on offer") {
 			t.Errorf("%s: %+v, want a refusal with %q under %q", c.name, d, c.why, c.law)
 		}
 	}
 	a, r, p := fair()
-	for i, d := range []Decision{Decide(nil, r, p), Decide(a, nil, p), Decide(a, r, nil)} {
+	for i, d := range []Decision{decide(nil, r, p), decide(a, nil, p), decide(a, r, nil)} {
 		if d.Grant || d.Why == "" || d.Law == "" {
 			t.Errorf("case %d without its subject: %+v", i, d)
 		}
@@ -136,18 +155,18 @@ func TestTheRuleRefuses(t *testing.T) {
 
 func TestAnEmptyNoticeMissesEveryLetterThatApplies(t *testing.T) {
 	_, r, p := fair()
-	if got := MissingNotice(r, p); got != nil {
+	if got := MissingNotice(r, p, protocol.Particulars{}, "ZA"); got != nil {
 		t.Fatalf("a complete notice misses %q", got)
 	}
 	r = &protocol.Request{Basis: protocol.BasisObligation, Fields: []protocol.FieldAsk{{}}, Countries: []protocol.Region{"?"}, Recipients: []string{""}}
 	var letters string
-	for _, m := range MissingNotice(r, &protocol.Passport{}) {
+	for _, m := range MissingNotice(r, &protocol.Passport{}, protocol.Particulars{}, "ZA") {
 		letters += m[6:7]
 	}
-	if letters != "aabcefghhh" {
-		t.Errorf("letters %q, want aabcefghhh", letters)
+	if letters != "aabcefgghhhh" {
+		t.Errorf("letters %q, want aabcefgghhhh", letters)
 	}
-	if got := MissingNotice(&protocol.Request{}, p); !slices.Contains(got, "18(1)(d): whether she is free not to give it") {
+	if got := MissingNotice(&protocol.Request{}, p, protocol.Particulars{}, "ZA"); !slices.Contains(got, "18(1)(d): whether she is free not to give it") {
 		t.Errorf("without a basis: %q", got)
 	}
 }
@@ -168,7 +187,7 @@ func TestNothingBeyondTheOfferIsEverGranted(t *testing.T) {
 				Price:   protocol.Money{Minor: rapid.Int64Range(0, 1).Draw(t, "price"), Currency: "ZAR"},
 			}
 		}), 0, 3).Draw(t, "fields")
-		if !Decide(a, r, p).Grant {
+		if !decide(a, r, p).Grant {
 			return
 		}
 		for _, f := range GrantFields(r) {

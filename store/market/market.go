@@ -41,6 +41,7 @@ type Context struct {
 	CreatedMS   int64
 	AnnouncedMS int64
 	Life        protocol.Second
+	Auto        bool `cbor:",omitempty"` // its owner said: grant by yourself what it offers
 }
 
 // ContextKeys are a context's own keys.
@@ -91,6 +92,7 @@ type Terms struct {
 	Lease      protocol.Second
 	Why, Law   string   // of a refusal
 	Deleted    []string // names of what was deleted, once it was
+	Consent    Consent  // how the request was decided
 }
 
 // Letters are the hashes of the envelopes that made the agreement.
@@ -481,6 +483,7 @@ const (
 	DueDeal      What = 'd'
 	DueBox       What = 'b'
 	DueAck       What = 'k'
+	DueSnooze    What = 'z'
 )
 
 // SetDue moves the deadline of one machine, in Unix milliseconds; at zero clears it.

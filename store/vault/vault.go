@@ -410,10 +410,10 @@ func (v *Vault) History(r kv.Reader, name protocol.FieldName, reveal bool) ([]Fi
 	return out, nil
 }
 
-// View gives a vendor what grant g allows: the fields that g names in the form of
-// their value and that the vault has, in the order of g, each once. A field that is
-// absent is left out without a word, and so are one that g allows in another form
-// only, one whose value is large, and one that its owner has meanwhile put under the
+// View gives a vendor what grant g allows: the fields that g names and that the vault
+// has, in the order of g, each once: their value, or a coarser one where g says at which
+// level. A field that is absent is left out without a word, and so are one that g allows
+// in another form only, one that the level makes nothing coarser of, one whose value is large, and one that its owner has meanwhile put under the
 // rule never. Special and children's fields are no exception in either direction: the
 // consent rule that wrote g decided on them by name. Whether g holds now, between
 // its Start and End, is for the caller to know.
@@ -423,7 +423,7 @@ func (v *Vault) View(r kv.Reader, g *protocol.Grant) ([]protocol.FieldValue, err
 	}
 	var out []protocol.FieldValue
 	for _, want := range g.Fields {
-		if want.Form != protocol.FormValue || slices.ContainsFunc(out, func(f protocol.FieldValue) bool { return f.Name == want.Name }) {
+		if want.Form != protocol.FormValue && want.Form != protocol.FormCoarse || slices.ContainsFunc(out, func(f protocol.FieldValue) bool { return f.Name == want.Name }) {
 			continue
 		}
 		f, err := v.Get(r, want.Name)
@@ -433,7 +433,13 @@ func (v *Vault) View(r kv.Reader, g *protocol.Grant) ([]protocol.FieldValue, err
 		if err != nil {
 			return nil, err
 		}
-		if f.Blob == nil && f.Rule.Will != terms.Never {
+		if f.Blob != nil || f.Rule.Will == terms.Never {
+			continue
+		}
+		if want.Form == protocol.FormCoarse {
+			f.Value, err = terms.Coarsen(want.Level, f.Value)
+		}
+		if err == nil {
 			out = append(out, protocol.FieldValue{Name: f.Name, Value: f.Value, Version: f.Version})
 		}
 	}

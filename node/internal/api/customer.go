@@ -16,6 +16,7 @@ var tags = []*huma.Tag{
 	{Name: "node", Description: "The node itself, its peers, and what happens on it"},
 	{Name: "needs", Description: "What a customer wants: needs and standing interests"},
 	{Name: "requests", Description: "Vendors' requests for access"},
+	{Name: "consent", Description: "What decides on requests by itself"},
 	{Name: "grants", Description: "Who may see what, until when; seen from either side"},
 	{Name: "offers", Description: "Offers under grants"},
 	{Name: "deals", Description: "What became of accepted offers"},
@@ -67,6 +68,8 @@ func (r *routes) grants() {
 	pages(r, op{id: "list-requests", path: "/requests", tag: "requests", does: "List requests, got or sent"}, q, desk.Requests.List)
 	one(r, op{id: "get-request", path: "/requests/{id}", tag: "requests", does: "Show one request"}, q, desk.Requests.Get)
 	create(r, op{id: "ask", path: "/requests", tag: "requests", does: "Ask for access to one announced need", keyed: true, status: http.StatusCreated}, q, desk.Requests.Ask)
+	r.decisions()
+	r.consent(r.s.house.Consent)
 
 	pages(r, op{id: "list-grants", path: "/grants", tag: "grants", does: "List grants, from either side"}, g, desk.Grants.List)
 	one(r, op{id: "get-grant", path: "/grants/{id}", tag: "grants", does: "Show one grant"}, g, desk.Grants.Get)

@@ -113,6 +113,7 @@ type (
 	board     struct{ *fake }
 	network   struct{ *fake }
 	admin     struct{ *fake }
+	consent   struct{ *fake }
 	ctx       = context.Context
 )
 
@@ -409,4 +410,40 @@ func (d admin) Events(c ctx, after uint64, fn func(desk.Event) error) error {
 	}
 	<-c.Done()
 	return c.Err()
+}
+
+func (f *fake) Consent() desk.Consent { return consent{f} }
+
+func (d requests) Grant(_ ctx, id string, s desk.LessSpec) (desk.Request, error) {
+	return say[desk.Request](d.fake, "requests.Grant", id, s)
+}
+
+func (d requests) Refuse(_ ctx, id, reason string) (desk.Request, error) {
+	return say[desk.Request](d.fake, "requests.Refuse", id, reason)
+}
+
+func (d requests) Snooze(_ ctx, id string, s desk.SnoozeSpec) (desk.Request, error) {
+	return say[desk.Request](d.fake, "requests.Snooze", id, s)
+}
+
+func (d consent) Get(ctx) (desk.ConsentView, error) {
+	return say[desk.ConsentView](d.fake, "consent.Get")
+}
+
+func (d consent) Add(_ ctx, r desk.ConsentRule) (desk.ConsentRule, error) {
+	return say[desk.ConsentRule](d.fake, "consent.Add", r)
+}
+
+func (d consent) Remove(_ ctx, name string) error { return d.note("consent.Remove", name) }
+
+func (d consent) Test(_ ctx, r desk.ConsentRule) (desk.ConsentTest, error) {
+	return say[desk.ConsentTest](d.fake, "consent.Test", r)
+}
+
+func (d consent) Budget(_ ctx, b desk.PromptBudget) (desk.ConsentView, error) {
+	return say[desk.ConsentView](d.fake, "consent.Budget", b)
+}
+
+func (d consent) Block(_ ctx, v string, yes bool) (desk.ConsentView, error) {
+	return say[desk.ConsentView](d.fake, "consent.Block", v, yes)
 }

@@ -51,7 +51,7 @@ func pageAgreements[T any](ctx context.Context, o *Office, q desk.Query, show fu
 }
 
 func fits(q desk.Query, a records.Agreement) bool {
-	return (q.State == "" || q.State == a.Flow.State.String()) &&
+	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a)) &&
 		strings.HasPrefix(hexOf(a.Context), q.Context) &&
 		(strings.HasPrefix(a.Vendor.String(), q.Vendor) || strings.EqualFold(a.VendorName, q.Vendor)) &&
 		strings.HasPrefix(a.ID.String(), q.Grant)
@@ -60,9 +60,12 @@ func fits(q desk.Query, a records.Agreement) bool {
 func showRequest(a records.Agreement) desk.Request {
 	v := desk.Request{
 		ID: a.Letters.Request.String(), Grant: a.ID.String(), Context: hexOf(a.Context), Vendor: a.Vendor.String(),
-		VendorName: a.VendorName, State: a.Flow.State.String(), Why: a.Terms.Why, Law: a.Terms.Law,
+		VendorName: a.VendorName, State: stateOf(a), Why: a.Terms.Why, Law: a.Terms.Law,
 		Fields: []desk.FieldAsk{}, At: momentMS(a.Times.Requested), AtMS: a.Times.Requested,
 	}
+	w := a.Terms.Consent
+	v.By, v.Rule, v.Less, v.Prompted, v.Snoozed = w.By, w.Rule, w.Less, momentMS(w.PromptedMS), momentMS(w.SnoozeMS)
+	v.RuleHash, v.NoticeHash = hashText(w.Hash), hashText(w.Notice)
 	for _, f := range a.Terms.Asked {
 		v.Fields = append(v.Fields, desk.FieldAsk{
 			Field: string(f.Name), Purpose: string(f.Purpose), Required: f.Required, Retention: f.Retention, Price: desk.ShowMoney(f.Price),
@@ -113,6 +116,12 @@ func (d Requests) whole(ctx context.Context, v desk.Request) (desk.Request, erro
 			{Name: "law", Text: q.Notice.Law}, {Name: "your rights", Text: q.Notice.Rights}, {Name: "complaints", Text: q.Notice.Complaints},
 			{Name: "recipients", Text: strings.Join(q.Recipients, ", ")},
 		}
+		more := wire.ParticularsOf(s.Extra())
+		for name, text := range map[string]string{"protection abroad": more.Protection, "automated decisions": more.Automated} {
+			if text != "" {
+				v.Notice = append(v.Notice, desk.StringPair{Name: name, Text: text})
+			}
+		}
 		return nil
 	})
 	if errors.Is(err, fault.NotFound) {
@@ -151,7 +160,11 @@ func (d Requests) Ask(ctx context.Context, spec desk.AskSpec) (desk.Request, err
 	if spec.Days > 0 {
 		until = min(until, protocol.Second(d.Now().Unix())+protocol.Second(spec.Days)*protocol.Day)
 	}
-	id, err := d.Market.Ask(ctx, e.Heard, fields, until)
+	var special []protocol.FieldName
+	for _, name := range spec.Special {
+		special = append(special, protocol.FieldName(name))
+	}
+	id, err := d.Market.Ask(ctx, e.Heard, fields, until, special...)
 	if err != nil {
 		return desk.Request{}, err
 	}
@@ -218,7 +231,7 @@ func (d Grants) show(a records.Agreement) desk.Grant {
 		Vendor: a.Vendor.String(), VendorName: a.VendorName, State: a.Flow.State.String(),
 		Start: moment(a.Terms.Start), End: moment(a.Terms.End), Disclosures: a.Leases, Times: desk.GrantTimes(a.Times),
 		Lapses: a.Lapses, LateOffers: a.Offers.Late, LateOpened: a.Offers.LateOpened, Due: due(a.Flow.Due(d.Genesis.Duties)),
-		Deleted: a.Terms.Deleted,
+		Deleted: a.Terms.Deleted, By: a.Terms.Consent.By, Rule: a.Terms.Consent.Rule, Less: a.Terms.Consent.Less,
 	}
 	for _, f := range a.Terms.Fields {
 		v.Fields = append(v.Fields, desk.FieldPrice{Field: string(f.Name), Price: desk.ShowMoney(f.Price)})

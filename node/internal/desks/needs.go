@@ -41,7 +41,7 @@ func (n Needs) read(ctx context.Context, s desk.NeedSpec) (market.Need, error) {
 	if err != nil {
 		return market.Need{}, err
 	}
-	need := market.Need{Reason: protocol.ContextNeed, Category: protocol.Category(s.Category), Region: protocol.Region(s.Region), Demand: d}
+	need := market.Need{Reason: protocol.ContextNeed, Category: protocol.Category(s.Category), Region: protocol.Region(s.Region), Demand: d, Auto: s.Auto}
 	if s.Interest {
 		need.Reason = protocol.ContextInterest
 	}
@@ -232,7 +232,7 @@ func (n Needs) Get(ctx context.Context, id string) (v desk.Need, err error) {
 // show makes the view of a context.
 func (n Needs) show(r kv.Reader, c records.Context) (desk.Need, error) {
 	v := desk.Need{
-		ID: hexOf(c.ID), Kind: c.Flow.Kind.String(), Name: c.Name, Description: c.Demand.Description,
+		ID: hexOf(c.ID), Kind: c.Flow.Kind.String(), Name: c.Name, Description: c.Demand.Description, Auto: c.Auto,
 		Category: string(c.Category), Region: string(c.Region), MaxPrice: desk.ShowMoney(c.Demand.MaxPrice),
 		Quantity: c.Demand.Count(), Condition: condition(c.Demand.Condition), State: c.Flow.State.String(), Seq: c.Flow.Seq,
 		Fields: prices(c.Fields), Created: momentMS(c.CreatedMS), Expires: moment(c.Flow.Expires), NeededBy: moment(c.Demand.NeededBy), AnnouncedMS: c.AnnouncedMS,

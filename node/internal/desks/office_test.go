@@ -10,6 +10,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -98,7 +99,7 @@ func open(t *testing.T) *Office {
 	}
 	a := around{o.Board}
 	o.Market = market.New(market.Config{
-		Stores: o.Stores, Net: net, Genesis: genesis, Mail: a, Places: a, Registry: a, Answers: a, Events: a,
+		Stores: o.Stores, Net: net, Genesis: genesis, Mail: a, Places: a, Registry: a, Answers: a, Events: a, Rules: consent.Engine{},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ctx, stop := context.WithCancel(context.Background())
@@ -154,6 +155,9 @@ func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledg
 		"needs end":        err1(c.Needs().End(ctx, id, desk.Withdraw)),
 		"requests list":    err1(c.Requests().List(ctx, desk.Query{})),
 		"requests get":     err1(c.Requests().Get(ctx, id)),
+		"requests grant":   err1(c.Requests().Grant(ctx, id, desk.LessSpec{})),
+		"requests refuse":  err1(c.Requests().Refuse(ctx, id, "")),
+		"requests snooze":  err1(c.Requests().Snooze(ctx, id, desk.SnoozeSpec{Seconds: 3600})),
 		"grants list":      err1(c.Grants().List(ctx, desk.Query{})),
 		"grants get":       err1(c.Grants().Get(ctx, id)),
 		"grants give":      err1(c.Grants().Give(ctx, desk.GiveSpec{Vendor: id, Name: "x", Fields: []string{"contact.email"}})),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -114,7 +115,7 @@ func (d Rules) Get(ctx context.Context) (desk.Follow, error) {
 func showFollow(f market.Follow) desk.Follow {
 	v := desk.Follow{
 		Sectors: append([]string{}, f.Sectors...), Regions: []string{}, Ask: f.Ask, Answer: f.Answer, Offers: f.Offers,
-		Confirm: f.Confirm, Fulfil: f.Fulfil, Effort: int(f.Effort),
+		Confirm: f.Confirm, Fulfil: f.Fulfil, Effort: int(f.Effort), Protection: f.Protection, Automated: f.Automated,
 	}
 	for _, r := range f.Regions {
 		v.Regions = append(v.Regions, string(r))
@@ -131,7 +132,10 @@ func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 	if v.Effort < 0 || v.Effort > market.MaxEffort {
 		return v, fmt.Errorf("effort %d: a stamp has 0 to %d bits, and each one more doubles the work (20: about a second of one core, at each keeper): %w", v.Effort, market.MaxEffort, fault.Malformed)
 	}
-	f.Effort = uint8(v.Effort)
+	if len(v.Protection) > protocol.MaxText || len(v.Automated) > protocol.MaxText {
+		return v, fmt.Errorf("words of more than %d bytes: %w", protocol.MaxText, fault.Malformed)
+	}
+	f.Effort, f.Protection, f.Automated = uint8(v.Effort), v.Protection, v.Automated
 	known := protocol.Categories().Sectors()
 	for _, s := range v.Sectors {
 		if !contains(known, s) {
@@ -299,6 +303,9 @@ func (d Passports) Issue(ctx context.Context, s desk.PassportSpec) (desk.Passpor
 		Name: or(s.Name, was.Name), Registration: or(s.Registration, was.Registration), Contact: or(s.Contact, was.Contact),
 		Officer: or(s.Officer, was.Officer), Authority: or(s.Authority, was.Authority), Country: protocol.Region(or(s.Country, was.Country)),
 	}
+	if p.Uses, err = uses(s.Uses, was.Uses); err != nil {
+		return was, err
+	}
 	if p.Name == "" {
 		return was, fmt.Errorf("a passport needs a trade name: %w", fault.Malformed)
 	}
@@ -316,6 +323,35 @@ func (d Passports) Issue(ctx context.Context, s desk.PassportSpec) (desk.Passpor
 		return was, err
 	}
 	return d.Own(ctx)
+}
+
+// uses reads what a passport registers; what was registered before stays where nothing
+// is said.
+func uses(list, was []desk.IntendedUse) (out []protocol.IntendedUse, err error) {
+	if len(list) == 0 {
+		list = was
+	}
+	if len(list) > protocol.MaxList {
+		return nil, fmt.Errorf("%d uses, at most %d: %w", len(list), protocol.MaxList, fault.Malformed)
+	}
+	for _, u := range list {
+		use := protocol.IntendedUse{Purpose: protocol.Purpose(u.Purpose), Retention: u.Retention}
+		if !use.Purpose.Known() {
+			return nil, fmt.Errorf("purpose %.40q is not known: %w", u.Purpose, fault.Malformed)
+		}
+		for _, f := range u.Fields {
+			name := protocol.FieldName(f)
+			if !name.WellFormed() || slices.Contains(use.Fields, name) {
+				return nil, fmt.Errorf("field %.48q is no field name, or there twice: %w", f, fault.Malformed)
+			}
+			use.Fields = append(use.Fields, name)
+		}
+		if len(use.Fields) > protocol.MaxFields {
+			return nil, fmt.Errorf("%d fields for one use, at most %d; register another use: %w", len(use.Fields), protocol.MaxFields, fault.Malformed)
+		}
+		out = append(out, use)
+	}
+	return out, nil
 }
 
 // keep puts a chain on this node's board.

@@ -29,6 +29,9 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	if err != nil {
 		return err
 	}
+	if err := t.blocked(r.Vendor); err != nil {
+		return err
+	}
 	chain, err := t.vouchedBy(r)
 	if err != nil {
 		return err
@@ -36,12 +39,11 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	if err := answersUs(c, r.Re); err != nil {
 		return err
 	}
-	var a protocol.Announcement
 	heard, err := wire.OpenAnnouncement(c.Raw)
 	if err != nil {
 		return fmt.Errorf("own announcement: %w", err)
 	}
-	a = *heard.A()
+	q := asking{id: s.ID(), r: r, more: wire.ParticularsOf(s.Extra()), chain: chain, a: heard.A()}
 	id := wire.GrantID(c.ID, r.Vendor, s.ID())
 	if err := t.onlyOnce(c.ID, r.Vendor, id); err != nil {
 		return err
@@ -50,7 +52,7 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 		ID: id, Context: c.ID, Reason: c.Flow.Kind, Vendor: r.Vendor, VendorName: chain.Latest().Name,
 		Flow:    flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
 		Letters: records.Letters{Request: s.ID(), Announcement: r.Re},
-		Terms:   records.Terms{Asked: r.Fields, Start: t.now, End: min(r.Until, a.Expires), Lease: t.m.cfg.Genesis.Duties.Lease},
+		Terms:   records.Terms{Asked: r.Fields, Start: t.now, End: min(r.Until, q.a.Expires), Lease: t.m.cfg.Genesis.Duties.Lease},
 		Times:   records.Times{Requested: t.nowMS},
 	}
 	if err := t.newAgreement(&ag); err != nil {
@@ -59,20 +61,29 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
 		return err
 	}
-	if err := t.advance(&ag, said(s, protocol.Vendor, r.Until), "request.received", "fields", asked(r.Fields)); err != nil {
+	if ag.Terms.Consent.Notice, err = t.keepNotice(q); err != nil {
 		return err
 	}
-	decision := terms.Decide(&a, r, chain.Latest())
-	if decision.Grant {
-		if decision, err = t.decideFields(r); err != nil {
-			return err
-		}
+	if err := t.advance(&ag, said(s, protocol.Vendor, r.Until), "request.received", "fields", asked(r.Fields), "notice", ag.Terms.Consent.Notice.String()); err != nil {
+		return err
 	}
-	if !decision.Grant {
-		return t.refuse(&ag, c, r, s.ID(), decision)
+	return t.decide(&ag, c, q)
+}
+
+// decide does with a request what her rules say: grant it, refuse it, or leave it to her.
+func (t *turn) decide(a *records.Agreement, c records.Context, q asking) error {
+	d, err := t.judge(&c, q, t.compiled())
+	if err != nil {
+		return err
 	}
-	ag.Terms.Fields = terms.GrantFields(r)
-	return t.grant(&ag, c, grantTo{re: s.ID(), seal: r.Seal, reply: r.Reply})
+	switch {
+	case d.Grant:
+		a.Terms.Fields = terms.GrantFields(q.r)
+		return t.give(a, c, q, d, "rule", false)
+	case d.Ask:
+		return t.await(a, d)
+	}
+	return t.refuse(a, c, q.r, q.id, d, "rule")
 }
 
 // vouchedBy opens the passport chain of a request and holds its signer to it.
@@ -127,14 +138,21 @@ func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.G
 	case err != nil:
 		return err
 	case a.ID == id || a.Flow.State != flow.Countered:
-		return fmt.Errorf("vendor %s asked before: %w", v.Short(), fault.Conflict)
+		return fmt.Errorf("%w: %w", because(terms.AskedBefore.Refuse("vendor %s asked before, and may ask once", v.Short())), fault.Conflict)
 	}
 	return nil
 }
 
 // refuse answers a request with no, and says why.
-func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Request, re protocol.Hash, d terms.Decision) error {
+func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Request, re protocol.Hash, d terms.Decision, by string) error {
 	a.Terms.Why, a.Terms.Law = d.Why, d.Law
+	err := t.decided(a, d, by)
+	if err == nil {
+		err = t.met(a, func(k *records.Acquaintance) { k.Refused++ })
+	}
+	if err != nil {
+		return err
+	}
 	m := &protocol.Refusal{
 		Header: t.header(protocol.KindRefusal, r.Vendor, protocol.Hash(c.ID), t.letters()),
 		Rule:   d.Why, Law: d.Law,
@@ -145,7 +163,7 @@ func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Reque
 		return fmt.Errorf("refusal: %w", err)
 	}
 	e := flow.Event{Kind: protocol.KindRefusal, ID: wire.ID(signed), Re: re, By: protocol.Customer}
-	if err := t.advance(a, e, "refusal.sent", "why", d.Why, "law", d.Law); err != nil {
+	if err := t.advance(a, e, "refusal.sent", append(consentNote(a), "why", d.Why, "law", d.Law)...); err != nil {
 		return err
 	}
 	raw, _, err := wire.SealLetter(r.Seal, seal.Vendor, t.m.cfg.Net, r.Reply.Capability.Box, m.Expires, signed)
@@ -178,6 +196,9 @@ func (t *turn) grant(a *records.Agreement, c records.Context, to grantTo) error 
 	}
 	id := wire.ID(signed)
 	a.Letters.Grant, a.Times.Granted = id, t.nowMS
+	if err := t.met(a, func(k *records.Acquaintance) { k.Granted++ }); err != nil {
+		return err
+	}
 	if err := records.PutEnvelope(t, id, signed); err != nil {
 		return err
 	}
@@ -193,7 +214,7 @@ func (t *turn) grant(a *records.Agreement, c records.Context, to grantTo) error 
 	}
 	a.MAC = protocol.Share(export(seal.LabelDisclose))
 	e := flow.Event{Kind: protocol.KindGrant, ID: id, Re: to.re, By: protocol.Customer, Until: g.End}
-	if err := t.advance(a, e, "grant.given", "fields", granted(a.Terms.Fields)); err != nil {
+	if err := t.advance(a, e, "grant.given", append(consentNote(a), "fields", granted(a.Terms.Fields))...); err != nil {
 		return err
 	}
 	if to.inbox == nil {
@@ -263,8 +284,9 @@ func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fie
 		id = wire.GrantID(c.ID, v, nonce)
 		a := records.Agreement{
 			ID: id, Context: c.ID, Reason: protocol.ContextRelation, Vendor: v, VendorName: chain.Latest().Name,
-			Flow:  flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
-			Terms: records.Terms{Fields: fields, Start: t.now, End: t.now + life, Lease: m.cfg.Genesis.Duties.Lease},
+			Flow: flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
+			Terms: records.Terms{Fields: fields, Start: t.now, End: t.now + life, Lease: m.cfg.Genesis.Duties.Lease,
+				Consent: records.Consent{By: "person", Rule: terms.HerWord.Rule()}},
 		}
 		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 
 // The consent rule would grant this request; the owner's rule for one field refuses it.
 func TestAFieldThatIsNeverGivenIsNotGranted(t *testing.T) {
-	for rule, want := range map[string]flow.AgreementState{"ask": flow.Disclosed, "never": flow.Refused, "special": flow.Refused} {
+	for rule, want := range map[string]flow.AgreementState{"ask": flow.Disclosed, "never": flow.Refused, "special": flow.Requested} {
 		in(t, func(w *town) {
 			c := vault.Change{Class: protocol.Special}
 			if rule != "special" {

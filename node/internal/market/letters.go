@@ -304,6 +304,11 @@ func (t *turn) advance(a *records.Agreement, e flow.Event, note string, more ...
 		}
 	}
 	for _, act := range acts {
+		if act == flow.RecordLapse && a.Flow.Me == protocol.Customer {
+			if err := t.met(a, func(k *records.Acquaintance) { k.Lapses++ }); err != nil {
+				return err
+			}
+		}
 		if err := t.act(a, act); err != nil {
 			return err
 		}

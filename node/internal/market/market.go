@@ -31,6 +31,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
@@ -98,6 +99,8 @@ type Config struct {
 	Now      func() time.Time
 	// Judge is told, where it is not nil, of a sighting that has become proof.
 	Judge func(records.Sighting)
+	// Rules reads the customer's own rules; without it every request is left to her.
+	Rules Rules
 	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
 	Misbehave Misbehaviour
 	Limits    Limits
@@ -127,6 +130,7 @@ type Market struct {
 	gone   chan struct{}
 	locked error
 	tally  *tally
+	rules  func(terms.Question) terms.Verdict // hers, once they were read; the loop's own
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
 }
 
@@ -368,6 +372,8 @@ func (t *turn) due(d records.Deadline) error {
 		return t.dealDue(d.ID)
 	case records.DueAck:
 		return t.flushAcks(d.ID)
+	case records.DueSnooze:
+		return t.snoozeDue(d.ID)
 	case records.DueBox:
 		return t.boxDue(key.MailboxKey(d.ID))
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
@@ -144,7 +145,7 @@ func in(t *testing.T, test func(w *town)) {
 			}))
 		}
 		w.need = must(w.her.Announce(ctx, Need{
-			Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA-GP", Life: protocol.Day,
+			Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA-GP", Life: protocol.Day, Auto: true,
 			Fields: []protocol.FieldOnOffer{{Name: "contact.email"}, {Name: "location.area"}},
 			Demand: protocol.Demand{Name: "a desk", Currency: "ZAR", Quantity: 2},
 		}))
@@ -168,7 +169,7 @@ func newSide(t testing.TB) *side {
 			KV: store, Ledger: must(ledger.Open(context.Background(), store, key.Generate[key.Device]())),
 			Outbox: must(outbox.Open(store, outbox.Limits{})), Vault: vault.New(key.NewSecret()), Held: held.New(),
 		},
-		Net: net, Genesis: genesis, Mail: s, Places: s, Registry: s, Answers: s, Events: s, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Rules: consent.Engine{}, Net: net, Genesis: genesis, Mail: s, Places: s, Registry: s, Answers: s, Events: s, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	return s
 }

@@ -24,6 +24,7 @@ type Need struct {
 	Issuers  []key.IssuerKey
 	Demand   protocol.Demand
 	Life     protocol.Second
+	Auto     bool // grant by yourself what it offers
 }
 
 // context is the record of a need that is not kept yet, with fresh keys.
@@ -33,7 +34,7 @@ func (m *Market) context(n Need) records.Context {
 	return records.Context{
 		ID: sign.Public(), Flow: flow.Context{Kind: n.Reason}, Name: n.Demand.Name,
 		Category: n.Category, Region: n.Region, Fields: n.Fields, Issuers: n.Issuers, Demand: n.Demand,
-		Keepers: m.cfg.Places.Keepers(protocol.MaxKeepers), CreatedMS: nowMS, AnnouncedMS: nowMS, Life: n.Life,
+		Keepers: m.cfg.Places.Keepers(protocol.MaxKeepers), CreatedMS: nowMS, AnnouncedMS: nowMS, Life: n.Life, Auto: n.Auto,
 		Keys: records.ContextKeys{
 			Sign: protocol.Share(sign.Seed()), Box: protocol.Share(box.Seed()),
 			Seal: protocol.Share(key.GenerateSeal[key.ContextSeal]().Seed()),
@@ -90,7 +91,7 @@ func (m *Market) Update(ctx context.Context, id protocol.ContextID, change func(
 		if change == nil {
 			return t.now + c.Life, nil
 		}
-		n := Need{Category: c.Category, Region: c.Region, Fields: c.Fields, Issuers: c.Issuers, Demand: c.Demand, Life: c.Life}
+		n := Need{Category: c.Category, Region: c.Region, Fields: c.Fields, Issuers: c.Issuers, Demand: c.Demand, Life: c.Life, Auto: c.Auto}
 		if err := change(&n); err != nil {
 			return 0, err
 		}
@@ -98,6 +99,7 @@ func (m *Market) Update(ctx context.Context, id protocol.ContextID, change func(
 			return 0, fmt.Errorf("category and region stay as announced; withdraw the need and announce another: %w", fault.Conflict)
 		}
 		c.Name, c.Fields, c.Issuers, c.Demand, c.Life = n.Demand.Name, n.Fields, n.Issuers, n.Demand, n.Life
+		c.Auto = n.Auto
 		return t.now + c.Life, nil
 	})
 }
@@ -149,6 +151,7 @@ func (t *turn) reannounce(made records.Context, v version) error {
 		return errRevised
 	}
 	c.Name, c.Fields, c.Issuers, c.Demand, c.Life = made.Name, made.Fields, made.Issuers, made.Demand, made.Life
+	c.Auto = made.Auto
 	c.Keepers, c.Keys.Body = made.Keepers, made.Keys.Body
 	if err := t.announce(&c, v); err != nil {
 		return err

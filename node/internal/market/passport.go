@@ -8,6 +8,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
@@ -83,6 +84,16 @@ type Profile struct {
 	Uses                                            []protocol.IntendedUse
 }
 
+// DefaultUses are what a passport registers where its vendor says nothing: the usual
+// fields, in order to make offers.
+func DefaultUses() []protocol.IntendedUse {
+	fields := []protocol.FieldName{
+		"contact.delivery-address", "contact.email", "contact.hours", "contact.phone", "demographic.age-range", "identity.name",
+		"location.area", "location.city", "location.postcode", "preference.brand", "preference.delivery", "vehicle.model",
+	}
+	return []protocol.IntendedUse{{Purpose: protocol.PurposeOffer, Fields: fields, Retention: terms.MaxRetention}}
+}
+
 // graceAfterRotation is how long the keys of the passport before still serve.
 const graceAfterRotation = 30 * protocol.Day
 
@@ -105,6 +116,9 @@ func (m *Market) IssuePassport(ctx context.Context, p Profile) error {
 			root = key.FromSeed[key.Root](v.Next.Secret())
 		}
 		next := key.Generate[key.Root]()
+		if len(p.Uses) == 0 {
+			p.Uses = DefaultUses()
+		}
 		pass, err := t.draftPassport(&v, p, root, next)
 		if err != nil {
 			return err

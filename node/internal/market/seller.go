@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
+	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
@@ -34,7 +35,10 @@ type Follow struct {
 	Offers  int
 	Confirm bool
 	Fulfil  bool
-	Effort  uint8 // of the stamps of first letters, where it is more than the network's least
+	// What requests tell besides the notice, where it applies: what protects information
+	// that goes abroad, and which decisions no person takes.
+	Protection, Automated string
+	Effort                uint8 // of the stamps of first letters, where it is more than the network's least
 }
 
 // MaxEffort is the dearest stamp that a vendor may choose: minutes of one core for
@@ -194,7 +198,13 @@ func (t *turn) askFor(f Follow, h wire.Heard) error {
 			fields = append(fields, askField(protocol.FieldOnOffer{Name: name}))
 		}
 	}
-	_, err := t.ask(h, fields, a.Expires)
+	_, err := t.ask(h, fields, a.Expires, f.particulars())
+	if errors.Is(err, errUnlawful) {
+		id := a.ContextID()
+		body := map[string]string{"context": hexOf(id[:]), "why": err.Error()}
+		t.then(func() { t.m.cfg.Events.Emit("request.unlawful", body["context"], body) })
+		return nil // others are asked
+	}
 	if errors.Is(err, errNoPassport) {
 		return nil // nothing to ask with; status says so
 	}
@@ -205,13 +215,22 @@ func askField(o protocol.FieldOnOffer) protocol.FieldAsk {
 	return protocol.FieldAsk{Name: o.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30, Price: o.Floor}
 }
 
-// Ask requests access to one announcement by hand.
-func (m *Market) Ask(ctx context.Context, h wire.Heard, fields []protocol.FieldAsk, until protocol.Second) (id protocol.GrantID, err error) {
+// particulars are what requests say besides their notice; what is special is asked for
+// expressly only by hand.
+func (f Follow) particulars() protocol.Particulars {
+	return protocol.Particulars{Protection: f.Protection, Automated: f.Automated}
+}
+
+// errUnlawful says that a request was not sent, since its reader's node would refuse it.
+var errUnlawful = fmt.Errorf("such a request is not sent: %w", fault.Denied)
+
+// Ask requests access to one announcement by hand; explicit are fields that are special,
+// or a child's, and asked for expressly.
+func (m *Market) Ask(ctx context.Context, h wire.Heard, fields []protocol.FieldAsk, until protocol.Second, explicit ...protocol.FieldName) (id protocol.GrantID, err error) {
 	err = m.Do(ctx, "ask", func(t *turn) (err error) {
-		if was, err := records.Asked(t, h.A().ContextID()); err == nil {
-			return fmt.Errorf("need %s was asked already, by request %s: %w", short(h.A().ContextID()), was.Short(), fault.Conflict)
-		}
-		id, err = t.ask(h, fields, until)
+		more := follow(t).particulars()
+		more.Explicit = explicit
+		id, err = t.ask(h, fields, until, more)
 		return err
 	})
 	return id, err
@@ -219,7 +238,7 @@ func (m *Market) Ask(ctx context.Context, h wire.Heard, fields []protocol.FieldA
 
 // ask writes a Request: fresh keys and a mailbox of its own for the answer, so that
 // nothing but the passport links it to other requests.
-func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Second) (protocol.GrantID, error) {
+func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Second, more protocol.Particulars) (protocol.GrantID, error) {
 	v, err := vendorKeys(t)
 	if err != nil {
 		return protocol.GrantID{}, err
@@ -229,6 +248,10 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 		return protocol.GrantID{}, fmt.Errorf("own passport: %w", err)
 	}
 	a := h.A()
+	retry, err := t.again(a.ContextID(), v.ID)
+	if err != nil {
+		return protocol.GrantID{}, err
+	}
 	op, reqSeal := v.current(t.now), key.GenerateSeal[key.RequestSeal]()
 	reply := key.Generate[key.Mailbox]()
 	keepers := t.m.ownKeepers()
@@ -245,7 +268,14 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 		Seal: reqSeal.Public(), Reply: addr, Until: until,
 	}
 	r.Seq, r.Re = 1, h.ID()
-	signed, err := wire.Sign(key.FromSeed[key.Operational](op.Sign.Secret()), r)
+	if d := terms.Lawful(r, chain.Latest(), more, a.Region); d.Why != "" {
+		return protocol.GrantID{}, fmt.Errorf("%s (rule %s; %s): %w", d.Why, d.Rule, d.Law, errUnlawful)
+	}
+	extra, err := wire.ParticularsExtra(more)
+	if err != nil {
+		return protocol.GrantID{}, fmt.Errorf("request: %w", err)
+	}
+	signed, err := wire.SignExtra(key.FromSeed[key.Operational](op.Sign.Secret()), r, extra)
 	if err != nil {
 		return protocol.GrantID{}, fmt.Errorf("request: %w", err)
 	}
@@ -264,11 +294,12 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 	if err := t.read(reply, records.BoxReply, ag.ID, keepers, replyUntil); err != nil {
 		return ag.ID, err
 	}
-	return ag.ID, t.sendRequest(&ag, h, v, op, r, signed)
+	return ag.ID, t.sendRequest(&ag, h, v, op, r, signed, retry)
 }
 
-// sendRequest keeps a request and puts it into the outbox.
-func (t *turn) sendRequest(ag *records.Agreement, h wire.Heard, v Vendor, op VendorKeys, r *protocol.Request, signed []byte) error {
+// sendRequest keeps a request and puts it into the outbox: as a first letter, or by the way
+// that a counter has opened.
+func (t *turn) sendRequest(ag *records.Agreement, h wire.Heard, v Vendor, op VendorKeys, r *protocol.Request, signed []byte, retry *protocol.Address) error {
 	a, id := h.A(), ag.Letters.Request
 	for hash, raw := range map[protocol.Hash][]byte{id: signed, h.ID(): h.Raw()} {
 		if err := records.PutEnvelope(t, hash, raw); err != nil {
@@ -285,6 +316,9 @@ func (t *turn) sendRequest(ag *records.Agreement, h wire.Heard, v Vendor, op Ven
 	raw, _, err := wire.SealLetter(a.Seal, seal.First, t.m.cfg.Net, a.Mailbox, r.Expires, signed)
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
+	}
+	if retry != nil {
+		return t.put(outbox.Item{Data: raw, Envelope: id, Kind: protocol.KindRequest, Grant: ag.ID, Expires: min(r.Expires, retry.Capability.Expires)}, *retry)
 	}
 	_, effort := t.m.lane()
 	effort = max(effort, min(follow(t).Effort, MaxEffort))
@@ -326,11 +360,6 @@ func notice(p *protocol.Passport) protocol.Notice {
 	}
 }
 
-// countered keeps a counter-proposal; a new request is its owner's decision.
-func (t *turn) countered(a records.Agreement, s wire.Signed) error {
-	return t.advance(&a, said(s, protocol.Customer, 0), "request.countered")
-}
-
 // refused keeps a refusal.
 func (t *turn) refused(a records.Agreement, s wire.Signed) error {
 	r, err := wire.As[*protocol.Refusal](s)
@@ -353,7 +382,8 @@ func (t *turn) granted(a records.Agreement, s wire.Signed, export func(seal.Labe
 	}
 	for _, f := range g.Fields {
 		if !slices.ContainsFunc(a.Terms.Asked, func(q protocol.FieldAsk) bool {
-			return q.Name == f.Name && q.Purpose == f.Purpose && q.Form == f.Form && q.Retention == f.Retention && q.Price == f.Price
+			coarser := q.Form == protocol.FormValue && f.Form == protocol.FormCoarse && f.Level != ""
+			return q.Name == f.Name && q.Purpose == f.Purpose && (q.Form == f.Form || coarser) && q.Retention == f.Retention && q.Price == f.Price
 		}) {
 			return fmt.Errorf("grant of %s is not what was asked: %w", f.Name, fault.Denied)
 		}

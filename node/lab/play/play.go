@@ -296,7 +296,7 @@ func (r *run) announce(ctx context.Context, st lab.Step) {
 	}
 	asked := time.Now()
 	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, desk.NeedSpec{
-		Name: fmt.Sprintf("need %d", st.Need), Category: st.Category, Region: Region,
+		Auto: true, Name: fmt.Sprintf("need %d", st.Need), Category: st.Category, Region: Region,
 	})
 	rec.Context, rec.Seq = brief(n.ID), n.Seq
 	r.said(asked, rec, err)

@@ -149,3 +149,13 @@ func checkPassport(r *rules, m *protocol.Passport) {
 		fieldNames(r, u.Fields, func(f protocol.FieldName) protocol.FieldName { return f })
 	}
 }
+
+// Particulars applies the rules of what a request says besides its notice: well-formed
+// field names, each once; words like those of the notice.
+func Particulars(m *protocol.Particulars) error {
+	r := &rules{of: "particulars"}
+	fieldNames(r, m.Explicit, func(f protocol.FieldName) protocol.FieldName { return f })
+	r.text(m.Protection, "protection", protocol.MaxText)
+	r.text(m.Automated, "automated decisions", protocol.MaxText)
+	return r.err
+}

@@ -151,11 +151,16 @@ func (r *rules) grants(list []protocol.FieldGrant) (prices []protocol.Money) {
 	for _, f := range list {
 		r.known(f.Purpose.Known(), "purpose")
 		r.form(f.Form)
+		r.must(f.Level == "" || f.Form == protocol.FormCoarse, "a level without a coarser value")
+		r.line(f.Level, "level", MaxLevel)
 		r.money(f.Price, "price of a field")
 		prices = append(prices, f.Price)
 	}
 	return prices
 }
+
+// MaxLevel bounds the name of a level of coarseness, in bytes.
+const MaxLevel = 32
 
 func (r *rules) form(f protocol.Form) {
 	r.must(f != 0, "no form")

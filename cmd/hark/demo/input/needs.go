@@ -216,6 +216,7 @@ func makeNeed(cells map[string]string) (n Need, cut bool, err error) {
 	}
 	name := Clean(n.Input)
 	n.Spec = desk.NeedSpec{
+		Auto: true,
 		Name: Cut(name, protocol.MaxName), Description: Cut(Clean(cells["detail"]), protocol.MaxText),
 		Category: string(protocol.Unspecified), Region: "ZA", Currency: "ZAR", Quantity: 1,
 	}

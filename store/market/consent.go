@@ -1,0 +1,47 @@
+package market
+
+import (
+	"errors"
+
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/store/kv"
+)
+
+// A Consent is how a request was decided, or how it waits.
+type Consent struct {
+	By         string        // rule or person; empty while it waits
+	Rule       string        // the rule that decided, or that left it to her
+	Hash       protocol.Hash // names that rule exactly, where it is one of hers
+	Less       bool          // she granted less than was asked
+	Notice     protocol.Hash // of what she was told, kept as an envelope
+	PromptedMS int64         // when she was told of it; 0: it waits silently, or needs nobody
+	SnoozeMS   int64         // hidden until then
+}
+
+// An Acquaintance is what a customer remembers of a vendor, beyond single agreements.
+type Acquaintance struct {
+	Vendor                   protocol.VendorID
+	Name                     string
+	Granted, Refused, Lapses uint32
+	BlockedMS                int64 // since when its requests are dropped; 0: they are not
+}
+
+const acquaintances table[Acquaintance] = "k/v/"
+
+// PutAcquaintance keeps it.
+func PutAcquaintance(tx kv.Tx, a Acquaintance) error { return acquaintances.put(tx, a.Vendor[:], a) }
+
+// GetAcquaintance finds it; a vendor that is not known has the zero one under its id.
+func GetAcquaintance(r kv.Reader, v protocol.VendorID) (Acquaintance, error) {
+	a, err := acquaintances.get(r, v[:])
+	if errors.Is(err, fault.NotFound) {
+		return Acquaintance{Vendor: v}, nil
+	}
+	return a, err
+}
+
+// EachAcquaintance calls fn for each, in order of vendor.
+func EachAcquaintance(r kv.Reader, fn func(Acquaintance) (bool, error)) error {
+	return acquaintances.scan(r, nil, nil, func(_ []byte, a Acquaintance) (bool, error) { return fn(a) })
+}
