@@ -60,6 +60,8 @@ type Announced struct {
 
 // An Agreement is one vendor's request, grant and all that follows, seen from this
 // node's side. Its id is the grant id, which follows from the request.
+//
+//house:allow fields everything about an agreement is kept as one record
 type Agreement struct {
 	ID         protocol.GrantID
 	Context    protocol.ContextID
@@ -81,6 +83,7 @@ type Agreement struct {
 	Times      Times
 	Offers     OfferCount
 	Answered   bool // vendor: offers for the latest disclosure were made
+	Standing   Standing
 }
 
 // Terms are what was agreed.

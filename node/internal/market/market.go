@@ -112,6 +112,8 @@ const (
 	KeepDeleted   Misbehaviour = "keep-deleted"   // a vendor signs a Deletion and keeps the data
 	ForkLedger    Misbehaviour = "fork-ledger"    // a customer shows vendors another ledger than she keeps
 	ReopenRevoked Misbehaviour = "reopen-revoked" // a customer keeps offer keys that she said she destroyed
+	LeakField     Misbehaviour = "leak-field"     // a customer's node discloses one field more than was granted
+	KeepLease     Misbehaviour = "keep-lease"     // a vendor goes on with values whose lease has ended
 )
 
 // queue is how many jobs may wait for the loop; a desk beyond it waits too, with
@@ -128,6 +130,7 @@ type Market struct {
 	locked error
 	tally  *tally
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
+	moved  chan struct{}                      // wakes Moves
 }
 
 type job struct {
@@ -138,7 +141,7 @@ type job struct {
 
 // New makes a market that does nothing until Run.
 func New(cfg Config) *Market {
-	return &Market{cfg: cfg, tally: newTally(cfg.Limits), jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}}
+	return &Market{cfg: cfg, tally: newTally(cfg.Limits), jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}, moved: make(chan struct{}, 1)}
 }
 
 // Locked makes a market whose every turn fails with err: that of a locked node.
@@ -368,6 +371,10 @@ func (t *turn) due(d records.Deadline) error {
 		return t.dealDue(d.ID)
 	case records.DueAck:
 		return t.flushAcks(d.ID)
+	case records.DueUpdate:
+		return t.updateDue()
+	case records.DueLater:
+		return t.laterDue(d.ID)
 	case records.DueBox:
 		return t.boxDue(key.MailboxKey(d.ID))
 	}
