@@ -261,7 +261,7 @@ func (n *Node) problems(v *desk.Status) {
 		}
 	}
 	if k := v.Counts["lapses"]; k > 0 {
-		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed")
+		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows them; hark grant lapse ID --out FILE writes the proof of each")
 	}
 	keeperProblems(v.Keepers, add)
 	if by, of := n.roster.Ahead(); of > 0 && by.Abs() > clockWrong {
@@ -374,6 +374,7 @@ func (d adminDesk) Stop(context.Context) error {
 // alone, as no demonstration shows it.
 var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
+	string(market.LeakField): true, string(market.KeepLease): false,
 	"withhold-mail": true, "flip-bits": true, "roll-back": false, "replay-mail": false,
 }
 

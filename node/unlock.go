@@ -176,7 +176,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	}
 	// The market and its upkeep, the seller, and what the courier needs: each of its own bounds is
 	// reached before this one, so that nobody finds no place in the crew.
-	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 3+lim.Courier.Crew(), nil)}
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 4+lim.Courier.Crew(), nil)}
 	in.courier = courier.New(courier.Config{
 		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
@@ -197,7 +197,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow,
 	}
 	err = errors.Join(
-		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep),
+		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep), in.crew.Hire("market moves", in.market.Moves),
 		in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
 	if err != nil {
 		return nil, err

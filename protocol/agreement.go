@@ -135,7 +135,7 @@ type Grant struct {
 	Fields    []FieldGrant                     `cbor:"19,keyasint,omitempty"`
 	Start     Second                           `cbor:"20,keyasint,omitempty"`
 	End       Second                           `cbor:"21,keyasint,omitempty"`
-	Lease     Second                           `cbor:"22,keyasint,omitempty"` // seconds a disclosure stays valid
+	Lease     Second                           `cbor:"22,keyasint,omitempty"` // seconds a disclosure stays valid; 0: its values may be used once, at once
 	Price     Money                            `cbor:"23,keyasint,omitzero"`
 	Rail      Rail                             `cbor:"24,keyasint,omitempty"`
 	Terms     Hash                             `cbor:"25,keyasint,omitzero"`
@@ -145,6 +145,12 @@ type Grant struct {
 	OfferBox  Address                          `cbor:"29,keyasint,omitzero"`
 	DutyBox   Address                          `cbor:"30,keyasint,omitzero"`
 	Ledger    Hash                             `cbor:"31,keyasint,omitzero"` // blinded head of her ledger
+}
+
+// GrantLimits are bounds that she sets on her own node's disclosures under a grant.
+// They stand under ignorable key 140 of the Grant: who does not know them loses nothing.
+type GrantLimits struct {
+	PerDay uint32 `cbor:"1,keyasint,omitempty"` // disclosures in any 24 hours, up to MaxPerDay; 0: no limit
 }
 
 // A Counter answers a Request with less or dearer; it needs a new Request, which

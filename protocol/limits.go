@@ -33,6 +33,8 @@ const (
 	PrintSize     = 16   // bytes of a fingerprint
 	MaxNeedLife   = 14 * Day
 	MaxStandLife  = 180 * Day // an interest
+	MaxRelation   = 730 * Day // a grant that she started
+	MaxPerDay     = 24        // disclosures under one grant in 24 hours, where she sets a limit
 	MaxSkew       = 2 * Hour  // a letter from further ahead is refused, from nearer it is parked
 	MaxAnnounceIn = 2 * Minute
 	MaxPostHold   = 10_000  // milliseconds that a keeper sits on a sealed post

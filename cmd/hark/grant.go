@@ -2,9 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 type grantCmd struct {
@@ -14,6 +20,7 @@ type grantCmd struct {
 	Revoke  grantRevokeCmd  `cmd:"" help:"Revoke grants. What was read can't be unread; the vendor owes a signed deletion."`
 	Suspend grantSuspendCmd `cmd:"" help:"Disclose nothing further for now."`
 	Resume  grantResumeCmd  `cmd:"" help:"Go on with a suspended grant."`
+	Lapse   grantLapseCmd   `cmd:"" help:"Write the proof of a broken promise, which others can check without your node."`
 	Right   grantRightCmd   `cmd:"" help:"Exercise a right: access, correction, deletion, objection."`
 }
 
@@ -21,12 +28,13 @@ type grantListCmd struct {
 	paging
 	Need   string `help:"Only under this need, interest or relation." placeholder:"ID"`
 	Vendor string `help:"Only of this vendor: its id or name." placeholder:"ID"`
+	Field  string `help:"Only those that give this field." placeholder:"FIELD"`
 }
 
 func (c *grantListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		q := c.query()
-		q.Context, q.Vendor = c.Need, c.Vendor
+		q.Context, q.Vendor, q.Field = c.Need, c.Vendor, c.Field
 		p, err := h.Customer().Grants().List(ctx, q)
 		if err != nil {
 			return err
@@ -53,6 +61,8 @@ func writeGrant(p *page, g desk.Grant) {
 	p.facts("Id", g.ID, "Side", g.Side, "State", g.State, "Vendor", g.VendorName+" ("+g.Vendor+")", "Under", g.ContextKind+" "+g.Context,
 		"Fields", prices(g.Fields), "From", when(g.Start), "Until", when(g.End), "Granted", whenMS(g.Times.Granted),
 		"Countersigned", whenMS(g.Times.Receipted), "Disclosed", whenMS(g.Times.Disclosed), "Disclosures", count(int(g.Disclosures)),
+		"Of these updates", count(int(g.Updates)), "At most a day", count(g.PerDay), "Good for", leaseWords(g), "Next disclosure", when(g.Renews),
+		"Taken back", strings.Join(g.Withdrawn, ", "),
 		"Revoked", whenMS(g.Times.Revoked), "Deleted", whenMS(g.Times.Deleted), "Vendor deleted", strings.Join(g.Deleted, ", "),
 		"Late offers", count(g.LateOffers), "Granted by", strings.TrimSpace(map[string]string{"rule": "a rule: ", "person": "you: "}[g.By]+g.Rule), "Less than asked", map[bool]string{true: "yes"}[g.Less],
 		"Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
@@ -64,17 +74,29 @@ func writeGrant(p *page, g desk.Grant) {
 	}
 }
 
+// leaseWords says how long the vendor may use what it was given.
+func leaseWords(g desk.Grant) string {
+	if g.LeaseSeconds == 0 {
+		return "one use, at once"
+	}
+	return (time.Duration(g.LeaseSeconds) * time.Second).String() + " after each disclosure"
+}
+
 type grantGiveCmd struct {
-	Vendor  string   `arg:"" help:"The vendor's id."`
-	Field   []string `help:"Fields that it may see." required:"" placeholder:"FIELD"`
-	Name    string   `help:"Your own words for this relation." required:""`
-	Purpose string   `help:"What it may use them for."`
-	Days    int      `help:"For how long." placeholder:"N"`
+	Vendor  string        `arg:"" help:"The vendor's id."`
+	Field   []string      `help:"Fields that it may see." required:"" placeholder:"FIELD"`
+	Name    string        `help:"Your own words for this relation." required:""`
+	Purpose string        `help:"What it may use them for."`
+	Days    int           `help:"For how long: 360 days where nothing is said, two years (730) at most." placeholder:"N"`
+	PerDay  int           `help:"Disclose at most so often in 24 hours; changes wait for room." placeholder:"N"`
+	Lease   time.Duration `help:"How long the vendor may go on with the values when it hears nothing more from you: an hour to a week." placeholder:"DURATION"`
+	Once    bool          `help:"It may use the values once, at once. Always so of special personal information."`
 }
 
 func (c *grantGiveCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		g, err := h.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: c.Vendor, Name: c.Name, Fields: c.Field, Purpose: c.Purpose, Days: c.Days})
+		g, err := h.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: c.Vendor, Name: c.Name, Fields: c.Field, Purpose: c.Purpose, Days: c.Days,
+			PerDay: c.PerDay, LeaseSeconds: int64(c.Lease / time.Second), Once: c.Once})
 		if err != nil {
 			return err
 		}
@@ -86,22 +108,72 @@ type grantRevokeCmd struct {
 	IDs    []string `arg:"" optional:"" name:"id" help:"The grants."`
 	Need   string   `help:"All under this need, interest or relation." placeholder:"ID"`
 	Vendor string   `help:"All of this vendor." placeholder:"ID"`
+	Field  string   `help:"Only this field: it is given no more and must be deleted; a grant of nothing else ends." placeholder:"FIELD"`
 	All    bool     `help:"All there are."`
+	Yes    bool     `help:"Don't ask whether all are meant."`
 	Reason string   `help:"Words to the vendor."`
 }
 
 func (c *grantRevokeCmd) Run(ctx context.Context, a *app) error {
-	if len(c.IDs) == 0 && c.Need == "" && c.Vendor == "" && !c.All {
-		return usagef("revoke which grants? Name ids, --need, --vendor, or --all")
+	if len(c.IDs) == 0 && c.Need == "" && c.Vendor == "" && c.Field == "" && !c.All {
+		return usagef("revoke which grants? Name ids, --need, --vendor, --field, or --all")
+	}
+	if c.All && !c.Yes && !a.agree("This revokes every grant there is.") {
+		return usagef("nothing was revoked")
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		gs, err := h.Customer().Grants().Revoke(ctx, c.IDs, desk.Query{Context: c.Need, Vendor: c.Vendor, All: c.All}, c.Reason)
+		gs, err := h.Customer().Grants().Revoke(ctx, c.IDs, desk.Query{Context: c.Need, Vendor: c.Vendor, Field: c.Field, All: c.All}, c.Reason)
 		if err != nil {
 			return err
 		}
-		return list(a, "hark.grants/1", gs, "", "REVOKED VENDOR DELETION-DUE", func(g desk.Grant) []string {
-			return []string{short(g.ID), g.VendorName, when(g.Due.At)}
+		err = list(a, "hark.grants/1", gs, "", "REVOKED VENDOR NOW DELETION-DUE", func(g desk.Grant) []string {
+			return []string{short(g.ID), g.VendorName, g.State, when(deletionDue(g, c.Field != ""))}
 		})
+		if err != nil || a.JSON || len(gs) == 0 {
+			return err
+		}
+		return a.show("", nil, func(p *page) {
+			p.line("\n%s\n", desk.AfterRevoking)
+			for _, what := range desk.CannotUndo {
+				p.line("- %s", what)
+			}
+		})
+	})
+}
+
+// deletionDue is when a vendor owes its answer.
+func deletionDue(g desk.Grant, field bool) time.Time {
+	if n := len(g.Rights); field && n > 0 && g.State != "revoked" {
+		return g.Rights[n-1].Deadline
+	}
+	return g.Due.At
+}
+
+type grantLapseCmd struct {
+	byID
+	Out string `help:"Where to write it; a file that is there already stays as it is." required:"" placeholder:"FILE"`
+}
+
+func (c *grantLapseCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		proof, err := h.Customer().Grants().Proof(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if len(proof.Lapses) == 0 {
+			return fmt.Errorf("no promise under grant %s was broken: %w", short(proof.Grant), fault.NotFound)
+		}
+		f, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("proof: %w", err)
+		}
+		enc := json.NewEncoder(f)
+		enc.SetIndent("", "  ")
+		if err := errors.Join(enc.Encode(proof), f.Close()); err != nil {
+			return fmt.Errorf("proof: %w", err)
+		}
+		return a.done("hark.proof/1", proof, "%d broken promises of %s, with %d signed messages, are in %s",
+			len(proof.Lapses), clean(proof.VendorName), len(proof.Envelopes), c.Out)
 	})
 }
 

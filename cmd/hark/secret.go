@@ -103,3 +103,14 @@ func isWrongKey(err error) bool {
 	_, ok := errors.AsType[*wrongKey](err)
 	return ok
 }
+
+// agree asks the person at the terminal whether that is meant. Where there is none, as in
+// a script, whoever wrote the command meant it.
+func (a *app) agree(what string) bool {
+	if !isTerminal(a.stdin) {
+		return true
+	}
+	fmt.Fprintf(a.stderr, "%s Type yes to go on: ", what)
+	line, err := bufio.NewReader(io.LimitReader(a.stdin, 64)).ReadString('\n')
+	return err == nil && strings.TrimSpace(line) == "yes"
+}

@@ -53,7 +53,7 @@ func params(q desk.Query, more url.Values) string {
 		v[name] = values
 	}
 	for name, value := range map[string]string{
-		"after": q.After, "state": q.State, "context": q.Context, "vendor": q.Vendor, "grant": q.Grant, "kind": q.Kind, "text": q.Text,
+		"after": q.After, "state": q.State, "context": q.Context, "vendor": q.Vendor, "grant": q.Grant, "kind": q.Kind, "field": q.Field, "text": q.Text,
 	} {
 		if value != "" {
 			v.Set(name, value)
@@ -182,7 +182,7 @@ func (d grants) Give(ctx context.Context, s desk.GiveSpec) (desk.Grant, error) {
 
 func (d grants) Revoke(ctx context.Context, ids []string, q desk.Query, reason string) ([]desk.Grant, error) {
 	out, err := Post[items[desk.Grant]](ctx, d.c, "/grants/revoke", map[string]any{
-		"ids": append([]string{}, ids...), "context": q.Context, "vendor": q.Vendor, "all": q.All, "reason": reason,
+		"ids": append([]string{}, ids...), "context": q.Context, "vendor": q.Vendor, "all": q.All, "field": q.Field, "reason": reason,
 	})
 	return out.Items, err
 }
@@ -194,6 +194,10 @@ func (d grants) Pause(ctx context.Context, id string, resume bool, reason string
 
 func (d grants) Right(ctx context.Context, id string, s desk.RightSpec) (desk.Grant, error) {
 	return Post[desk.Grant](ctx, d.c, at("/grants", id, "rights"), s)
+}
+
+func (d grants) Proof(ctx context.Context, id string) (desk.Proof, error) {
+	return Get[desk.Proof](ctx, d.c, at("/grants", id, "proof"))
 }
 
 func (d offers) List(ctx context.Context, q desk.Query) (desk.Page[desk.Offer], error) {

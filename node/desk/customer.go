@@ -15,6 +15,7 @@ type Query struct {
 	Vendor  string `json:"vendor,omitempty"`
 	Grant   string `json:"grant,omitempty"`
 	Kind    string `json:"kind,omitempty"`
+	Field   string `json:"field,omitempty"` // of a grant or request
 	Text    string `json:"text,omitempty"`
 	All     bool   `json:"all,omitempty"` // also what missed the constraints, is expired or closed
 }
@@ -187,29 +188,36 @@ type Requests interface {
 }
 
 // A Grant is what a customer allows a vendor, seen from either side.
+//
+//house:allow fields a view names everything about a grant in one flat JSON object
 type Grant struct {
-	ID          string       `json:"id"`
-	Side        string       `json:"side"`
-	Context     string       `json:"context"`
-	ContextKind string       `json:"context_kind"`
-	Vendor      string       `json:"vendor"`
-	VendorName  string       `json:"vendor_name"`
-	State       string       `json:"state"`
-	Fields      []FieldPrice `json:"fields,omitempty"`
-	Start       time.Time    `json:"start,omitzero"`
-	End         time.Time    `json:"end,omitzero"`
-	Disclosures uint64       `json:"disclosures"`
-	Times       GrantTimes   `json:"times"`
-	Deleted     []string     `json:"deleted,omitempty"` // what the vendor signed that it deleted
-	Lapses      []string     `json:"lapses,omitempty"`
-	LateOffers  int          `json:"late_offers,omitempty"`        // offers that surfaced after revocation
-	LateOpened  int          `json:"late_offers_opened,omitempty"` // of these, opened: must be 0
-	Heads       []HeadCheck  `json:"heads,omitempty"`              // blinded ledger heads that the other side countersigned
-	Rights      []RightView  `json:"rights,omitempty"`
-	By          string       `json:"by,omitempty"`   // who granted: rule, person
-	Rule        string       `json:"rule,omitempty"` // by which
-	Less        bool         `json:"less,omitempty"` // than was asked
-	Due         Due          `json:"due,omitzero"`
+	ID           string       `json:"id"`
+	Side         string       `json:"side"`
+	Context      string       `json:"context"`
+	ContextKind  string       `json:"context_kind"`
+	Vendor       string       `json:"vendor"`
+	VendorName   string       `json:"vendor_name"`
+	State        string       `json:"state"`
+	Fields       []FieldPrice `json:"fields,omitempty"`
+	Start        time.Time    `json:"start,omitzero"`
+	End          time.Time    `json:"end,omitzero"`
+	Disclosures  uint64       `json:"disclosures"`
+	Updates      uint64       `json:"updates"`                 // disclosures that went because a field changed
+	PerDay       int          `json:"per_day,omitempty"`       // at most so many disclosures in 24 hours
+	LeaseSeconds int64        `json:"lease_seconds,omitempty"` // how long a disclosure stays good; 0: for one use
+	Renews       time.Time    `json:"renews,omitzero"`         // when the next disclosure goes by itself
+	Withdrawn    []string     `json:"withdrawn,omitempty"`     // fields that were taken back
+	Times        GrantTimes   `json:"times"`
+	Deleted      []string     `json:"deleted,omitempty"` // what the vendor signed that it deleted
+	Lapses       []string     `json:"lapses,omitempty"`
+	LateOffers   int          `json:"late_offers,omitempty"`        // offers that surfaced after revocation
+	LateOpened   int          `json:"late_offers_opened,omitempty"` // of these, opened: must be 0
+	Heads        []HeadCheck  `json:"heads,omitempty"`              // blinded ledger heads that the other side countersigned
+	Rights       []RightView  `json:"rights,omitempty"`
+	By           string       `json:"by,omitempty"`   // who granted: rule, person
+	Rule         string       `json:"rule,omitempty"` // by which
+	Less         bool         `json:"less,omitempty"` // than was asked
+	Due          Due          `json:"due,omitzero"`
 }
 
 // GrantTimes are moments in Unix milliseconds; 0 where it has not happened.
@@ -248,7 +256,43 @@ type GiveSpec struct {
 	Name    string   `json:"name"`   // her own words for the relation
 	Fields  []string `json:"fields"`
 	Purpose string   `json:"purpose,omitempty"` // make-offer where empty
-	Days    int      `json:"days,omitempty"`    // 360 where 0, and at most
+	Days    int      `json:"days,omitempty"`    // 360 where 0; at most 730
+	PerDay  int      `json:"per_day,omitempty"` // at most so many disclosures in 24 hours; 0: as many as it takes
+	// LeaseSeconds is how long the vendor may go on with the values when it hears nothing
+	// more; the network's where 0.
+	LeaseSeconds int64 `json:"lease_seconds,omitempty"`
+	Once         bool  `json:"once,omitempty"` // the values may be used once, at once; always so of special personal information
+}
+
+// ProofSchema names the form of a Proof.
+const ProofSchema = "hark.proof/1"
+
+// A Proof is what shows to others what was agreed under a grant and not kept: the very
+// envelopes, and each broken promise with the one it was owed under and its deadline.
+type Proof struct {
+	Schema     string       `json:"schema"`
+	Grant      string       `json:"grant"`
+	State      string       `json:"state"`
+	Vendor     string       `json:"vendor"`
+	VendorName string       `json:"vendor_name"`
+	Customer   string       `json:"customer"` // her key in this context alone
+	Lapses     []LapseProof `json:"lapses"`
+	Envelopes  []Envelope   `json:"envelopes"`
+}
+
+// A LapseProof is one promise that was not kept in time.
+type LapseProof struct {
+	Owed  string    `json:"owed"`  // the kind of message that did not come
+	Under string    `json:"under"` // the envelope that asked for it
+	Due   time.Time `json:"due"`
+	What  string    `json:"what"`
+}
+
+// An Envelope is a signed message as it was sent; its id is the hash of its bytes.
+type Envelope struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id"`
+	Raw  string `json:"raw"` // base64
 }
 
 // A RightSpec exercises a right under a grant.
@@ -263,10 +307,12 @@ type Grants interface {
 	List(ctx context.Context, q Query) (Page[Grant], error)
 	Get(ctx context.Context, id string) (Grant, error)
 	Give(ctx context.Context, spec GiveSpec) (Grant, error)
-	// Revoke ends the named grants; none named: all that q selects.
+	// Revoke ends the named grants; none named: all that q selects. With a field in q
+	// only that field is taken back, and a grant of nothing else ends.
 	Revoke(ctx context.Context, ids []string, q Query, reason string) ([]Grant, error)
 	Pause(ctx context.Context, id string, resume bool, reason string) (Grant, error)
 	Right(ctx context.Context, id string, spec RightSpec) (Grant, error)
+	Proof(ctx context.Context, id string) (Proof, error)
 }
 
 // An Offer is one that a customer opened, or a vendor made.

@@ -380,7 +380,7 @@ func (a *Agreement) customerActs(was Agreement, d *doing) {
 	sharing := a.State == Receipted || a.State == Disclosed
 	ended := a.leaseEnds()
 	switch {
-	case sharing && was.State == Suspended, ended:
+	case sharing && (was.State == Suspended || ended):
 		d.done |= 1 << SendDisclosure
 		d.when(true, SendDisclosure)
 	default:
@@ -414,11 +414,17 @@ func (a *Agreement) vendorActs(was Agreement, k known, e Event, d *doing) {
 
 // leaseEnds reports, once per lease, that its end has come.
 func (a *Agreement) leaseEnds() bool {
-	if a.State != Disclosed || a.Lease == 0 || a.Now < a.Lease || a.LeaseOver >= a.Lease {
+	if !a.leaseRuns() || a.Now < a.Lease {
 		return false
 	}
 	a.LeaseOver = a.Lease
 	return true
+}
+
+// leaseRuns reports whether the end of a lease is still to come or to be acted on. It
+// also comes while a grant is suspended: she renews nothing then, and the vendor stops.
+func (a *Agreement) leaseRuns() bool {
+	return (a.State == Disclosed || a.State == Suspended) && a.Lease > 0 && a.LeaseOver < a.Lease
 }
 
 // Final reports whether the agreement has ended and nobody owes a Deletion. Rights
@@ -458,11 +464,9 @@ func (a Agreement) stateDue(k known) Due {
 		return Due{a.answerBy(k), protocol.Customer, "the request expires"}
 	case Granted:
 		return Due{k.grant.Until, protocol.Vendor, "the grant expires unused"}
-	case Receipted, Suspended:
-		return Due{k.grant.Until, protocol.Customer, "the grant expires and the vendor owes a deletion"}
-	case Disclosed:
+	case Receipted, Disclosed, Suspended:
 		end := Due{k.grant.Until, protocol.Customer, "the grant expires and the vendor owes a deletion"}
-		if a.Lease > a.Now && a.LeaseOver < a.Lease {
+		if a.Lease > a.Now && a.leaseRuns() {
 			return end.earlier(Due{a.Lease, protocol.Customer, "the vendor may not use the values until the lease is renewed"})
 		}
 		return end

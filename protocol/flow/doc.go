@@ -68,7 +68,7 @@
 //	granted    Receipt                receipted   customer, the grant's end: expired
 //	receipted  Disclosure             disclosed   customer, end of lease: values lapse; end: expired
 //	receipted  Suspend                suspended   customer, the grant's end: expired
-//	disclosed  Suspend                suspended   customer, the grant's end: expired
+//	disclosed  Suspend                suspended   customer, end of lease: values lapse; end: expired
 //	suspended  Resume                 receipted or disclosed
 //	granted…suspended  Revocation     revoked     vendor, its deadline: lapsed
 //	granted…suspended  tick at end    expired     vendor, end + Duties.Deletion: lapsed

@@ -47,7 +47,7 @@ type Act uint8
 const (
 	Decide            Act = 1 + iota // customer: let her rule, or herself, answer the Request
 	SendReceipt                      // vendor: countersign and pay
-	SendDisclosure                   // customer: hand over what was granted; again after a Resume, and once per lease that ends
+	SendDisclosure                   // customer: hand over what was granted; again after a Resume, and once per lease that ends while it is disclosed
 	HoldDisclosure                   // vendor: hold what was disclosed; once per Disclosure
 	EndLease                         // vendor: stop using the values until a new Disclosure; once per lease
 	StopOffers                       // vendor: make no offers; whenever the agreement is suspended or ends

@@ -61,6 +61,8 @@ type Announced struct {
 
 // An Agreement is one vendor's request, grant and all that follows, seen from this
 // node's side. Its id is the grant id, which follows from the request.
+//
+//house:allow fields everything about an agreement is kept as one record
 type Agreement struct {
 	ID         protocol.GrantID
 	Context    protocol.ContextID
@@ -82,6 +84,7 @@ type Agreement struct {
 	Times      Times
 	Offers     OfferCount
 	Answered   bool // vendor: offers for the latest disclosure were made
+	Standing   Standing
 }
 
 // Terms are what was agreed.

@@ -73,12 +73,15 @@ func (r *routes) grants() {
 
 	pages(r, op{id: "list-grants", path: "/grants", tag: "grants", does: "List grants, from either side"}, g, desk.Grants.List)
 	one(r, op{id: "get-grant", path: "/grants/{id}", tag: "grants", does: "Show one grant"}, g, desk.Grants.Get)
+	one(r, op{id: "get-grant-proof", path: "/grants/{id}/proof", tag: "grants", does: "Give the signed messages under a grant",
+		more: "With each promise that was not kept in time, and what it was owed under. Others can check them without this node."}, g, desk.Grants.Proof)
 	create(r, op{id: "give-grant", path: "/grants", tag: "grants", does: "Grant a vendor of one's choice access, with no need", keyed: true, status: http.StatusCreated}, g, desk.Grants.Give)
 	type revocation struct {
 		IDs     []string `json:"ids,omitempty" maxItems:"500" doc:"These grants; none: all that the other fields select"`
 		Context string   `json:"context,omitempty" maxLength:"128" doc:"All under this need, interest or relation"`
 		Vendor  string   `json:"vendor,omitempty" maxLength:"128" doc:"All of this vendor"`
 		All     bool     `json:"all,omitempty" doc:"All there are"`
+		Field   string   `json:"field,omitempty" maxLength:"48" doc:"Take only this field back; a grant of nothing else ends"`
 		Reason  string   `json:"reason,omitempty" maxLength:"400" doc:"Words to the vendor"`
 	}
 	type revoked struct {
@@ -87,10 +90,10 @@ func (r *routes) grants() {
 	create(r, op{id: "revoke-grants", path: "/grants/revoke", tag: "grants", does: "Revoke grants", keyed: true,
 		more: "Offer keys die at once; the vendor owes a signed deletion by the deadline. What it has read, it has read."},
 		g, func(g desk.Grants, ctx context.Context, in revocation) (revoked, error) {
-			if len(in.IDs) == 0 && in.Context == "" && in.Vendor == "" && !in.All {
-				return revoked{}, fmt.Errorf("revoke which grants: name ids, a context, a vendor, or all: %w", fault.Malformed)
+			if len(in.IDs) == 0 && in.Context == "" && in.Vendor == "" && in.Field == "" && !in.All {
+				return revoked{}, fmt.Errorf("revoke which grants: name ids, a context, a vendor, a field, or all: %w", fault.Malformed)
 			}
-			items, err := g.Revoke(ctx, in.IDs, desk.Query{Context: in.Context, Vendor: in.Vendor, All: in.All}, in.Reason)
+			items, err := g.Revoke(ctx, in.IDs, desk.Query{Context: in.Context, Vendor: in.Vendor, Field: in.Field, All: in.All}, in.Reason)
 			return revoked{full(items)}, err
 		})
 	for name, resume := range map[string]bool{"suspend": false, "resume": true} {

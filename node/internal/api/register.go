@@ -142,6 +142,7 @@ type (
 		Vendor  string `query:"vendor" maxLength:"128" doc:"Only of this vendor"`
 		Grant   string `query:"grant" maxLength:"128" doc:"Only under this grant"`
 		Kind    string `query:"kind" maxLength:"64" doc:"Only of this kind"`
+		Field   string `query:"field" maxLength:"48" doc:"Only grants and requests of this field"`
 		Text    string `query:"text" maxLength:"256" doc:"Only with these words"`
 		All     bool   `query:"all" doc:"Also what missed the constraints, is expired or closed"`
 	}

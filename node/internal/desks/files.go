@@ -31,6 +31,7 @@ func (d Files) Upload(ctx context.Context, name, media string, spec desk.FieldSp
 		return v, err
 	}
 	f, _, err := d.upload(ctx, protocol.FieldName(name), media, c, src)
+	d.Market.Wake()
 	if err != nil {
 		return v, err
 	}
@@ -264,6 +265,7 @@ func (im *importer) flush(ctx context.Context) error {
 	if err != nil && !errors.Is(err, errDryRun) {
 		return err
 	}
+	im.Market.Wake()
 	for i, in := range im.batch {
 		im.report(in, isNew[i], done[i])
 	}

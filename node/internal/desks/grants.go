@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
@@ -54,7 +56,13 @@ func fits(q desk.Query, a records.Agreement) bool {
 	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a)) &&
 		strings.HasPrefix(hexOf(a.Context), q.Context) &&
 		(strings.HasPrefix(a.Vendor.String(), q.Vendor) || strings.EqualFold(a.VendorName, q.Vendor)) &&
-		strings.HasPrefix(a.ID.String(), q.Grant)
+		strings.HasPrefix(a.ID.String(), q.Grant) && (q.Field == "" || about(&a, protocol.FieldName(q.Field)))
+}
+
+// about reports whether an agreement is about a field.
+func about(a *records.Agreement, name protocol.FieldName) bool {
+	return slices.ContainsFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Name == name }) ||
+		slices.ContainsFunc(a.Terms.Asked, func(f protocol.FieldAsk) bool { return f.Name == name })
 }
 
 func showRequest(a records.Agreement) desk.Request {
@@ -232,6 +240,13 @@ func (d Grants) show(a records.Agreement) desk.Grant {
 		Start: moment(a.Terms.Start), End: moment(a.Terms.End), Disclosures: a.Leases, Times: desk.GrantTimes(a.Times),
 		Lapses: a.Lapses, LateOffers: a.Offers.Late, LateOpened: a.Offers.LateOpened, Due: due(a.Flow.Due(d.Genesis.Duties)),
 		Deleted: a.Terms.Deleted, By: a.Terms.Consent.By, Rule: a.Terms.Consent.Rule, Less: a.Terms.Consent.Less,
+		Updates: a.Standing.Updates, PerDay: int(a.Standing.PerDay), LeaseSeconds: int64(a.Terms.Lease),
+	}
+	if a.Flow.Me == protocol.Customer && a.Flow.State == flow.Disclosed && a.Flow.Lease > a.Flow.LeaseOver {
+		v.Renews = moment(a.Flow.Lease)
+	}
+	for _, f := range a.Standing.Withheld {
+		v.Withdrawn = append(v.Withdrawn, string(f))
 	}
 	for _, f := range a.Terms.Fields {
 		v.Fields = append(v.Fields, desk.FieldPrice{Field: string(f.Name), Price: desk.ShowMoney(f.Price)})
@@ -259,43 +274,6 @@ func exerciseName(e protocol.Exercise) string {
 		}
 	}
 	return "unknown"
-}
-
-// maxGiveDays is the longest that a relation's grant lasts: keepers accept the
-// capabilities to its mailboxes for no longer.
-const maxGiveDays = 360
-
-// Give implements desk.Grants.
-func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error) {
-	var v protocol.VendorID
-	if err := v.UnmarshalText([]byte(spec.Vendor)); err != nil {
-		return desk.Grant{}, fmt.Errorf("vendor: %w", err)
-	}
-	if spec.Days == 0 {
-		spec.Days = maxGiveDays
-	}
-	if spec.Days < 1 || spec.Days > maxGiveDays {
-		return desk.Grant{}, fmt.Errorf("%d days, want 1 to %d: %w", spec.Days, maxGiveDays, fault.Malformed)
-	}
-	purpose := protocol.Purpose(spec.Purpose)
-	if purpose == "" {
-		purpose = protocol.PurposeOffer
-	}
-	if !purpose.Known() {
-		return desk.Grant{}, fmt.Errorf("purpose %q: %w", spec.Purpose, fault.Malformed)
-	}
-	fields, err := d.ownFields(ctx, spec.Fields, purpose)
-	if err != nil {
-		return desk.Grant{}, err
-	}
-	if err := d.FetchPassport(ctx, v); err != nil {
-		return desk.Grant{}, err
-	}
-	id, err := d.Market.Give(ctx, v, spec.Name, fields, protocol.Second(spec.Days)*protocol.Day)
-	if err != nil {
-		return desk.Grant{}, err
-	}
-	return d.Get(ctx, id.String())
 }
 
 // ownFields checks that the vault holds what is to be given.
@@ -329,43 +307,6 @@ func given(f vault.Field) error {
 		return fmt.Errorf("field %q has a value of %d bytes, and only up to %d can be disclosed: %w", f.Name, f.Blob.Size, protocol.MaxValue, fault.Unsupported)
 	}
 	return nil
-}
-
-// Revoke implements desk.Grants.
-func (d Grants) Revoke(ctx context.Context, ids []string, q desk.Query, reason string) ([]desk.Grant, error) {
-	var grants []protocol.GrantID
-	for _, id := range ids {
-		gid, err := d.resolve(ctx, records.Agreements, id)
-		if err != nil {
-			return nil, err
-		}
-		grants = append(grants, gid)
-	}
-	if len(ids) == 0 {
-		err := d.view(ctx, func(r kv.Reader) error {
-			return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
-				if a.Flow.Me == protocol.Customer && a.Flow.State.Live() && fits(q, a) {
-					grants = append(grants, a.ID)
-				}
-				return true, nil
-			})
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if err := d.Market.Revoke(ctx, grants, reason); err != nil {
-		return nil, err
-	}
-	out := []desk.Grant{}
-	for _, id := range grants {
-		v, err := d.Get(ctx, id.String())
-		if err != nil {
-			return out, err
-		}
-		out = append(out, v)
-	}
-	return out, nil
 }
 
 // Pause implements desk.Grants.

@@ -38,6 +38,7 @@ func (d Vault) Set(ctx context.Context, name string, spec desk.FieldSpec) (v des
 		v = d.field(f, true)
 		return d.noteField(tx, f, what, nowMS)
 	})
+	d.Market.Wake()
 	return v, errors.Join(err, d.sweep(ctx))
 }
 
@@ -97,8 +98,10 @@ func (o *Office) note(tx kv.Tx, kind string, nowMS int64, body map[string]string
 	if err != nil {
 		return err
 	}
-	_, err = o.Stores.Ledger.Append(tx, kind, nowMS, raw)
-	return err
+	if _, err = o.Stores.Ledger.Append(tx, kind, nowMS, raw); err != nil {
+		return err
+	}
+	return records.Touch(tx, nowMS) // living grants may have to hear of it
 }
 
 // sweepAt is how many values that gave way to newer ones may wait on the disk, without
@@ -221,6 +224,7 @@ func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
 	if err != nil {
 		return err
 	}
+	d.Market.Wake()
 	return d.Stores.Vault.Purge(context.WithoutCancel(ctx), d.Stores.KV)
 }
 

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/limits"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -186,11 +188,20 @@ type grantTo struct {
 // grant makes the keys of a grant, signs it and puts it into the outbox. No value
 // and no data key leaves with it.
 func (t *turn) grant(a *records.Agreement, c records.Context, to grantTo) error {
+	lease, err := t.lease(a)
+	if err != nil {
+		return err
+	}
+	a.Terms.Lease = lease
 	g, err := t.draftGrant(a, c, to)
 	if err != nil {
 		return err
 	}
-	signed, err := wire.Sign(key.FromSeed[key.Context](c.Keys.Sign.Secret()), g)
+	x, err := limits.Extra(protocol.GrantLimits{PerDay: a.Standing.PerDay})
+	if err != nil {
+		return err
+	}
+	signed, err := wire.SignExtra(key.FromSeed[key.Context](c.Keys.Sign.Secret()), g, x)
 	if err != nil {
 		return fmt.Errorf("grant: %w", err)
 	}
@@ -234,7 +245,7 @@ func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (
 	if err != nil {
 		return nil, err
 	}
-	dutyBox, dutyAddr, err := t.newBox(records.BoxDuty, a.ID, c.Keepers, end+t.m.cfg.Genesis.Duties.Boxes, dutyLetters, dutyKiB)
+	dutyBox, dutyAddr, err := t.newBox(records.BoxDuty, a.ID, c.Keepers, t.dutyUntil(end), dutyLetters, dutyKiB)
 	if err != nil {
 		return nil, err
 	}
@@ -259,9 +270,21 @@ func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (
 	return g, nil
 }
 
+// A Gift is what a customer gives a vendor of her own accord.
+type Gift struct {
+	Vendor protocol.VendorID
+	Name   string // her own words for the relation
+	Fields []protocol.FieldGrant
+	Life   protocol.Second
+	Lease  protocol.Second // the network's where 0
+	PerDay uint32          // disclosures in 24 hours; 0: no limit
+	Once   bool            // its values may be used once, at once: a lease of 0
+}
+
 // Give starts a relation with a vendor of the customer's choice: a grant without a
 // need or a request.
-func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fields []protocol.FieldGrant, life protocol.Second) (id protocol.GrantID, err error) {
+func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err error) {
+	v := gift.Vendor
 	if m.locked != nil {
 		return id, m.locked
 	}
@@ -278,15 +301,19 @@ func (m *Market) Give(ctx context.Context, v protocol.VendorID, name string, fie
 		sign := key.Generate[key.Context]()
 		nonce := protocol.Hash(key.NewSecret().Reveal())
 		c := records.Context{
-			ID: sign.Public(), Flow: flow.Context{Kind: protocol.ContextRelation}, Name: name, Keepers: keepers,
+			ID: sign.Public(), Flow: flow.Context{Kind: protocol.ContextRelation}, Name: gift.Name, Keepers: keepers,
 			CreatedMS: t.nowMS, Keys: records.ContextKeys{Sign: protocol.Share(sign.Seed())},
 		}
 		id = wire.GrantID(c.ID, v, nonce)
 		a := records.Agreement{
 			ID: id, Context: c.ID, Reason: protocol.ContextRelation, Vendor: v, VendorName: chain.Latest().Name,
 			Flow: flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
-			Terms: records.Terms{Fields: fields, Start: t.now, End: t.now + life, Lease: m.cfg.Genesis.Duties.Lease,
+			Terms: records.Terms{Fields: gift.Fields, Start: t.now, End: t.now + gift.Life, Lease: cmp.Or(gift.Lease, m.cfg.Genesis.Duties.Lease),
 				Consent: records.Consent{By: "person", Rule: terms.HerWord.Rule()}},
+			Standing: records.Standing{PerDay: gift.PerDay},
+		}
+		if gift.Once {
+			a.Terms.Lease = 0
 		}
 		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
 			return err
@@ -361,51 +388,6 @@ func (t *turn) passportOf(a *records.Agreement) (wire.Chain, error) {
 		return wire.Chain{}, err
 	}
 	return t.m.cfg.Registry.Passport(context.Background(), a.Vendor)
-}
-
-// disclose sends what was granted, under the next lease. Each one answers the Receipt
-// that allows it.
-func (t *turn) disclose(a *records.Agreement, c *records.Context) error {
-	re := a.Letters.Receipt
-	g, err := t.signedGrant(a)
-	if err != nil {
-		return err
-	}
-	values, err := t.m.cfg.Stores.Vault.View(t, g)
-	if err != nil {
-		return fmt.Errorf("vault: %w", err)
-	}
-	keys, err := records.GetOfferKeys(t, a.ID)
-	if err != nil {
-		return fmt.Errorf("offer keys: %w", err)
-	}
-	a.Leases++
-	a.Counter++
-	d := &protocol.Disclosure{
-		Header: t.header(protocol.KindDisclosure, protocol.Hash(a.Theirs.Sign), protocol.Hash(a.Context), t.letters()),
-		Grant:  a.ID, Values: values, Lease: a.Leases, Until: min(t.now+a.Terms.Lease, a.Terms.End),
-		OfferSecret: keys.Secret,
-	}
-	d.From = protocol.Hash(key.FromSeed[key.Duty](a.Mine.Sign.Secret()).Public())
-	d.Seq, d.Re = a.Counter, re
-	if n := len(c.Announced); n > 0 && c.Flow.State == flow.Announced {
-		d.Announcement, d.BodyKey = c.Announced[n-1].Hash, c.Keys.Body
-	}
-	plain, err := wire.SealDisclosure(d, a.MAC.Secret())
-	if err != nil {
-		return fmt.Errorf("disclosure: %w", err)
-	}
-	id := wire.ID(plain)
-	a.Letters.Disclosure, a.Times.Disclosed = id, t.nowMS
-	names := make([]string, len(values))
-	for i, v := range values {
-		names[i] = string(v.Name)
-	}
-	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: re, By: protocol.Customer, Until: d.Until}
-	if err := t.advance(a, e, "disclosure.sent", "fields", strings.Join(names, " "), "lease", fmt.Sprint(a.Leases)); err != nil {
-		return err
-	}
-	return t.sealDuty(a, plain, id, protocol.KindDisclosure, d.Expires)
 }
 
 // signedGrant reads the grant back from the envelope that was signed.

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/held"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -26,7 +27,9 @@ func (t *turn) act(a *records.Agreement, act flow.Act) error {
 		if err != nil {
 			return err
 		}
-		return t.disclose(a, &c)
+		return t.disclose(a, &c, renewal)
+	case flow.EndLease:
+		return t.endLease(a)
 	case flow.DestroyRequestKey:
 		return t.destroyRequestKey(a)
 	case flow.DestroyOfferKeys:
@@ -95,24 +98,16 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 
 // Revoke ends grants: their offer keys are destroyed, what lies undelivered is
 // deleted, the vendors are told under duty keys and owe a signed deletion. The
-// needs that still have living grants go to a new body key.
+// needs that still have living grants go to a new body key, which Moves sees to.
 func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
-	touched := map[protocol.ContextID]bool{}
 	for _, id := range ids {
 		if err := m.Do(ctx, "revoke", func(t *turn) error {
 			a, err := records.GetAgreement(t, id)
 			if err != nil {
 				return err
 			}
-			touched[a.Context] = true
 			return t.revoke(&a, reason)
 		}); err != nil {
-			return err
-		}
-	}
-	for c := range touched {
-		// Whoever asked may be gone by then: what is revoked is revoked.
-		if err := m.revise(context.WithoutCancel(ctx), "new body key", c, living); err != nil {
 			return err
 		}
 	}
@@ -128,6 +123,9 @@ func (t *turn) revoke(a *records.Agreement, reason string) error {
 		return fmt.Errorf("grant %s is %s: %w", a.ID.Short(), a.Flow.State, err)
 	}
 	a.Times.Revoked = t.nowMS
+	if err := t.moveOthers(a); err != nil {
+		return err
+	}
 	if a.Theirs.Sign.IsZero() {
 		return t.revokeEarly(a, reason)
 	}
@@ -167,21 +165,6 @@ func (t *turn) revokeEarly(a *records.Agreement, reason string) error {
 	return t.advance(a, e, "grant.revoked", "reason", reason)
 }
 
-// living tells whether a need that stands has living grants, which then move to a new
-// body key.
-func living(t *turn, c *records.Context) (until protocol.Second, err error) {
-	if c.Flow.State != flow.Announced {
-		return 0, nil
-	}
-	err = records.EachUnder(t, c.ID, func(a records.Agreement) (bool, error) {
-		if a.Flow.State == flow.Disclosed {
-			until = t.now + c.Life
-		}
-		return until == 0, nil
-	})
-	return until, err
-}
-
 // revoked takes a customer's revocation: the vendor's node deletes by itself and
 // signs what it did.
 func (t *turn) revoked(a records.Agreement, s wire.Signed) error {
@@ -210,7 +193,7 @@ func (t *turn) deleteHeld(a *records.Agreement) error {
 	if err != nil {
 		return fmt.Errorf("held: %w", err)
 	}
-	a.Terms.Deleted, a.MAC = names, protocol.Shared{}
+	a.Terms.Deleted, a.MAC = merge(a.Standing.Dropped, names), protocol.Shared{}
 	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindOffer); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
@@ -287,22 +270,32 @@ func (m *Market) Exercise(ctx context.Context, id protocol.GrantID, e protocol.E
 		if err != nil {
 			return err
 		}
-		if a.Flow.Me != protocol.Customer || a.Theirs.Sign.IsZero() {
-			return fmt.Errorf("grant %s was never countersigned: there is nobody to ask: %w", id.Short(), fault.Conflict)
-		}
-		if len(a.Rights) >= records.MaxRights {
-			return fmt.Errorf("rights under grant %s: %w", id.Short(), fault.Full)
-		}
-		deadline := t.now + m.cfg.Genesis.Duties.Right
-		r := &protocol.Right{Grant: id, Exercise: e, Fields: fields, Values: values, Deadline: deadline}
-		rid, err := t.sendDuty(&a, r, protocol.KindRight, a.Letters.Receipt)
-		if err != nil {
-			return err
-		}
-		a.Rights = append(a.Rights, records.Right{ID: rid, Exercise: e, At: t.now, Deadline: deadline, Status: "open"})
-		ev := flow.Event{Kind: protocol.KindRight, ID: rid, Re: r.Re, By: protocol.Customer, Until: deadline}
-		return t.advance(&a, ev, "right.sent")
+		return t.exercise(&a, e, fields, values)
 	})
+}
+
+// exercise sends a right. Fields that are to be deleted are given no more, and their
+// deletion is due as soon as that of a whole grant.
+func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []protocol.FieldName, values []protocol.FieldValue) error {
+	if a.Flow.Me != protocol.Customer || a.Theirs.Sign.IsZero() {
+		return fmt.Errorf("grant %s was never countersigned: there is nobody to ask: %w", a.ID.Short(), fault.Conflict)
+	}
+	if len(a.Rights) >= records.MaxRights {
+		return fmt.Errorf("rights under grant %s: %w", a.ID.Short(), fault.Full)
+	}
+	deadline := t.now + t.m.cfg.Genesis.Duties.Right
+	if e == protocol.RightDeletion && len(fields) > 0 {
+		a.Standing.Withhold(fields...)
+		deadline = t.now + t.m.cfg.Genesis.Duties.Deletion
+	}
+	r := &protocol.Right{Grant: a.ID, Exercise: e, Fields: fields, Values: values, Deadline: deadline}
+	rid, err := t.sendDuty(a, r, protocol.KindRight, a.Letters.Receipt)
+	if err != nil {
+		return err
+	}
+	a.Rights = append(a.Rights, records.Right{ID: rid, Exercise: e, At: t.now, Deadline: deadline, Status: "open"})
+	ev := flow.Event{Kind: protocol.KindRight, ID: rid, Re: r.Re, By: protocol.Customer, Until: deadline}
+	return t.advance(a, ev, "right.sent")
 }
 
 // right answers a customer's right by what this vendor holds.
@@ -334,6 +327,9 @@ func (t *turn) right(a records.Agreement, s wire.Signed) error {
 
 // fulfilRight does what a right asks and says so in the answer.
 func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *protocol.Answer) error {
+	if r.Exercise == protocol.RightDeletion {
+		a.Standing.Withhold(r.Fields...)
+	}
 	rec, err := t.m.cfg.Stores.Held.Get(t, a.ID)
 	if err != nil {
 		answer.Text = "nothing is held under this grant"
@@ -356,12 +352,25 @@ func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *prot
 		answer.Text = "corrected"
 		return t.m.cfg.Stores.Held.Put(t, rec)
 	case protocol.RightDeletion, protocol.RightObjection:
+		if r.Exercise == protocol.RightDeletion && len(r.Fields) > 0 {
+			return t.deleteFields(a, rec, answer)
+		}
 		if _, err := t.m.cfg.Stores.Held.Delete(t, a.ID); err != nil {
 			return err
 		}
 		answer.Text = "deleted what was held; revoke the grant to end further disclosures"
 	}
 	return nil
+}
+
+// deleteFields deletes the fields of a record that were taken back.
+func (t *turn) deleteFields(a *records.Agreement, rec held.Record, answer *protocol.Answer) error {
+	answer.Text = "deleted what was held of these fields"
+	if t.m.cfg.Misbehave == KeepDeleted {
+		return nil
+	}
+	rec.Fields = slices.DeleteFunc(rec.Fields, func(v protocol.FieldValue) bool { return a.Standing.Lacks(v.Name) })
+	return t.m.cfg.Stores.Held.Put(t, rec)
 }
 
 // maxAnswer leaves room for the rest of an answer in its envelope.

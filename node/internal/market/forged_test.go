@@ -243,7 +243,8 @@ func TestForgedDisclosures(t *testing.T) {
 		w.ask()
 		real := w.until(protocol.KindDisclosure)
 		a, hers := w.shop.agreement(w.grant), w.her.agreement(w.grant)
-		plain := w.her.envelope(hers.Letters.Disclosure)
+		plain, _, err := wire.OpenLetter(key.SealFromSeed[key.DutySeal](a.Mine.Seal.Secret()), seal.Duty, w.shop.cfg.Net, real.Data)
+		w.ok(err)
 		lock := key.SealFromSeed[key.DutySeal](a.Mine.Seal.Secret()).Public()
 		forge := func(mac key.Secret, change func(*protocol.Disclosure)) []byte {
 			d, _, err := wire.OpenDisclosure(plain, hers.MAC.Secret())

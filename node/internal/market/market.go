@@ -115,6 +115,8 @@ const (
 	KeepDeleted   Misbehaviour = "keep-deleted"   // a vendor signs a Deletion and keeps the data
 	ForkLedger    Misbehaviour = "fork-ledger"    // a customer shows vendors another ledger than she keeps
 	ReopenRevoked Misbehaviour = "reopen-revoked" // a customer keeps offer keys that she said she destroyed
+	LeakField     Misbehaviour = "leak-field"     // a customer's node discloses one field more than was granted
+	KeepLease     Misbehaviour = "keep-lease"     // a vendor goes on with values whose lease has ended
 )
 
 // queue is how many jobs may wait for the loop; a desk beyond it waits too, with
@@ -132,6 +134,7 @@ type Market struct {
 	tally  *tally
 	rules  func(terms.Question) terms.Verdict // hers, once they were read; the loop's own
 	read   map[key.MailboxKey]protocol.Second // since when each was read to its end; the loop's own
+	moved  chan struct{}                      // wakes Moves
 }
 
 type job struct {
@@ -142,7 +145,7 @@ type job struct {
 
 // New makes a market that does nothing until Run.
 func New(cfg Config) *Market {
-	return &Market{cfg: cfg, tally: newTally(cfg.Limits), jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}}
+	return &Market{cfg: cfg, tally: newTally(cfg.Limits), jobs: make(chan job, queue), gone: make(chan struct{}), read: map[key.MailboxKey]protocol.Second{}, moved: make(chan struct{}, 1)}
 }
 
 // Locked makes a market whose every turn fails with err: that of a locked node.
@@ -374,6 +377,10 @@ func (t *turn) due(d records.Deadline) error {
 		return t.flushAcks(d.ID)
 	case records.DueSnooze:
 		return t.snoozeDue(d.ID)
+	case records.DueUpdate:
+		return t.updateDue()
+	case records.DueLater:
+		return t.laterDue(d.ID)
 	case records.DueBox:
 		return t.boxDue(key.MailboxKey(d.ID))
 	}

@@ -458,7 +458,7 @@ func TestCommandsOfTheWrongSide(t *testing.T) {
 		if _, err := w.her.Offer(ctx, w.grant, nil); !errors.Is(err, fault.Denied) {
 			w.Errorf("a customer offers: %v", err)
 		}
-		if _, err := w.her.Give(ctx, unknown, "x", nil, protocol.Day); !errors.Is(err, fault.NotFound) {
+		if _, err := w.her.Give(ctx, Gift{Vendor: unknown, Name: "x", Life: protocol.Day}); !errors.Is(err, fault.NotFound) {
 			w.Errorf("given to nobody: %v", err)
 		}
 		if !maps.Equal(before, w.shop.kept()) {
@@ -576,22 +576,23 @@ func TestALockedMarketDoesNothing(t *testing.T) {
 	ctx := t.Context()
 	h, g := wire.Heard{}, protocol.GrantID{1}
 	for name, do := range map[string]func() error{
-		"announce": func() error { _, err := m.Announce(ctx, Need{}); return err },
-		"preview":  func() error { _, err := m.Preview(ctx, Need{}); return err },
-		"update":   func() error { return m.Update(ctx, protocol.ContextID{}, nil) },
-		"withdraw": func() error { return m.Withdraw(ctx, protocol.ContextID{}) },
-		"give":     func() error { _, err := m.Give(ctx, g, "", nil, 1); return err },
-		"ask":      func() error { _, err := m.Ask(ctx, h, nil, 1); return err },
-		"offer":    func() error { _, err := m.Offer(ctx, g, nil); return err },
-		"step":     func() error { return m.Step(ctx, g, protocol.KindAccept, "") },
-		"revoke":   func() error { return m.Revoke(ctx, []protocol.GrantID{g}, "") },
-		"pause":    func() error { return m.Pause(ctx, g, false, "") },
-		"right":    func() error { return m.Exercise(ctx, g, protocol.RightAccess, nil, nil) },
-		"passport": func() error { return m.IssuePassport(ctx, Profile{}) },
-		"rules":    func() error { return m.SetRules(ctx, Follow{}) },
-		"heard":    func() error { return m.Heard(ctx, h) },
-		"letter":   func() error { _, err := m.Letter(ctx, key.MailboxKey{}, nil); return err },
-		"read":     func() error { return m.Collected(ctx, key.MailboxKey{}, 1) },
+		"announce":       func() error { _, err := m.Announce(ctx, Need{}); return err },
+		"preview":        func() error { _, err := m.Preview(ctx, Need{}); return err },
+		"update":         func() error { return m.Update(ctx, protocol.ContextID{}, nil) },
+		"withdraw":       func() error { return m.Withdraw(ctx, protocol.ContextID{}) },
+		"give":           func() error { _, err := m.Give(ctx, Gift{Vendor: g, Life: 1}); return err },
+		"ask":            func() error { _, err := m.Ask(ctx, h, nil, 1); return err },
+		"offer":          func() error { _, err := m.Offer(ctx, g, nil); return err },
+		"step":           func() error { return m.Step(ctx, g, protocol.KindAccept, "") },
+		"revoke":         func() error { return m.Revoke(ctx, []protocol.GrantID{g}, "") },
+		"pause":          func() error { return m.Pause(ctx, g, false, "") },
+		"withdraw field": func() error { return m.WithdrawField(ctx, []protocol.GrantID{g}, "contact.email", "") },
+		"right":          func() error { return m.Exercise(ctx, g, protocol.RightAccess, nil, nil) },
+		"passport":       func() error { return m.IssuePassport(ctx, Profile{}) },
+		"rules":          func() error { return m.SetRules(ctx, Follow{}) },
+		"heard":          func() error { return m.Heard(ctx, h) },
+		"letter":         func() error { _, err := m.Letter(ctx, key.MailboxKey{}, nil); return err },
+		"read":           func() error { return m.Collected(ctx, key.MailboxKey{}, 1) },
 	} {
 		if err := do(); !errors.Is(err, locked) {
 			t.Errorf("%s: %v", name, err)

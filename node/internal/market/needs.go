@@ -156,11 +156,15 @@ func (t *turn) reannounce(made records.Context, v version) error {
 	if err := t.announce(&c, v); err != nil {
 		return err
 	}
+	// No vendor whose grant was revoked meanwhile has had this key.
+	if err := records.DeleteMove(t, c.ID); err != nil {
+		return err
+	}
 	return records.EachUnder(t, c.ID, func(a records.Agreement) (bool, error) {
 		if a.Flow.State != flow.Disclosed {
 			return true, nil
 		}
-		return true, t.disclose(&a, &c)
+		return true, t.disclose(&a, &c, newKey)
 	})
 }
 

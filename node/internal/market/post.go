@@ -45,6 +45,13 @@ func (t *turn) header(kind protocol.Kind, to, ctx protocol.Hash, life protocol.S
 // letters is the longest life of a letter in this network.
 func (t *turn) letters() protocol.Second { return t.m.cfg.Genesis.Duties.Letters }
 
+// dutyUntil is how long a duty mailbox is read for a grant that ends then: keepers accept
+// no capability for longer, and of a grant of two years a month is left after its end.
+func (t *turn) dutyUntil(end protocol.Second) protocol.Second {
+	boxes := t.m.cfg.Genesis.Duties.Boxes
+	return min(end+boxes, t.now+boxes+2*protocol.MaxStandLife-protocol.MaxSkew)
+}
+
 // newBox makes a mailbox that this node reads, and the address that one
 // counterparty may use.
 func (t *turn) newBox(role records.Role, ref protocol.Hash, keepers []protocol.Keeper, until protocol.Second, letters, kib uint16) (key.Private[key.Mailbox], protocol.Address, error) {
@@ -129,8 +136,10 @@ func (t *turn) sealDuty(a *records.Agreement, plain []byte, envelope protocol.Ha
 	if err != nil {
 		return fmt.Errorf("seal %s: %w", kind, err)
 	}
-	if err := records.PutEnvelope(t, envelope, plain); err != nil {
-		return err
+	if kind != protocol.KindDisclosure { // values stay in the vault alone, where they can be erased
+		if err := records.PutEnvelope(t, envelope, plain); err != nil {
+			return err
+		}
 	}
 	return t.put(outbox.Item{Data: raw, Envelope: envelope, Kind: kind, Grant: a.ID, Expires: expires}, a.Theirs.Box)
 }

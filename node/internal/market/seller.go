@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/limits"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
@@ -446,6 +447,7 @@ func (t *turn) countersign(a *records.Agreement, g *protocol.Grant, s wire.Signe
 	}
 	a.Letters.Grant, a.Times.Granted = s.ID(), t.nowMS
 	a.Terms.Fields, a.Terms.Start, a.Terms.End, a.Terms.Lease = g.Fields, g.Start, g.End, g.Lease
+	a.Standing.PerDay = limits.Of(s.Extra()).PerDay
 	a.MAC = protocol.Share(export(seal.LabelDisclose))
 	a.Theirs = records.Counterparty{Sign: g.DutyKey, Seal: g.DutySeal, Box: g.DutyBox, OfferSeal: g.OfferSeal, OfferBox: g.OfferBox}
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
@@ -464,7 +466,7 @@ func (t *turn) countersign(a *records.Agreement, g *protocol.Grant, s wire.Signe
 // sendReceipt makes this vendor's duty keys and mailbox, pays, and signs.
 func (t *turn) sendReceipt(a *records.Agreement, by VendorKeys, g *protocol.Grant) error {
 	sign, lock := key.Generate[key.Duty](), key.GenerateSeal[key.DutySeal]()
-	box, addr, err := t.newBox(records.BoxDuty, a.ID, t.m.ownKeepers(), g.End+t.m.cfg.Genesis.Duties.Boxes, dutyLetters, dutyKiB)
+	box, addr, err := t.newBox(records.BoxDuty, a.ID, t.m.ownKeepers(), t.dutyUntil(g.End), dutyLetters, dutyKiB)
 	if err != nil {
 		return err
 	}
@@ -512,18 +514,24 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 	if err := t.acked(d.Re); err != nil {
 		return err
 	}
-	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: d.Re, By: protocol.Customer, Until: d.Until}
+	until := d.Until
+	if a.Terms.Lease == 0 {
+		until = t.now + onceFor // to be used at once, whenever it came
+	}
+	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: d.Re, By: protocol.Customer, Until: until}
 	if err := t.advance(&a, e, "disclosure.kept", "lease", fmt.Sprint(d.Lease)); err != nil {
 		return err
 	}
-	if d.Lease <= a.Leases || !a.Flow.State.Live() {
-		if err := t.owe(&a, id); err != nil { // a newer lease stands, or the grant is over
+	if d.Lease <= a.Leases || !a.Flow.State.Live() || until <= t.now {
+		a.Leases = max(a.Leases, d.Lease)
+		if err := t.owe(&a, id); err != nil { // a newer lease stands, or this one or the grant is over
 			return err
 		}
 		return t.keep(&a)
 	}
+	values := slices.DeleteFunc(d.Values, func(v protocol.FieldValue) bool { return a.Standing.Lacks(v.Name) })
 	a.Leases, a.Letters.Disclosure, a.Times.Disclosed, a.Answered = d.Lease, id, t.nowMS, false
-	rec := held.Record{Grant: a.ID, Context: a.Context, Until: d.Until, Fields: d.Values, BodyKey: d.BodyKey, OfferSecret: d.OfferSecret}
+	rec := held.Record{Grant: a.ID, Context: a.Context, Until: until, Fields: values, BodyKey: d.BodyKey, OfferSecret: d.OfferSecret}
 	t.openNeed(&rec, d)
 	if err := t.m.cfg.Stores.Held.Put(t, rec); err != nil {
 		return fmt.Errorf("held: %w", err)

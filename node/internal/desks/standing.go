@@ -1,0 +1,191 @@
+package desks
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
+)
+
+// giveDays is how long a relation's grant lasts where nobody says, and maxGiveDays the
+// longest: keepers accept the capability to its duty mailbox for a month more.
+const (
+	giveDays    = 360
+	maxGiveDays = int(protocol.MaxRelation / protocol.Day)
+)
+
+// leases that she may choose herself.
+const (
+	minLease = time.Hour
+	maxLease = 7 * 24 * time.Hour
+)
+
+// Give implements desk.Grants.
+func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error) {
+	g, err := gift(spec)
+	if err != nil {
+		return desk.Grant{}, err
+	}
+	purpose := protocol.Purpose(spec.Purpose)
+	if purpose == "" {
+		purpose = protocol.PurposeOffer
+	}
+	if !purpose.Known() {
+		return desk.Grant{}, fmt.Errorf("purpose %q: %w", spec.Purpose, fault.Malformed)
+	}
+	if g.Fields, err = d.ownFields(ctx, spec.Fields, purpose); err != nil {
+		return desk.Grant{}, err
+	}
+	if err := d.FetchPassport(ctx, g.Vendor); err != nil {
+		return desk.Grant{}, err
+	}
+	id, err := d.Market.Give(ctx, g)
+	if err != nil {
+		return desk.Grant{}, err
+	}
+	return d.Get(ctx, id.String())
+}
+
+// gift reads all of what is given but the fields.
+func gift(spec desk.GiveSpec) (g market.Gift, err error) {
+	if err := g.Vendor.UnmarshalText([]byte(spec.Vendor)); err != nil {
+		return g, fmt.Errorf("vendor: %w", err)
+	}
+	if spec.Days == 0 {
+		spec.Days = giveDays
+	}
+	lease := time.Duration(spec.LeaseSeconds) * time.Second
+	switch {
+	case spec.Days < 1 || spec.Days > maxGiveDays:
+		return g, fmt.Errorf("%d days, want 1 to %d: %w", spec.Days, maxGiveDays, fault.Malformed)
+	case spec.PerDay < 0 || spec.PerDay > protocol.MaxPerDay:
+		return g, fmt.Errorf("%d disclosures a day, want 1 to %d, or 0 for no limit: %w", spec.PerDay, protocol.MaxPerDay, fault.Malformed)
+	case spec.LeaseSeconds != 0 && (spec.LeaseSeconds < 0 || lease < minLease || lease > maxLease):
+		return g, fmt.Errorf("a lease of %d seconds, want %v to %v: %w", spec.LeaseSeconds, minLease, maxLease, fault.Malformed)
+	case spec.PerDay > 0 && lease > 0 && lease < 48*time.Hour/time.Duration(spec.PerDay):
+		return g, fmt.Errorf("a lease of %v is renewed more often than %d disclosures a day allow: %w", lease, spec.PerDay, fault.Malformed)
+	case spec.Once && lease > 0:
+		return g, fmt.Errorf("what may be used once has no lease: %w", fault.Malformed)
+	}
+	g.Name, g.Life, g.Lease = spec.Name, protocol.Second(spec.Days)*protocol.Day, protocol.Second(spec.LeaseSeconds)
+	g.PerDay, g.Once = uint32(spec.PerDay), spec.Once
+	return g, nil
+}
+
+// Revoke implements desk.Grants.
+func (d Grants) Revoke(ctx context.Context, ids []string, q desk.Query, reason string) ([]desk.Grant, error) {
+	field := protocol.FieldName(q.Field)
+	if q.Field != "" && !field.WellFormed() {
+		return nil, fmt.Errorf("field %q is no field name, which is like contact.email: %w", q.Field, fault.Malformed)
+	}
+	grants, err := d.toRevoke(ctx, ids, q, field)
+	if err != nil {
+		return nil, err
+	}
+	if field != "" {
+		err = d.Market.WithdrawField(ctx, grants, field, reason)
+	} else {
+		err = d.Market.Revoke(ctx, grants, reason)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := []desk.Grant{}
+	for _, id := range grants {
+		v, err := d.Get(ctx, id.String())
+		if err != nil {
+			return out, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// toRevoke lists the grants that are meant: those named, or all that q selects. With a
+// field, of the latter those that still give it.
+func (d Grants) toRevoke(ctx context.Context, ids []string, q desk.Query, field protocol.FieldName) (grants []protocol.GrantID, err error) {
+	for _, id := range ids {
+		gid, err := d.resolve(ctx, records.Agreements, id)
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, gid)
+	}
+	if len(ids) > 0 {
+		return grants, nil
+	}
+	err = d.view(ctx, func(r kv.Reader) error {
+		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
+			gives := field == "" || !a.Standing.Lacks(field) &&
+				slices.ContainsFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Name == field })
+			if a.Flow.Me == protocol.Customer && a.Flow.State.Live() && gives && fits(q, a) {
+				grants = append(grants, a.ID)
+			}
+			return true, nil
+		})
+	})
+	return grants, err
+}
+
+// Proof implements desk.Grants.
+func (d Grants) Proof(ctx context.Context, id string) (p desk.Proof, err error) {
+	gid, err := d.resolve(ctx, records.Agreements, id)
+	if err != nil {
+		return p, err
+	}
+	err = d.view(ctx, func(r kv.Reader) error {
+		a, err := records.GetAgreement(r, gid)
+		if err != nil {
+			return err
+		}
+		p, err = proof(r, &a)
+		return err
+	})
+	return p, err
+}
+
+// proof gathers the signed messages under a grant, and what was promised in them and not
+// kept.
+func proof(r kv.Reader, a *records.Agreement) (desk.Proof, error) {
+	p := desk.Proof{
+		Schema: desk.ProofSchema, Grant: a.ID.String(), State: a.Flow.State.String(), Vendor: a.Vendor.String(), VendorName: a.VendorName,
+		Customer: hexOf(a.Context), Lapses: []desk.LapseProof{}, Envelopes: []desk.Envelope{},
+	}
+	ids := []protocol.Hash{a.Letters.Request, a.Letters.Grant, a.Letters.Receipt, a.Letters.Revocation, a.Letters.Deletion}
+	for i, l := range a.Flow.Lapses {
+		v := desk.LapseProof{Owed: l.Owed.String(), Under: l.Re.String(), Due: moment(l.Due)}
+		if i < len(a.Lapses) {
+			v.What = a.Lapses[i]
+		}
+		p.Lapses, ids = append(p.Lapses, v), append(ids, l.Re)
+	}
+	for _, id := range ids {
+		if id.IsZero() || slices.ContainsFunc(p.Envelopes, func(e desk.Envelope) bool { return e.ID == id.String() }) {
+			continue
+		}
+		raw, err := records.GetEnvelope(r, id)
+		if errors.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return p, err
+		}
+		kind := "unknown"
+		if s, err := wire.Open(raw); err == nil {
+			kind = strings.ToLower(s.Kind().String())
+		}
+		p.Envelopes = append(p.Envelopes, desk.Envelope{Kind: kind, ID: id.String(), Raw: base64.StdEncoding.EncodeToString(raw)})
+	}
+	return p, nil
+}
