@@ -14,6 +14,8 @@ type grantCmd struct {
 	Revoke  grantRevokeCmd  `cmd:"" help:"Revoke grants. What was read can't be unread; the vendor owes a signed deletion."`
 	Suspend grantSuspendCmd `cmd:"" help:"Disclose nothing further for now."`
 	Resume  grantResumeCmd  `cmd:"" help:"Go on with a suspended grant."`
+	Export  grantExportCmd  `cmd:"" help:"Write grants as consent records, receipts, ODRL, a log or CSV."`
+	Check   grantCheckCmd   `cmd:"" help:"Read an exported record and compare it with what is held here."`
 	Right   grantRightCmd   `cmd:"" help:"Exercise a right: access, correction, deletion, objection."`
 }
 

@@ -15,6 +15,7 @@ type House interface {
 	Customer() Customer
 	Vendor() Vendor
 	Ledger() Ledger
+	Records() Records
 	Network() Network
 	Admin() Admin
 }

@@ -31,7 +31,7 @@ var views = []any{
 	VaultChange{}, LedgerEntry{},
 	LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
-	WayIn{}, Check{}, Netcheck{},
+	WayIn{}, Check{}, Netcheck{}, RecordSpec{}, RecordFile{}, RecordCheck{}, RecordItem{},
 }
 
 // name is a view's Go name, without what it is a page of.

@@ -35,9 +35,8 @@ const (
 	MaxFile    = strict.MaxSize
 	MaxEntries = 500          // grants in one file
 	MaxLog     = 512          // disclosures of one grant; the latest
-	maxTime    = 253402300799 // the last second that RFC 3339 can write
-	maxLease   = 366 * protocol.Day
-	maxDays    = 36600 // of retention
+	MaxTime    = 253402300799 // the last second that RFC 3339 can write
+	MaxLease   = 1<<32 - 1
 )
 
 // A State is where a consent stands, as DPV names it.
@@ -181,9 +180,9 @@ func (r *Record) Check() error {
 		return bad("rail", r.Rail)
 	case !spell.Sound(r.Price):
 		return bad("price", r.Price)
-	case r.Start > maxTime || r.End > maxTime || r.Countersigned > maxTime:
+	case r.Start > MaxTime || r.End > MaxTime || r.Countersigned > MaxTime:
 		return bad("time", max(r.Start, r.End, r.Countersigned))
-	case r.Lease > maxLease:
+	case r.Lease > MaxLease:
 		return bad("lease", r.Lease)
 	case (r.Countersigned == 0) != r.Letters.Receipt.IsZero():
 		return bad("countersigned", r.Countersigned)
@@ -206,7 +205,7 @@ func (r *Record) Check() error {
 func (r *Record) checkStatuses() error {
 	var at State
 	for _, s := range r.Statuses {
-		if !slices.Contains(follows[at], s.State) || s.At == 0 || s.At > maxTime {
+		if !slices.Contains(follows[at], s.State) || s.At == 0 || s.At > MaxTime {
 			return fmt.Errorf("record: status %d at %d after status %d: %w", s.State, s.At, at, fault.Malformed)
 		}
 		at = s.State
@@ -238,7 +237,7 @@ func (r *Record) checkTexts() error {
 		places = append(slices.Clone(places), v.Country)
 	}
 	for _, c := range places {
-		if !c.Valid() {
+		if !spell.Region(c) {
 			return fmt.Errorf("record: country %.12q: %w", c, fault.Malformed)
 		}
 	}
@@ -251,7 +250,7 @@ func checkFields(fields []Field) error {
 	}
 	for _, f := range fields {
 		if !f.Name.WellFormed() || !f.Purpose.Known() || f.Form < protocol.FormValue || f.Form > protocol.FormCredential ||
-			f.Retention > maxDays || !spell.Sound(f.Price) {
+			!spell.Sound(f.Price) {
 			return fmt.Errorf("record: field %.60q: %w", f.Name, fault.Malformed)
 		}
 	}
@@ -268,7 +267,7 @@ func (e *Entry) Check() error {
 	}
 	var last uint64
 	for _, d := range e.Disclosures {
-		if d.Lease <= last || d.Lease > 1<<53 || d.At == 0 || d.At > maxTime || len(d.Fields) > protocol.MaxFields {
+		if d.Lease <= last || d.Lease > 1<<53 || d.At == 0 || d.At > MaxTime || len(d.Fields) > protocol.MaxFields {
 			return fmt.Errorf("record: disclosure %d: %w", d.Lease, fault.Malformed)
 		}
 		last = d.Lease

@@ -40,21 +40,21 @@ func (d dice) perhaps() (h protocol.Hash) {
 	return h
 }
 
-func (d dice) time() protocol.Second { return protocol.Second(1 + d.Uint64N(maxTime)) }
+func (d dice) time() protocol.Second { return protocol.Second(1 + d.Uint64N(MaxTime)) }
 
 func (d dice) money() protocol.Money {
-	codes := []protocol.Currency{"ZAR", "JPY", "KWD", "CLF"}
+	codes := []protocol.Currency{"ZAR", "JPY", "KWD", "CLF", "QQQ"}
 	switch d.IntN(4) {
 	case 0:
 		return protocol.Money{}
 	case 1:
-		return protocol.Money{Currency: codes[d.IntN(4)]}
+		return protocol.Money{Currency: codes[d.IntN(5)]}
 	}
-	return protocol.Money{Minor: d.Int64N(protocol.MaxMinor), Currency: codes[d.IntN(4)]}
+	return protocol.Money{Minor: d.Int64N(protocol.MaxMinor), Currency: codes[d.IntN(5)]}
 }
 
 func (d dice) region() protocol.Region {
-	return []protocol.Region{"", "ZA", "ZA-GP", "DE", "GB-ENG", "US-CA"}[d.IntN(6)]
+	return []protocol.Region{"", "ZA", "ZA-GP", "DE", "GB-ENG", "US-CA", "QQ", "QQ-7X"}[d.IntN(8)]
 }
 
 func (d dice) field() Field {
@@ -68,7 +68,7 @@ func (d dice) field() Field {
 		f.Name = protocol.FieldName(fmt.Sprintf("new-%d.thing-of-tomorrow", d.IntN(99)))
 	}
 	if d.maybe() {
-		f.Retention = d.Uint32N(maxDays + 1)
+		f.Retention = d.Uint32()
 	}
 	return f
 }
@@ -96,7 +96,7 @@ func (d dice) entry(life []State) (e Entry) {
 	e.Vendor = Party{ID: d.hash(), Passport: d.perhaps(), Name: d.text(), Registration: d.text(), Country: d.region(),
 		Contact: d.text(), Officer: d.text(), Authority: d.text()}
 	e.Basis, e.Rail, e.Price = protocol.LegalBasis(1+d.IntN(6)), protocol.Rail(1+d.IntN(2)), d.money()
-	e.Lease = protocol.Second(d.Uint64N(uint64(maxLease) + 1))
+	e.Lease = protocol.Second(d.Uint64N(MaxLease + 1))
 	for _, s := range life {
 		e.Statuses = append(e.Statuses, Status{s, d.time()})
 	}

@@ -127,7 +127,7 @@ func Place(c protocol.Region) string {
 // Place reads what Place spells.
 func (r *Reader) Place(s string) protocol.Region {
 	c := protocol.Region(strings.TrimPrefix(strings.TrimPrefix(s, "loc:"), subdivision))
-	if Place(c) != s || s != "" && !c.Valid() {
+	if Place(c) != s || s != "" && !Region(c) {
 		r.Bad("place", s)
 	}
 	return c
@@ -152,5 +152,31 @@ func Term[K ~uint8](terms []string, k K) string {
 	return terms[k]
 }
 
-// Sound reports whether m is an amount, or none at all.
-func Sound(m protocol.Money) bool { return m == (protocol.Money{}) || m.Valid() }
+// Sound reports whether m is an amount, or none at all. The wire lets a currency pass
+// that this program does not know, and so does this: it counts in whole units.
+func Sound(m protocol.Money) bool {
+	return m == (protocol.Money{}) || capitals(string(m.Currency), 3, 3) && m.Minor >= 0 && m.Minor <= protocol.MaxMinor
+}
+
+// Region reports whether c has the shape of a country or a part of one, as on the wire.
+func Region(c protocol.Region) bool {
+	country, part, cut := strings.Cut(string(c), "-")
+	return capitals(country, 2, 2) && (!cut || capitals(strings.Map(letter, part), 1, 3))
+}
+
+// letter lets digits pass as letters.
+func letter(c rune) rune {
+	if c >= '0' && c <= '9' {
+		return 'A'
+	}
+	return c
+}
+
+func capitals(s string, least, most int) bool {
+	for _, c := range []byte(s) {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return len(s) >= least && len(s) <= most
+}
