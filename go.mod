@@ -27,6 +27,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0 // metrics in Prometheus's format
 	github.com/quic-go/quic-go v0.64.1 // dials sockets by hand in tests
 	github.com/rogpeppe/go-internal v1.16.0 // script tests of the commands
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.2 // checks exports against their shapes, in tests
 	github.com/zalando/go-keyring v0.2.8 // the operating system's keyring
 	go.uber.org/fx v1.24.0 // libp2p's constructors, of which tests replace one
 	go.uber.org/goleak v1.3.0 // goroutine leaks in tests

@@ -208,6 +208,11 @@ var protocolOrder = map[string][]string{
 	"protocol/wire/rules":    {"protocol", "protocol/fault"},
 	"protocol/flow":          {"protocol", "protocol/fault"},
 	"protocol/terms":         {"protocol", "protocol/fault"},
+	"protocol/record":        {"protocol", "protocol/fault"},
+	"protocol/record/differ": {},
+	"protocol/record/rows":   {"protocol/fault"},
+	"protocol/record/spell":  {"protocol", "protocol/fault"},
+	"protocol/record/strict": {"protocol/fault"},
 }
 
 // storeSees are the rooms of protocol that a store may import.
@@ -358,17 +363,18 @@ func checkLent(h *house) (out []violation) {
 
 // embedders are the rooms that carry files inside the binary, and which.
 var embedders = map[string]string{
-	"node/ui":        "the pages",
-	"protocol":       "category and region lists",
-	"protocol/lists": "category and region lists",
-	"examples/data":  "sample needs and catalogues",
+	"node/ui":         "the pages",
+	"protocol":        "category and region lists",
+	"protocol/lists":  "category and region lists",
+	"examples/data":   "sample needs and catalogues",
+	"protocol/record": "vocabularies and the shapes of exports",
 }
 
 func checkEmbeds(h *house) (out []violation) {
 	for _, f := range h.product() {
 		for _, imp := range f.ast.Imports {
 			if _, ok := embedders[f.room]; !ok && importPath(imp) == "embed" {
-				out = append(out, f.at(imp, "%s embeds files; only node/ui (pages), protocol (lists) and examples/data do", f.room))
+				out = append(out, f.at(imp, "%s embeds files; only node/ui (pages), protocol (lists), protocol/record (vocabularies, shapes) and examples/data do", f.room))
 			}
 		}
 	}

@@ -44,6 +44,9 @@ func (n *Node) Consent() desk.Consent { return desks.Consent{Office: n.office(),
 // Ledger implements desk.House.
 func (n *Node) Ledger() desk.Ledger { return desks.Ledger{Office: n.office()} }
 
+// Records implements desk.House.
+func (n *Node) Records() desk.Records { return desks.Records{Office: n.office()} }
+
 // Network implements desk.House.
 func (n *Node) Network() desk.Network { return netDesk{n} }
 

@@ -21,6 +21,8 @@ type grantCmd struct {
 	Suspend grantSuspendCmd `cmd:"" help:"Disclose nothing further for now."`
 	Resume  grantResumeCmd  `cmd:"" help:"Go on with a suspended grant."`
 	Lapse   grantLapseCmd   `cmd:"" help:"Write the proof of a broken promise, which others can check without your node."`
+	Export  grantExportCmd  `cmd:"" help:"Write grants as consent records, receipts, ODRL, a log or CSV."`
+	Check   grantCheckCmd   `cmd:"" help:"Read an exported record and compare it with what is held here."`
 	Right   grantRightCmd   `cmd:"" help:"Exercise a right: access, correction, deletion, objection."`
 }
 

@@ -34,8 +34,8 @@ var schemas = map[string]any{
 	}{},
 	"hark.event/1": desk.Event{}, "hark.letters/1": []desk.LetterReport{}, "hark.error/1": complaint{}, "hark.run/1": runView{},
 	"hark.network/1": node.NetworkFile{}, "hark.lab/1": lab.Result{}, "hark.lab-compare/1": lab.Comparison{},
-	"hark.vault-import/1": desk.VaultReport{},
-	"hark.consent/1":      desk.ConsentView{}, "hark.rule/1": desk.ConsentRule{}, "hark.rules/1": []desk.ConsentRule{}, "hark.replays/1": []desk.Replay{},
+	"hark.vault-import/1": desk.VaultReport{}, "hark.record-file/1": desk.RecordFile{}, "hark.record-check/1": desk.RecordCheck{},
+	"hark.consent/1": desk.ConsentView{}, "hark.rule/1": desk.ConsentRule{}, "hark.rules/1": []desk.ConsentRule{}, "hark.replays/1": []desk.Replay{},
 	"hark.blocked/1": []desk.BlockedVendor{},
 }
 

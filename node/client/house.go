@@ -91,6 +91,7 @@ type (
 	vault     struct{ c *Client }
 	files     struct{ c *Client }
 	ledger    struct{ c *Client }
+	record    struct{ c *Client }
 	catalog   struct{ c *Client }
 	rules     struct{ c *Client }
 	passports struct{ c *Client }
@@ -108,6 +109,9 @@ func (c *Client) Vendor() desk.Vendor { return vendor{c} }
 
 // Ledger gives the desk for the ledger.
 func (c *Client) Ledger() desk.Ledger { return ledger{c} }
+
+// Records gives the desk for what both sides of a grant can show.
+func (c *Client) Records() desk.Records { return record{c} }
 
 // Network gives the desk for peers and the network.
 func (c *Client) Network() desk.Network { return network{c} }

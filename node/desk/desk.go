@@ -16,6 +16,7 @@ type House interface {
 	Vendor() Vendor
 	Consent() Consent
 	Ledger() Ledger
+	Records() Records
 	Network() Network
 	Admin() Admin
 }

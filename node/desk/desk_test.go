@@ -31,7 +31,7 @@ var views = []any{
 	VaultChange{}, LedgerEntry{},
 	LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
-	WayIn{}, Check{}, Netcheck{},
+	WayIn{}, Check{}, Netcheck{}, RecordSpec{}, RecordFile{}, RecordCheck{}, RecordItem{},
 	ConsentRule{}, PromptBudget{}, BlockedVendor{}, ConsentView{}, Replay{}, ConsentTest{}, LessSpec{}, SnoozeSpec{},
 }
 

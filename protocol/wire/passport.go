@@ -108,6 +108,15 @@ func (c Chain) passport(i int) *protocol.Passport {
 	return p
 }
 
+// At gives the i-th passport, the first being 0, and the hash of its envelope.
+func (c Chain) At(i int) (protocol.Hash, *protocol.Passport) {
+	p := c.passport(i)
+	if p == nil {
+		return protocol.Hash{}, &protocol.Passport{}
+	}
+	return c.links[i].ID(), p
+}
+
 // LatestHash is the hash of the latest passport's envelope.
 func (c Chain) LatestHash() protocol.Hash {
 	if len(c.links) == 0 {

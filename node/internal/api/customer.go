@@ -49,6 +49,7 @@ func (r *routes) customer() {
 	r.vault(func() desk.Vault { return r.s.house.Customer().Vault() })
 	r.files(func() desk.Files { return r.s.house.Customer().Files() })
 	r.ledger(r.s.house.Ledger)
+	r.records(r.s.house.Records)
 }
 
 func (r *routes) ledger(l func() desk.Ledger) {

@@ -106,6 +106,7 @@ type (
 	vault     struct{ *fake }
 	files     struct{ *fake }
 	ledger    struct{ *fake }
+	record    struct{ *fake }
 	catalog   struct{ *fake }
 	rules     struct{ *fake }
 	passports struct{ *fake }
@@ -120,6 +121,7 @@ type (
 func (f *fake) Customer() desk.Customer { return customer{f} }
 func (f *fake) Vendor() desk.Vendor     { return vendor{f} }
 func (f *fake) Ledger() desk.Ledger     { return ledger{f} }
+func (f *fake) Records() desk.Records   { return record{f} }
 func (f *fake) Network() desk.Network   { return network{f} }
 func (f *fake) Admin() desk.Admin       { return admin{f} }
 
@@ -291,6 +293,18 @@ func (d files) Import(_ ctx, src io.Reader, s desk.VaultImport) (desk.VaultRepor
 func (d files) Export(_ ctx, w io.Writer) error {
 	_, err := io.WriteString(w, "{}")
 	return errors.Join(err, d.note("files.Export"))
+}
+
+func (d record) Export(_ ctx, s desk.RecordSpec) (desk.RecordFile, error) {
+	return say[desk.RecordFile](d.fake, "records.Export", s)
+}
+
+func (d record) Check(_ ctx, src io.Reader) (desk.RecordCheck, error) {
+	raw, err := io.ReadAll(src)
+	if err != nil {
+		return desk.RecordCheck{}, err
+	}
+	return say[desk.RecordCheck](d.fake, "records.Check", string(raw))
 }
 
 func (d ledger) List(_ ctx, q desk.Query) (desk.Page[desk.LedgerEntry], error) {

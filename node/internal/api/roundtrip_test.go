@@ -57,7 +57,7 @@ func desks(a, b desk.House) [][2]any {
 		{ac.Needs(), bc.Needs()}, {ac.Requests(), bc.Requests()}, {ac.Grants(), bc.Grants()}, {ac.Offers(), bc.Offers()},
 		{ac.Deals(), bc.Deals()}, {ac.Vault(), bc.Vault()}, {ac.Files(), bc.Files()}, {av.Catalog(), bv.Catalog()}, {av.Rules(), bv.Rules()},
 		{av.Passports(), bv.Passports()}, {av.Held(), bv.Held()}, {av.Board(), bv.Board()}, {a.Ledger(), b.Ledger()},
-		{a.Network(), b.Network()}, {a.Consent(), b.Consent()}, {a.Admin(), b.Admin()},
+		{a.Records(), b.Records()}, {a.Network(), b.Network()}, {a.Consent(), b.Consent()}, {a.Admin(), b.Admin()},
 	}
 }
 

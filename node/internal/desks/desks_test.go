@@ -32,7 +32,7 @@ func (w *nowhere) Write(b []byte) (int, error) { w.n += len(b); return len(b), n
 
 func TestALockedOfficeAnswersLocked(t *testing.T) {
 	o := Locked(must(board.Open(kv.Memory(), 4, board.Limits{})), genesis, time.Now)
-	for what, err := range everything(t.Context(), Customer{&o}, Vendor{&o}, Ledger{&o}) {
+	for what, err := range everything(t.Context(), Customer{&o}, Vendor{&o}, Ledger{&o}, Records{&o}) {
 		if !errors.Is(err, fault.Locked) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -49,7 +49,7 @@ func TestALockedOfficeAnswersLocked(t *testing.T) {
 func TestAnOpenOfficeIsNotLocked(t *testing.T) {
 	o := open(t)
 	o.fill(t, "contact.email")
-	for what, err := range everything(t.Context(), Customer{o}, Vendor{o}, Ledger{o}) {
+	for what, err := range everything(t.Context(), Customer{o}, Vendor{o}, Ledger{o}, Records{o}) {
 		if errors.Is(err, fault.Locked) || fault.Of(err) == fault.Internal && err != nil {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -141,7 +141,7 @@ func agreement(id byte, state flow.AgreementState) records.Agreement {
 
 // everything calls each operation of a house's desks that reads or writes what is
 // private, with arguments that are sound.
-func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledger) map[string]error {
+func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledger, r desk.Records) map[string]error {
 	err1 := func(_ any, err error) error { return err }
 	id := protocol.Hash{1}.String()
 	spec := desk.NeedSpec{Name: "a desk"}
@@ -193,6 +193,9 @@ func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledg
 		"held list":        err1(v.Held().List(ctx, desk.Query{})),
 		"held delete":      v.Held().Delete(ctx, id),
 		"board list":       err1(v.Board().List(ctx, desk.Query{})),
+		"records export":   err1(r.Export(ctx, desk.RecordSpec{As: "27560", ID: id})),
+		"records all":      err1(r.Export(ctx, desk.RecordSpec{As: "csv"})),
+		"records check":    err1(r.Check(ctx, strings.NewReader(someRecord))),
 		"ledger list":      err1(l.List(ctx, desk.Query{})),
 		"ledger verify":    err1(l.Verify(ctx)),
 		"ledger export":    l.Export(ctx, &nowhere{}),

@@ -164,6 +164,9 @@ func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Reque
 	if err != nil {
 		return fmt.Errorf("refusal: %w", err)
 	}
+	if err := records.PutEnvelope(t, wire.ID(signed), signed); err != nil {
+		return err
+	}
 	e := flow.Event{Kind: protocol.KindRefusal, ID: wire.ID(signed), Re: re, By: protocol.Customer}
 	if err := t.advance(a, e, "refusal.sent", append(consentNote(a), "why", d.Why, "law", d.Law)...); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
@@ -368,6 +369,9 @@ func (t *turn) refused(a records.Agreement, s wire.Signed) error {
 		return err
 	}
 	a.Terms.Why, a.Terms.Law = r.Rule, r.Law
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
 	return t.advance(&a, said(s, protocol.Customer, 0), "request.refused", "why", r.Rule, "law", r.Law)
 }
 
@@ -519,7 +523,7 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 		until = t.now + onceFor // to be used at once, whenever it came
 	}
 	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: d.Re, By: protocol.Customer, Until: until}
-	if err := t.advance(&a, e, "disclosure.kept", "lease", fmt.Sprint(d.Lease)); err != nil {
+	if err := t.advance(&a, e, "disclosure.kept", "fields", disclosedNames(d), "lease", fmt.Sprint(d.Lease), "made", fmt.Sprint(d.Created)); err != nil {
 		return err
 	}
 	if d.Lease <= a.Leases || !a.Flow.State.Live() || until <= t.now {
@@ -545,6 +549,15 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 		return err
 	}
 	return t.keep(&a)
+}
+
+// disclosedNames are the fields of a disclosure, for the ledger: never their values.
+func disclosedNames(d *protocol.Disclosure) string {
+	names := make([]string, len(d.Values))
+	for i, v := range d.Values {
+		names[i] = string(v.Name)
+	}
+	return strings.Join(names, " ")
 }
 
 // openNeed opens the body of the announcement that a disclosure names, where this
