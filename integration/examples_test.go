@@ -176,7 +176,7 @@ func audits(t *testing.T, path string, p *process) {
 	var export bytes.Buffer
 	if err := p.ask(t.Context(), func(ctx context.Context, h desk.House) error {
 		export.Reset()
-		return h.Ledger().Export(ctx, &export)
+		return h.Ledger().Export(ctx, desk.ExportSpec{}, &export)
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -370,7 +370,8 @@ func (d adminDesk) Stop(context.Context) error {
 // alone, as no demonstration shows it.
 var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
-	"withhold-mail": true, "flip-bits": true, "roll-back": false, "replay-mail": false,
+	string(market.RewriteLedger): true,
+	"withhold-mail":              true, "flip-bits": true, "roll-back": false, "replay-mail": false,
 }
 
 // Misbehaviours lists those that can be demonstrated.

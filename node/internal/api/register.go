@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -144,6 +145,9 @@ type (
 		Kind    string `query:"kind" maxLength:"64" doc:"Only of this kind"`
 		Text    string `query:"text" maxLength:"256" doc:"Only with these words"`
 		All     bool   `query:"all" doc:"Also what missed the constraints, is expired or closed"`
+
+		Since time.Time `query:"since" doc:"Only from this moment on"`
+		Until time.Time `query:"until" doc:"Only before this moment"`
 	}
 )
 

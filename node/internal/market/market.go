@@ -112,6 +112,7 @@ const (
 	KeepDeleted   Misbehaviour = "keep-deleted"   // a vendor signs a Deletion and keeps the data
 	ForkLedger    Misbehaviour = "fork-ledger"    // a customer shows vendors another ledger than she keeps
 	ReopenRevoked Misbehaviour = "reopen-revoked" // a customer keeps offer keys that she said she destroyed
+	RewriteLedger Misbehaviour = "rewrite-ledger" // a customer rewrites her ledger before she shows it
 )
 
 // queue is how many jobs may wait for the loop; a desk beyond it waits too, with
