@@ -39,6 +39,7 @@ type demoReport struct {
 	LateOpened     int    `json:"offers_after_revocation_opened"`
 	LedgerEntries  int    `json:"ledger_entries"`
 	LedgersChecked int    `json:"ledgers_verified"`
+	AuditsOK       int    `json:"audits_ok"` // nodes whose exported ledger held
 	Latency        struct {
 		Heard    quantiles `json:"announce_to_heard"`
 		Offer    quantiles `json:"announce_to_offer"`
@@ -127,6 +128,7 @@ func held(t *testing.T, r demoReport, needs, vendors int) {
 		{"every grant revoked and deleted", r.Revoked == r.Grants && r.Deletions == r.Grants},
 		{"an offer of each vendor came late, and none was opened", r.Late == vendors && r.LateOpened == 0},
 		{"every ledger sound", r.LedgersChecked == r.Processes && r.LedgerEntries > 0},
+		{"what every node exports holds", r.AuditsOK == r.Processes},
 		{"latencies in order", r.Latency.Heard.P50 > 0 && r.Latency.Heard.P50 <= r.Latency.Heard.P99 && r.Latency.Offer.P50 > r.Latency.Heard.P50 && r.Latency.Deletion.P50 > 0},
 		{"announcements within their bounds", r.Bytes.Announcement.P50 > 1216 && r.Bytes.Announcement.P50 <= 3300 && r.Bytes.Announcement.Max <= 4096},
 		{"an answer for each opened offer", len(r.Answers) == r.Opened},
@@ -221,6 +223,7 @@ func TestDemoNotices(t *testing.T) {
 		{"keep-deleted", "vendor Karoo Traders signed that it deleted what it held, and still holds it", "signed that it deleted"},
 		{"fork-ledger", "the ledger of customer Pieter is not sound", "is not sound"},
 		{"reopen-revoked", "customer Pieter opened 1 offers under grants that she had revoked", "still holds the keys"},
+		{"rewrite-ledger", "customer Pieter exports does not hold: rewritten: the head of ", "exports does not hold"},
 		{"flip-bits", "vendor Protea Supply signed receipts for ", "signed receipts for "},
 	} {
 		t.Run(c.how, func(t *testing.T) {
@@ -231,6 +234,7 @@ func TestDemoNotices(t *testing.T) {
 			r := reported(t, stdout)
 			who, _, _ := strings.Cut(strings.TrimPrefix(c.want, "the ledger of "), " signed")
 			who, _, _ = strings.Cut(who, " is ")
+			who, _, _ = strings.Cut(who, " exports")
 			who, _, _ = strings.Cut(who, " opened")
 			found := false
 			for _, p := range r.Problems {

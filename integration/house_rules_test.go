@@ -228,8 +228,9 @@ var testRooms = []string{"store/storetest", "node/nodetest"}
 // no test code.
 var simulators = []string{"cmd/hark-lab"}
 
-// auditors read a ledger without a node: they alone import it from above.
-var auditors = []string{"cmd/hark-audit", "examples/audit"}
+// auditors judge a ledger without a node: they alone import it, and its judge, from
+// above. The demonstration is among them, as it shows that the judge finds what is wrong.
+var auditors = []string{"cmd/hark-audit", "cmd/hark/demo", "examples/audit"}
 
 // marketSees are the rooms beside market that it may import: they know nothing of markets.
 var marketSees = []string{"node/internal/crew", "node/internal/clock"}
@@ -263,7 +264,7 @@ func refusal(from, to string) string {
 	case "protocol":
 		return refusalInProtocol(from, to)
 	case "store":
-		return refusalInStore(to)
+		return refusalInStore(from, to)
 	case "node":
 		return refusalInNode(from, to)
 	case "cmd", "examples", "integration":
@@ -285,14 +286,14 @@ func refusalInProtocol(from, to string) string {
 	}
 }
 
-func refusalInStore(to string) string {
+func refusalInStore(from, to string) string {
 	switch floor(to) {
 	case "crypto":
 		return ""
 	case "protocol":
 		return unless(slices.Contains(storeSees, to), "stores see "+strings.Join(storeSees, ", ")+" of it")
 	case "store":
-		return unless(under(to, "store/kv"), "stores never import each other; kv alone is the ground")
+		return unless(under(to, "store/kv") || under(from, to), "stores never import each other; kv alone is the ground")
 	}
 	return "stores look down only"
 }
@@ -321,7 +322,7 @@ func refusalAbove(from, to string) string {
 	case "protocol":
 		return ""
 	case "store":
-		return unless(to == "store/ledger" && slices.Contains(auditors, from), "go through the front door, node; only the auditors read a ledger, and nothing else")
+		return unless(under(to, "store/ledger") && slices.Contains(auditors, from), "go through the front door, node; only the auditors read a ledger, and nothing else")
 	case "node":
 		return unless(!under(to, "node/internal"), "node's inner rooms are closed")
 	}

@@ -379,6 +379,7 @@ var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
 	string(market.LeakField): true, string(market.KeepLease): false,
 	"withhold-mail": true, "flip-bits": true, "roll-back": false, "replay-mail": false,
+	string(market.RewriteLedger): true,
 }
 
 // Misbehaviours lists those that can be demonstrated.

@@ -195,6 +195,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
 		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow,
+		Rewrite: n.cfg.Misbehave == string(market.RewriteLedger),
 	}
 	err = errors.Join(
 		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep), in.crew.Hire("market moves", in.market.Moves),

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -197,81 +195,6 @@ func (c *dealConfirmCmd) Run(ctx context.Context, a *app) error { return c.step(
 func (c *dealFulfilCmd) Run(ctx context.Context, a *app) error  { return c.step(ctx, a, "fulfil") }
 func (c *dealCloseCmd) Run(ctx context.Context, a *app) error   { return c.step(ctx, a, "close") }
 func (c *dealCancelCmd) Run(ctx context.Context, a *app) error  { return c.step(ctx, a, "cancel") }
-
-type ledgerCmd struct {
-	List   ledgerListCmd   `cmd:"" help:"List entries."`
-	Verify ledgerVerifyCmd `cmd:"" help:"Check the whole ledger."`
-	Export ledgerExportCmd `cmd:"" help:"Write it to a file that others can check."`
-}
-
-type ledgerListCmd struct {
-	paging
-	Kind string `help:"Only of this kind."`
-}
-
-func (c *ledgerListCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Kind = c.Kind
-		p, err := h.Ledger().List(ctx, q)
-		if err != nil {
-			return err
-		}
-		return list(a, "hark.entries/1", p.Items, p.Next, "SEQ AT KIND WHAT", func(e desk.LedgerEntry) []string {
-			if e.Shredded {
-				return []string{fmt.Sprint(e.Seq), when(e.At), e.Kind, "(shredded)"}
-			}
-			var body []string
-			for _, name := range slices.Sorted(maps.Keys(e.Body)) {
-				value := e.Body[name]
-				if len(value) == 64 {
-					value = short(value)
-				}
-				body = append(body, name+"="+value)
-			}
-			return []string{fmt.Sprint(e.Seq), when(e.At), e.Kind, strings.Join(body, " ")}
-		})
-	})
-}
-
-type ledgerVerifyCmd struct{}
-
-// Run exits 1 when the ledger does not hold.
-func (c *ledgerVerifyCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		r, err := h.Ledger().Verify(ctx)
-		if err != nil {
-			return err
-		}
-		if err := a.show("hark.ledger/1", r, func(p *page) {
-			verdict := map[bool]string{true: "it holds", false: "IT DOES NOT HOLD"}[r.OK]
-			p.facts("Ledger", verdict, "Entries", fmt.Sprint(r.Entries), "Root", r.Root, "Device", r.Device,
-				"Heads", fmt.Sprintf("%d countersigned by others", r.Heads))
-			for _, what := range r.Problems {
-				p.line("PROBLEM  %s", what)
-			}
-		}); err != nil || r.OK {
-			return err
-		}
-		return fmt.Errorf("the ledger does not hold: %s", strings.Join(r.Problems, "; "))
-	})
-}
-
-type ledgerExportCmd struct {
-	File string `arg:"" help:"Where to; - is standard output."`
-}
-
-func (c *ledgerExportCmd) Run(ctx context.Context, a *app) error {
-	return a.follow(ctx, func(ctx context.Context, h desk.House) error {
-		if c.File == "-" {
-			return h.Ledger().Export(ctx, a.stdout)
-		}
-		if err := writeNew(c.File, func(w io.Writer) error { return h.Ledger().Export(ctx, w) }); err != nil {
-			return err
-		}
-		return a.done("hark.export/1", map[string]string{"file": c.File}, "wrote %s", c.File)
-	})
-}
 
 // writeNew writes a file that is its owner's alone; nothing is left of a failed one,
 // and nothing that was there is overwritten.

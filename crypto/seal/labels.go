@@ -22,20 +22,21 @@ const (
 
 // Names and commitments.
 const (
-	LabelCapability  Label = "hark/1/capability"   // what a mailbox capability signs and is named by
-	LabelConsentRule Label = "hark/1/consent-rule" // what names one of her rules in the ledger
-	LabelGrant       Label = "hark/1/grant"        // id of a grant
-	LabelLedgerBlind Label = "hark/1/ledger-blind" // head as a counterparty sees it
-	LabelLedgerHead  Label = "hark/1/ledger-head"  // head as its owner signs it
-	LabelLedgerLeaf  Label = "hark/1/ledger-leaf"  // salted commitment to an entry
-	LabelMailOp      Label = "hark/1/mail-op"      // operation on a mailbox
-	LabelPassport    Label = "hark/1/passport"     // vendor id, and the commitment to the next root key
-	LabelPlace       Label = "hark/1/place"        // where the DHT keeps who offers a service
-	LabelShard       Label = "hark/1/shard"        // gossip shard of a category and region
-	LabelStamp       Label = "hark/1/stamp"        // admission by work
-	LabelSync        Label = "hark/1/sync"         // what an announcement adds to the fingerprint of a range
-	LabelSyncPrint   Label = "hark/1/sync-print"   // fingerprint of a range
-	LabelVaultName   Label = "hark/1/vault-name"   // names of records on disk
+	LabelCapability   Label = "hark/1/capability"    // what a mailbox capability signs and is named by
+	LabelConsentRule  Label = "hark/1/consent-rule"  // what names one of her rules in the ledger
+	LabelGrant        Label = "hark/1/grant"         // id of a grant
+	LabelLedgerBlind  Label = "hark/1/ledger-blind"  // head as a counterparty sees it
+	LabelLedgerBundle Label = "hark/1/ledger-bundle" // file with a ledger and the letters beside it
+	LabelLedgerHead   Label = "hark/1/ledger-head"   // head as its owner signs it
+	LabelLedgerLeaf   Label = "hark/1/ledger-leaf"   // salted commitment to an entry
+	LabelMailOp       Label = "hark/1/mail-op"       // operation on a mailbox
+	LabelPassport     Label = "hark/1/passport"      // vendor id, and the commitment to the next root key
+	LabelPlace        Label = "hark/1/place"         // where the DHT keeps who offers a service
+	LabelShard        Label = "hark/1/shard"         // gossip shard of a category and region
+	LabelStamp        Label = "hark/1/stamp"         // admission by work
+	LabelSync         Label = "hark/1/sync"          // what an announcement adds to the fingerprint of a range
+	LabelSyncPrint    Label = "hark/1/sync-print"    // fingerprint of a range
+	LabelVaultName    Label = "hark/1/vault-name"    // names of records on disk
 )
 
 // Keys derived from a secret.

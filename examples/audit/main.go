@@ -1,7 +1,9 @@
-// Audit checks an exported ledger without a node and without any key: every entry
-// against its commitment, the Merkle tree, and the device's signature under the head.
+// Audit checks what a node has handed out, without a node and without any key: a ledger
+// against the heads that vendors have countersigned, every letter against the passport
+// of its signer, and several files against each other. It then lists who has
+// countersigned what. The program hark-audit does the same and says more.
 //
-//	hark ledger export > ledger.ndjson
+//	hark ledger export ledger.ndjson
 //	go run ./examples/audit ledger.ndjson
 package main
 
@@ -11,7 +13,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/harkmarket/hark/store/ledger"
+	"github.com/harkmarket/hark/store/ledger/audit"
 )
 
 func main() {
@@ -21,22 +23,42 @@ func main() {
 	}
 }
 
-func run(args []string) error {
-	if len(args) != 1 {
-		return errors.New("name one file that hark ledger export wrote")
+func run(files []string) error {
+	if len(files) == 0 {
+		return errors.New("name one file that hark ledger export wrote, or several to hold against each other")
 	}
-	f, err := os.Open(args[0])
+	auditor := audit.New(time.Now(), false)
+	for _, name := range files {
+		if err := add(auditor, name); err != nil {
+			return err
+		}
+	}
+	verdict := auditor.Verdict()
+	for _, f := range verdict.Files {
+		fmt.Printf("%s: %d entries, %d shredded, %d grants, %d receipts, %d deletions, %d lapses\n", f.File, f.Entries, f.Shredded, f.Grants, f.Receipts, f.Deleted, f.Lapses)
+		fmt.Printf("root   %s\ndevice %s\n", f.Root, f.Device)
+		fmt.Printf("heads  %d that vendors have countersigned\n", f.Heads)
+	}
+	if !verdict.OK {
+		for _, p := range verdict.Problems {
+			fmt.Println("WRONG:", p)
+		}
+		return errors.New("this is not the ledger that its device signed")
+	}
+	for _, s := range verdict.Proven {
+		fmt.Println("proven:", s)
+	}
+	for _, s := range verdict.Unproven {
+		fmt.Println("not proven:", s)
+	}
+	return nil
+}
+
+func add(a *audit.Auditor, name string) error {
+	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	report, err := ledger.VerifyExport(f)
-	if err != nil {
-		return fmt.Errorf("this is not the ledger that its device signed: %w", err)
-	}
-	day := func(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }
-	fmt.Printf("%d entries, %d of them shredded, from %s to %s\n", report.Entries, report.Shredded, day(report.FirstMS), day(report.LastMS))
-	fmt.Printf("root   %x\ndevice %s\n", report.Root, report.Head.Device)
-	fmt.Println("Whoever holds the device's key signed exactly these entries, in this order.")
-	return nil
+	return a.Add(name, f)
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/harkmarket/hark/node/desk"
 )
@@ -64,6 +66,11 @@ func params(q desk.Query, more url.Values) string {
 	}
 	if q.All {
 		v.Set("all", "true")
+	}
+	for name, t := range map[string]time.Time{"since": q.Since, "until": q.Until} {
+		if !t.IsZero() {
+			v.Set(name, t.Format(time.RFC3339Nano))
+		}
 	}
 	if len(v) == 0 {
 		return ""
@@ -244,8 +251,31 @@ func (d ledger) Verify(ctx context.Context) (desk.LedgerReport, error) {
 	return Get[desk.LedgerReport](ctx, d.c, "/ledger/verify")
 }
 
-func (d ledger) Export(ctx context.Context, w io.Writer) error {
-	return d.c.receive(ctx, "/ledger/export", w)
+func (d ledger) Get(ctx context.Context, seq int64) (desk.LedgerProof, error) {
+	return Get[desk.LedgerProof](ctx, d.c, at("/ledger", strconv.FormatInt(seq, 10)))
+}
+
+func (d ledger) Prove(ctx context.Context, seq, since int64, w io.Writer) error {
+	v := url.Values{}
+	if since > 0 {
+		v.Set("since", strconv.FormatInt(since, 10))
+	}
+	return d.c.receive(ctx, at("/ledger", strconv.FormatInt(seq, 10), "proof")+params(desk.Query{}, v), w)
+}
+
+func (d ledger) Export(ctx context.Context, s desk.ExportSpec, w io.Writer) error {
+	v := url.Values{}
+	if s.Bodies != "" {
+		v.Set("bodies", s.Bodies)
+	}
+	if len(s.Grants) > 0 {
+		v.Set("grant", strings.Join(s.Grants, ","))
+	}
+	return d.c.receive(ctx, "/ledger/export"+params(desk.Query{}, v), w)
+}
+
+func (d ledger) Evidence(ctx context.Context, grant string, w io.Writer) error {
+	return d.c.receive(ctx, at("/grants", grant, "evidence"), w)
 }
 
 func (d catalog) Import(ctx context.Context, file io.Reader, s desk.ImportSpec) (desk.ImportReport, error) {

@@ -2,7 +2,6 @@ package desk
 
 import (
 	"context"
-	"io"
 	"time"
 )
 
@@ -18,6 +17,9 @@ type Query struct {
 	Field   string `json:"field,omitempty"` // of a grant or request
 	Text    string `json:"text,omitempty"`
 	All     bool   `json:"all,omitempty"` // also what missed the constraints, is expired or closed
+	// Since and Until select entries of the ledger by their time, the first included.
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // A Page is a part of a list; Next continues it, empty at the end.
@@ -378,32 +380,4 @@ type Deals interface {
 	Get(ctx context.Context, id string) (Deal, error)
 	// Step moves a deal on: confirm, fulfil, close or cancel.
 	Step(ctx context.Context, id, step, note string) (Deal, error)
-}
-
-// A LedgerEntry is one entry of the ledger.
-type LedgerEntry struct {
-	Seq      int64             `json:"seq"`
-	Kind     string            `json:"kind"`
-	At       time.Time         `json:"at"`
-	AtMS     int64             `json:"at_ms"`
-	Body     map[string]string `json:"body,omitempty"`
-	Leaf     string            `json:"leaf"`
-	Shredded bool              `json:"shredded,omitempty"`
-}
-
-// A LedgerReport is what verifying a ledger found.
-type LedgerReport struct {
-	Entries  int64    `json:"entries"`
-	Root     string   `json:"root"`
-	Device   string   `json:"device"`
-	OK       bool     `json:"ok"`
-	Problems []string `json:"problems,omitempty"`
-	Heads    int      `json:"heads"` // countersigned heads checked
-}
-
-// Ledger is the desk for the ledger.
-type Ledger interface {
-	List(ctx context.Context, q Query) (Page[LedgerEntry], error)
-	Verify(ctx context.Context) (LedgerReport, error)
-	Export(ctx context.Context, w io.Writer) error
 }

@@ -20,9 +20,11 @@ import (
 func export(w world) []byte {
 	w.Helper()
 	var out bytes.Buffer
-	w.view(func(r kv.Reader) error { return w.Export(r, &out, 77) })
+	w.view(func(r kv.Reader) error { return justErr(w.Export(r, &out, 77, nil)) })
 	return out.Bytes()
 }
+
+func justErr(_ ledger.Head, err error) error { return err }
 
 func TestExportIsVerifiedWithoutANode(t *testing.T) {
 	w := newWorld(t)
@@ -126,7 +128,7 @@ func TestVerifyExportRefuses(t *testing.T) {
 		t.Errorf("a reader that fails = %v", err)
 	}
 	w.view(func(r kv.Reader) error {
-		if err := w.Export(r, failing{broken}, 1); !errors.Is(err, broken) {
+		if err := justErr(w.Export(r, failing{broken}, 1, nil)); !errors.Is(err, broken) {
 			t.Errorf("Export to a writer that fails = %v", err)
 		}
 		return nil
@@ -160,7 +162,7 @@ func TestADamagedLedgerIsNeitherSignedNorExported(t *testing.T) {
 		}))
 		w.view(func(r kv.Reader) error {
 			var out bytes.Buffer
-			if err := w.Export(r, &out, 1); !errors.Is(err, fault.Malformed) {
+			if err := justErr(w.Export(r, &out, 1, nil)); !errors.Is(err, fault.Malformed) {
 				t.Errorf("%s: Export = %v, want Malformed", name, err)
 			}
 			if _, err := ledger.VerifyExport(&out); err == nil {

@@ -80,3 +80,16 @@ func readFrontier(r kv.Reader) (*frontier, error) {
 	}
 	return f, nil
 }
+
+// A Tree is a Merkle tree that grows by one leaf at a time and knows its root: what
+// it takes to recompute a ledger from its leaves. The zero Tree is empty.
+type Tree struct{ f frontier }
+
+// Add appends a leaf.
+func (t *Tree) Add(leaf [32]byte) { t.f.add(leaf) }
+
+// Size is the number of leaves.
+func (t *Tree) Size() int64 { return t.f.size }
+
+// Root is the root of the leaves so far.
+func (t *Tree) Root() [32]byte { return t.f.root() }

@@ -23,8 +23,10 @@ type Head struct {
 	Sig    []byte
 }
 
-func (h Head) message() []byte {
-	m := seal.LP([]byte(seal.LabelLedgerHead))
+func (h Head) message() []byte { return h.under(seal.LabelLedgerHead) }
+
+func (h Head) under(l seal.Label) []byte {
+	m := seal.LP([]byte(l))
 	m = append(m, h.Device[:]...)
 	m = append(m, be64(h.Size)...)
 	m = append(m, h.Root[:]...)
@@ -55,6 +57,22 @@ func (l *Ledger) Head(r kv.Reader, atMS int64) (Head, error) {
 	h := Head{Size: edge.size, Root: edge.root(), AtMS: atMS, Device: l.Device()}
 	h.Sig = l.device.Sign(h.message())
 	return h, nil
+}
+
+// SignSum signs, at the end of a file that ends with the head h, the SHA-256 of all
+// that stands before: Ed25519 over
+//
+//	LP("hark/1/ledger-bundle") ‖ device[32] ‖ uint64be size ‖ root[32] ‖ uint64be at ‖ sum[32]
+func (l *Ledger) SignSum(h Head, sum [32]byte) []byte {
+	return l.device.Sign(append(h.under(seal.LabelLedgerBundle), sum[:]...))
+}
+
+// CheckSum tells whether the device of h has signed this sum under h.
+func (h Head) CheckSum(sum [32]byte, sig []byte) error {
+	if !h.Device.Verify(append(h.under(seal.LabelLedgerBundle), sum[:]...), sig) {
+		return fmt.Errorf("ledger: %s has not signed these bytes: %w", h.Device, fault.Malformed)
+	}
+	return nil
 }
 
 // RootAt is the root that the ledger had when it held size entries.

@@ -40,7 +40,8 @@
 //     head, ProveGrowth that one head continues another.
 //  3. Who receives heads keeps the last one and moves it with Follow.
 //  4. Verify recomputes everything from the entries; Export writes it all for
-//     somebody else, who runs VerifyExport without a node.
+//     somebody else, who runs VerifyExport without a node. Package audit puts beside
+//     it what others have signed, and judges such files.
 //
 // A ledger rolled back as a whole, store and all, looks sound from inside. Only a
 // head that somebody else kept gives it away.
@@ -75,6 +76,7 @@ type Entry struct {
 	Body     []byte   // what exactly; nil when shredded
 	Salt     [32]byte // random; zero when shredded
 	Shredded bool
+	Withheld bool     // in an export: its owner has the body, and left it out
 	Leaf     [32]byte // the commitment that stands in the tree
 }
 
@@ -83,12 +85,13 @@ func (e Entry) Commitment() [32]byte {
 	return seal.Digest(seal.LabelLedgerLeaf, e.Salt[:], be64(e.Seq), be64(e.AtMS), seal.LP([]byte(e.Kind)), e.Body)
 }
 
-// check refuses an entry that no ledger would hold.
+// check refuses an entry that no ledger would hold. An entry whose body is not there
+// is a leaf, and any leaf is one.
 func (e Entry) check() error {
 	switch {
 	case e.Seq < 1 || e.Seq > maxSize:
 		return fmt.Errorf("ledger: there is no entry %d: %w", e.Seq, fault.Malformed)
-	case e.Shredded:
+	case e.Shredded || e.Withheld:
 		return nil
 	case e.AtMS < 0:
 		return fmt.Errorf("ledger: entry %d: time %d: %w", e.Seq, e.AtMS, fault.Malformed)
@@ -255,15 +258,26 @@ func (l *Ledger) Get(r kv.Reader, seq int64) (Entry, error) {
 // most limit of them (1 to MaxList; other values mean MaxList). With a kind it
 // returns those of that kind only, and has to read past all others.
 func (l *Ledger) List(r kv.Reader, after int64, limit int, kind string) ([]Entry, error) {
+	return l.Select(r, after, limit, func(e Entry) bool { return kind == "" || e.Kind == kind })
+}
+
+// Select is List for the entries that want selects; nil is all.
+func (l *Ledger) Select(r kv.Reader, after int64, limit int, want func(Entry) bool) ([]Entry, error) {
 	if limit < 1 || limit > MaxList {
 		limit = MaxList
 	}
 	var out []Entry
-	err := walk(r, max(after, 0), func(e Entry, _ leafRecord) (bool, error) {
-		if kind == "" || e.Kind == kind {
+	err := l.Each(r, after, func(e Entry) (bool, error) {
+		if want == nil || want(e) {
 			out = append(out, e)
 		}
 		return len(out) < limit, nil
 	})
 	return out, err
+}
+
+// Each calls fn for each entry that follows after, in order, until it wants no more.
+// Every entry is checked against its leaf.
+func (l *Ledger) Each(r kv.Reader, after int64, fn func(Entry) (more bool, err error)) error {
+	return walk(r, max(after, 0), func(e Entry, _ leafRecord) (bool, error) { return fn(e) })
 }

@@ -12,6 +12,7 @@ import (
 type Report struct {
 	Entries  int64
 	Shredded int64    // of these
+	Withheld int64    // of these: an export without their bodies
 	Root     [32]byte // recomputed from the leaves
 	FirstMS  int64    // earliest and latest time of an entry that is not shredded,
 	LastMS   int64    // milliseconds since 1970; 0 when there is none
@@ -21,11 +22,15 @@ type Report struct {
 // count takes an entry into the report.
 func (p *Report) count(e Entry) {
 	p.Entries++
-	if e.Shredded {
+	switch {
+	case e.Shredded:
 		p.Shredded++
 		return
+	case e.Withheld:
+		p.Withheld++
+		return
 	}
-	if p.Entries-p.Shredded == 1 || e.AtMS < p.FirstMS {
+	if p.Entries-p.Shredded-p.Withheld == 1 || e.AtMS < p.FirstMS {
 		p.FirstMS = e.AtMS
 	}
 	p.LastMS = max(p.LastMS, e.AtMS)

@@ -101,6 +101,9 @@ type Terms struct {
 // Letters are the hashes of the envelopes that made the agreement.
 type Letters struct {
 	Announcement, Request, Grant, Receipt, Disclosure, Revocation, Deletion, Pause protocol.Hash
+
+	Told   protocol.Hash // the other side's signed word that the Revocation came
+	Breach protocol.Hash // the latest notice of one
 }
 
 // DutyKeys are this side's keys under the agreement, as seeds, and the box that
@@ -139,6 +142,7 @@ type Right struct {
 	Deadline protocol.Second
 	Status   string
 	Text     string
+	Answer   protocol.Hash // the letter that answers it
 }
 
 // Times are moments in Unix milliseconds, for figures.

@@ -9,7 +9,9 @@
 //  5. the best offer of each need is accepted, fulfilled and closed;
 //  6. every grant is revoked while one more offer of each vendor is held back by
 //     keepers, so that it surfaces when nobody can open it any more;
-//  7. all figures are read from the nodes' own APIs, and again from their homes once
+//  7. every node exports its ledger, and a judge without a node holds the exports
+//     against the signatures in them and against each other;
+//  8. all figures are read from the nodes' own APIs, and again from their homes once
 //     they are stopped; whatever does not hold is a problem with a name.
 //
 // What the parent counts on the way only tells it how long to wait.
@@ -46,7 +48,7 @@ type Options struct {
 
 // Sabotages are the promises that one node can be made to break.
 func Sabotages() []string {
-	return []string{withholdMail, keepDeleted, forkLedger, reopenRevoked, flipBits}
+	return []string{withholdMail, keepDeleted, forkLedger, reopenRevoked, flipBits, rewriteLedger}
 }
 
 const (
@@ -55,6 +57,7 @@ const (
 	forkLedger    = "fork-ledger"    // a customer shows vendors another ledger than her own
 	reopenRevoked = "reopen-revoked" // a customer keeps keys that she should have destroyed
 	flipBits      = "flip-bits"      // a keeper changes letters
+	rewriteLedger = "rewrite-ledger" // a customer rewrites what vendors have countersigned
 )
 
 // Bounds on what one machine is asked to do.
@@ -146,7 +149,7 @@ func (o *Options) sabotage(n *network.Network) {
 	case keepDeleted:
 		vendors := n.Of(process.Vendor)
 		vendors[min(1, len(vendors)-1)].Misbehave = o.Sabotage
-	case forkLedger, reopenRevoked: // one who is sure to get an offer after revocation
+	case forkLedger, reopenRevoked, rewriteLedger: // one who is sure to get an offer after revocation
 		customers := n.Of(process.Customer)
 		customers[min(1, o.Customers-1, o.Vendors-1)].Misbehave = o.Sabotage
 	}

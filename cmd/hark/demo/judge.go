@@ -24,6 +24,10 @@ func (sh *show) judge(ctx context.Context, keep bool) figures.Report {
 	if err != nil {
 		sh.problem("%v", err)
 	}
+	audits := 0
+	if !sh.brokenOff { // what is merely unfinished says nothing about anybody
+		audits = sh.auditExports(ctx)
+	}
 	if !keep {
 		sh.story.Progress("stopping the network and reading the homes")
 		if err := sh.Stop(); err != nil {
@@ -38,7 +42,7 @@ func (sh *show) judge(ctx context.Context, keep bool) figures.Report {
 		}
 	}
 	r := figures.Compute(views, asked)
-	r.Needs = len(sh.in.Needs)
+	r.Needs, r.AuditsOK = len(sh.in.Needs), audits
 	found := figures.Problems(views, asked, r)
 	if sh.brokenOff {
 		found = figures.Blames(views) // what is merely unfinished says nothing about anybody

@@ -326,6 +326,8 @@ func (s *Story) end(r figures.Report) {
 	s.head("8. The ledgers are checked")
 	s.say("  %d entries in %d ledgers were recomputed one by one, and held against every head that", r.LedgerEntries, r.Processes)
 	s.say("  somebody else has countersigned: %d are sound.", r.LedgersChecked)
+	s.say("  Every node exported its ledger; a judge without a node, a key or a network held the exports")
+	s.say("  against what others have signed, and against each other: %d hold.", r.AuditsOK)
 	s.head("What was counted, from the nodes themselves")
 	s.figures(r)
 	if len(r.Problems) == 0 {

@@ -272,7 +272,7 @@ func TestOperationsAreGolden(t *testing.T) {
 }
 
 // reading are the methods of a house that change nothing.
-var reading = []string{"List", "Get", "History", "Download", "Stranger", "Preview", "Verify", "Export", "Search", "Proof", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
+var reading = []string{"List", "Get", "History", "Download", "Stranger", "Preview", "Verify", "Export", "Prove", "Evidence", "Search", "Proof", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
 
 func TestAGETChangesNothing(t *testing.T) {
 	f, url := serve(t)
@@ -280,7 +280,7 @@ func TestAGETChangesNothing(t *testing.T) {
 		if _, ok := verbs["get"]; !ok || path == "/api/v1/events" {
 			continue
 		}
-		path = strings.NewReplacer("{id}", "ab", "{name}", "ab").Replace(path)
+		path = strings.NewReplacer("{id}", "ab", "{name}", "ab", "{seq}", "7").Replace(path)
 		if path == "/api/v1/catalog/search" {
 			path += "?text=desk"
 		}
@@ -483,15 +483,15 @@ func TestExportNeverLooksWholeWhenItIsNot(t *testing.T) {
 	f, url := serve(t)
 	l := open(t, url).Ledger()
 	var b bytes.Buffer
-	if err := l.Export(t.Context(), &b); err != nil || b.Len() != 50000 {
+	if err := l.Export(t.Context(), desk.ExportSpec{}, &b); err != nil || b.Len() != 50000 {
 		t.Errorf("export of %d bytes: %v", b.Len(), err)
 	}
 	f.fail(fault.Locked)
-	if err := l.Export(t.Context(), io.Discard); !errors.Is(err, fault.Locked) {
+	if err := l.Export(t.Context(), desk.ExportSpec{}, io.Discard); !errors.Is(err, fault.Locked) {
 		t.Errorf("locked: %v", err)
 	}
 	f.fail(errors.New("in the middle"))
-	if err := l.Export(t.Context(), io.Discard); err == nil {
+	if err := l.Export(t.Context(), desk.ExportSpec{}, io.Discard); err == nil {
 		t.Error("half an export passed for a whole one")
 	}
 }

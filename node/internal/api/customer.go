@@ -53,13 +53,32 @@ func (r *routes) customer() {
 }
 
 func (r *routes) ledger(l func() desk.Ledger) {
-	pages(r, op{id: "list-ledger", path: "/ledger", tag: "ledger", does: "List ledger entries"}, l, desk.Ledger.List)
+	pages(r, op{id: "list-ledger", path: "/ledger", tag: "ledger", does: "List ledger entries",
+		more: "A kind selects also what is below it: `grant` has `grant.given`. What is shredded has none of what is selected by."}, l, desk.Ledger.List)
+	type numbered struct {
+		Seq   int64 `path:"seq" minimum:"1" doc:"The number of the entry"`
+		Since int64 `query:"since" minimum:"0" doc:"Also prove that the ledger continues the one of so many entries"`
+	}
+	add(r, op{id: "get-ledger-entry", verb: http.MethodGet, path: "/ledger/{seq}", tag: "ledger", does: "Show one entry and how it stands in the ledger"},
+		func(ctx context.Context, in *numbered) (desk.LedgerProof, error) { return l().Get(ctx, in.Seq) })
+	gives(r, op{id: "prove-ledger-entry", verb: http.MethodGet, path: "/ledger/{seq}/proof", tag: "ledger", does: "Prove one entry",
+		more: "A file that `hark-audit` checks alone: the entry, its path in the Merkle tree, and the signed head."},
+		func(ctx context.Context, in *numbered, w io.Writer) error { return l().Prove(ctx, in.Seq, in.Since, w) })
 	add(r, op{id: "verify-ledger", verb: http.MethodGet, path: "/ledger/verify", tag: "ledger", does: "Check the whole ledger",
 		more: "Recomputes the Merkle tree, the signed heads, and the heads that others countersigned."},
 		func(ctx context.Context, _ *none) (desk.LedgerReport, error) { return l().Verify(ctx) })
+	type export struct {
+		Bodies string   `query:"bodies" maxLength:"8" doc:"Which entries say what happened: all, those that concern no grant, or none"`
+		Grants []string `query:"grant" maxItems:"64" doc:"Letters and bodies of these grants alone"`
+	}
 	gives(r, op{id: "export-ledger", verb: http.MethodGet, path: "/ledger/export", tag: "ledger", does: "Export the ledger",
-		more: "A stream that `hark-audit` and any other reader of the format can check without this node."},
-		func(ctx context.Context, _ *none, w io.Writer) error { return l().Export(ctx, w) })
+		more: "A bundle of the ledger and of what others have signed, which `hark-audit` and any other reader of the format can check without this node."},
+		func(ctx context.Context, in *export, w io.Writer) error {
+			return l().Export(ctx, desk.ExportSpec{Bodies: in.Bodies, Grants: in.Grants}, w)
+		})
+	gives(r, op{id: "get-grant-evidence", verb: http.MethodGet, path: "/grants/{id}/evidence", tag: "ledger", does: "Show what both sides have signed under one grant",
+		more: "Grant, receipt, revocation, deletion, and the promises that lapsed, with the passports to check them: a file for `hark-audit`."},
+		func(ctx context.Context, in *byID, w io.Writer) error { return l().Evidence(ctx, in.ID, w) })
 }
 
 // grants makes the operations on requests and grants.

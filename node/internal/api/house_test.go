@@ -315,9 +315,30 @@ func (d ledger) Verify(ctx) (desk.LedgerReport, error) {
 	return say[desk.LedgerReport](d.fake, "ledger.Verify")
 }
 
+func (d ledger) Get(_ ctx, seq int64) (desk.LedgerProof, error) {
+	return say[desk.LedgerProof](d.fake, "ledger.Get", seq)
+}
+
+func (d ledger) Prove(_ ctx, seq, since int64, w io.Writer) error {
+	return d.file(w, "ledger.Prove", seq, since)
+}
+
+func (d ledger) Evidence(_ ctx, grant string, w io.Writer) error {
+	return d.file(w, "ledger.Evidence", grant)
+}
+
+// file writes one line.
+func (f *fake) file(w io.Writer, what string, args ...any) error {
+	if err := f.note(what, args...); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "a file\n")
+	return err
+}
+
 // Export breaks off in the middle where the fake has an error that says so.
-func (d ledger) Export(_ ctx, w io.Writer) error {
-	err := d.note("ledger.Export")
+func (d ledger) Export(_ ctx, s desk.ExportSpec, w io.Writer) error {
+	err := d.note("ledger.Export", s)
 	if err != nil && err.Error() != "in the middle" {
 		return err
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -145,6 +146,9 @@ type (
 		Field   string `query:"field" maxLength:"48" doc:"Only grants and requests of this field"`
 		Text    string `query:"text" maxLength:"256" doc:"Only with these words"`
 		All     bool   `query:"all" doc:"Also what missed the constraints, is expired or closed"`
+
+		Since time.Time `query:"since" doc:"Only from this moment on"`
+		Until time.Time `query:"until" doc:"Only before this moment"`
 	}
 )
 

@@ -42,6 +42,8 @@ type Office struct {
 	FetchAnnouncement func(ctx context.Context, c protocol.ContextID) error
 	// Follow joins the topics that a vendor's rules need.
 	Follow func(market.Follow) error
+	// Rewrite breaks a promise on purpose: the ledger is rewritten before it is shown.
+	Rewrite bool
 }
 
 // maxPage bounds every list.

@@ -614,7 +614,7 @@ func TestTheVault(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	var w nowhere
-	if err := (Ledger{o}).Export(t.Context(), &w); err != nil || w.n == 0 {
+	if err := (Ledger{o}).Export(t.Context(), desk.ExportSpec{}, &w); err != nil || w.n == 0 {
 		t.Errorf("%d bytes, %v", w.n, err)
 	}
 }

@@ -198,7 +198,10 @@ func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledg
 		"records check":    err1(r.Check(ctx, strings.NewReader(someRecord))),
 		"ledger list":      err1(l.List(ctx, desk.Query{})),
 		"ledger verify":    err1(l.Verify(ctx)),
-		"ledger export":    l.Export(ctx, &nowhere{}),
+		"ledger export":    l.Export(ctx, desk.ExportSpec{}, &nowhere{}),
+		"ledger get":       err1(l.Get(ctx, 1)),
+		"ledger prove":     l.Prove(ctx, 1, 0, io.Discard),
+		"ledger evidence":  l.Evidence(ctx, id, io.Discard),
 		"catalog dry run":  err1(v.Catalog().Import(ctx, csv("id,title\n1,Desk\n"), desk.ImportSpec{DryRun: true})),
 		"needs end, renew": err1(c.Needs().End(ctx, id, desk.Renew)),
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/store/kv"
-	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/vault"
 )
@@ -226,85 +224,4 @@ func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
 	}
 	d.Market.Wake()
 	return d.Stores.Vault.Purge(context.WithoutCancel(ctx), d.Stores.KV)
-}
-
-// Ledger implements desk.Ledger.
-type Ledger struct{ *Office }
-
-// List implements desk.Ledger; the cursor is the sequence number.
-func (d Ledger) List(ctx context.Context, q desk.Query) (page desk.Page[desk.LedgerEntry], err error) {
-	from := int64(0)
-	if q.After != "" {
-		if from, err = strconv.ParseInt(q.After, 10, 64); err != nil || from < 0 {
-			return page, fmt.Errorf("page cursor %q is no entry number: %w", q.After, fault.Malformed)
-		}
-	}
-	page.Items = []desk.LedgerEntry{}
-	err = d.view(ctx, func(r kv.Reader) error {
-		entries, err := d.Stores.Ledger.List(r, from, limit(q)+1, q.Kind)
-		for i, e := range entries {
-			if i == limit(q) {
-				page.Next = strconv.FormatInt(entries[i-1].Seq, 10)
-				break
-			}
-			page.Items = append(page.Items, entry(e))
-		}
-		return err
-	})
-	return page, err
-}
-
-func entry(e ledger.Entry) desk.LedgerEntry {
-	v := desk.LedgerEntry{Seq: e.Seq, Kind: e.Kind, At: momentMS(e.AtMS), AtMS: e.AtMS, Leaf: hexOf(e.Leaf), Shredded: e.Shredded}
-	if !e.Shredded {
-		_ = json.Unmarshal(e.Body, &v.Body) // a body of another shape shows as none
-	}
-	return v
-}
-
-// Verify implements desk.Ledger.
-func (d Ledger) Verify(ctx context.Context) (v desk.LedgerReport, err error) {
-	err = d.view(ctx, func(r kv.Reader) error {
-		v, err = VerifyLedger(r, d.Stores.Ledger)
-		return err
-	})
-	return v, err
-}
-
-// VerifyLedger recomputes a ledger from its entries, and holds it against every
-// blinded head that a counterparty has countersigned.
-func VerifyLedger(r kv.Reader, l *ledger.Ledger) (v desk.LedgerReport, err error) {
-	v.Device = l.Device().String()
-	report, err := l.Verify(r)
-	if err != nil {
-		if fault.Of(err) == fault.Internal {
-			return v, err
-		}
-		v.Problems = append(v.Problems, err.Error())
-	}
-	v.Entries, v.Root = report.Entries, hexOf(report.Root)
-	err = records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
-		if a.Flow.Me != protocol.Customer {
-			return true, nil
-		}
-		for _, h := range a.Heads {
-			if h.Signed.IsZero() {
-				continue
-			}
-			v.Heads++
-			root, err := l.RootAt(r, h.Size)
-			if err != nil || ledger.Blind(ledger.Head{Size: h.Size, Root: root, Device: l.Device()}, h.Salt) != h.Blind {
-				v.Problems = append(v.Problems, fmt.Sprintf("the head of %d entries that vendor %s countersigned in grant %s is not a head of this ledger: the ledger was forked or rewritten",
-					h.Size, a.VendorName, a.ID.Short()))
-			}
-		}
-		return true, nil
-	})
-	v.OK = len(v.Problems) == 0
-	return v, err
-}
-
-// Export implements desk.Ledger.
-func (d Ledger) Export(ctx context.Context, w io.Writer) error {
-	return d.view(ctx, func(r kv.Reader) error { return d.Stores.Ledger.Export(r, w, d.Now().UnixMilli()) })
 }

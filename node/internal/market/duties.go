@@ -405,7 +405,7 @@ func (t *turn) answered(a records.Agreement, s wire.Signed) error {
 	}
 	for i := range a.Rights {
 		if r := &a.Rights[i]; r.ID == m.Re {
-			r.Status, r.Text = "fulfilled", m.Text
+			r.Status, r.Text, r.Answer = "fulfilled", m.Text, s.ID()
 			if m.Status == protocol.RequestRejected {
 				r.Status = "rejected"
 			}
@@ -438,6 +438,7 @@ func (t *turn) breached(a records.Agreement, s wire.Signed) error {
 	if err := t.owe(&a, s.ID()); err != nil {
 		return err
 	}
+	a.Letters.Breach = s.ID()
 	return t.keep(&a)
 }
 

@@ -272,7 +272,23 @@ func (t *turn) ack(a records.Agreement, s wire.Signed) error {
 	if m.Grant != a.ID {
 		return fmt.Errorf("acknowledges letters of another grant: %w", fault.Denied)
 	}
+	if err := t.told(a, s, m.Acked); err != nil {
+		return err
+	}
 	return t.acked(m.Acked...)
+}
+
+// told keeps the other side's signed word that the Revocation came: should no Deletion
+// follow it, the lapse can be shown together with it.
+func (t *turn) told(a records.Agreement, s wire.Signed, acked []protocol.Hash) error {
+	if a.Letters.Revocation.IsZero() || !a.Letters.Told.IsZero() || !slices.Contains(acked, a.Letters.Revocation) {
+		return nil
+	}
+	a.Letters.Told = s.ID()
+	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+		return err
+	}
+	return t.keep(&a)
 }
 
 // said is the event of a signed message.

@@ -117,6 +117,7 @@ const (
 	ReopenRevoked Misbehaviour = "reopen-revoked" // a customer keeps offer keys that she said she destroyed
 	LeakField     Misbehaviour = "leak-field"     // a customer's node discloses one field more than was granted
 	KeepLease     Misbehaviour = "keep-lease"     // a vendor goes on with values whose lease has ended
+	RewriteLedger Misbehaviour = "rewrite-ledger" // a customer rewrites her ledger before she shows it
 )
 
 // queue is how many jobs may wait for the loop; a desk beyond it waits too, with

@@ -82,6 +82,7 @@ func (h house) Customer() desk.Customer { return customer{house: h} }
 func (h house) Vendor() desk.Vendor     { return vendor{} }
 func (h house) Ledger() desk.Ledger     { return nil }
 func (h house) Consent() desk.Consent   { return nil }
+func (h house) Records() desk.Records   { return nil }
 func (h house) Network() desk.Network   { return network{} }
 func (h house) Admin() desk.Admin       { return nil }
 

@@ -147,7 +147,7 @@ func TestReportKeepsItsForm(t *testing.T) {
 	}
 	want := `{"schema":"hark.demo/1","processes":0,"needs":0,"announced":0,"expected_heard":0,"heard":0,"requests":0,"grants":0,"refusals":0,` +
 		`"receipts":0,"disclosures":0,"offers":0,"offers_opened":0,"offers_missed_constraints":0,"accepted":0,"closed":0,"revoked":0,"deletions":0,` +
-		`"offers_after_revocation":0,"offers_after_revocation_opened":0,"ledger_entries":0,"ledgers_verified":0,"latency_ms":{"announce_to_heard":` +
+		`"offers_after_revocation":0,"offers_after_revocation_opened":0,"ledger_entries":0,"ledgers_verified":0,"audits_ok":0,"latency_ms":{"announce_to_heard":` +
 		`{"p50":0,"p99":0},"announce_to_offer":{"p50":0,"p99":0},"revoke_to_deletion":{"p50":0,"p99":0}},"bytes":{"announcement":{"p50":0,"max":0}},` +
 		`"answers":[],"problems":[]}`
 	if d := cmp.Diff(want, string(raw)); d != "" {

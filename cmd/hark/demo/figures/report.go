@@ -16,6 +16,7 @@ type Report struct {
 	Schema    string `json:"schema"`
 	Processes int    `json:"processes"`
 	Counts
+	AuditsOK int       `json:"audits_ok"` // nodes whose exported ledger held, as hark-audit judges
 	Latency  Latencies `json:"latency_ms"`
 	Bytes    Bytes     `json:"bytes"`
 	Answers  []Answer  `json:"answers"`
