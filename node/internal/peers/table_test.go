@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 )
 
 func addrs(texts ...string) (out []ma.Multiaddr) {
@@ -184,6 +182,7 @@ func FuzzParseAddr(f *testing.F) {
 func FuzzKeeperAddresses(f *testing.F) {
 	f.Add(ma.StringCast(farAway).Bytes())
 	f.Add([]byte{4, 127, 0, 0, 1})
+	f.Add(ma.StringCast(farAway + "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit").Bytes())
 	k := key.Generate[key.Keeper]().Public()
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k, Addrs: [][]byte{raw}})
@@ -191,35 +190,9 @@ func FuzzKeeperAddresses(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, a := range info.Addrs {
-			if !address.Dialable(a) || len(a.Bytes()) > protocol.MaxAddr {
+			if !address.Dialable(a) || len(a.Bytes()) > protocol.MaxAddr || address.Relayed(a) && (len(a) > 5 || !address.IPOf(a).IsValid()) {
 				t.Errorf("%v is let through", a)
 			}
 		}
 	})
-}
-
-// One address prefix has at most half of the streams, and leaves as much for others.
-func TestCallersShareTheStreams(t *testing.T) {
-	c := &callers{most: 16, of: map[string]int{}}
-	for _, one := range []struct {
-		from string
-		want int
-	}{{"a", 8}, {"b", 4}, {"c", 2}, {"d", 1}, {"e", 1}, {"f", 0}} {
-		n := 0
-		for c.come(one.from) == nil {
-			n++
-		}
-		if n != one.want || !errors.Is(c.come(one.from), fault.Full) {
-			t.Errorf("%s has %d streams, want %d", one.from, n, one.want)
-		}
-	}
-	if c.all != 16 {
-		t.Errorf("%d in all", c.all)
-	}
-	for range 8 {
-		c.leave("a")
-	}
-	if err := c.come("f"); err != nil || c.all != 9 || len(c.of) != 5 {
-		t.Errorf("once a has gone: %v, %d streams of %d prefixes", err, c.all, len(c.of))
-	}
 }
