@@ -20,6 +20,7 @@ type Limits struct {
 	Data       int64         // bytes of a circuit, each way
 	Life       time.Duration // of a circuit
 	Questions  int           // of AutoNAT a minute, of all
+	Shy        int           // relays remembered that failed
 }
 
 // maxCircuits is how many circuits a relay carries at once: each takes one stream to
@@ -29,7 +30,7 @@ const maxCircuits = 64
 func (l Limits) orDefault() Limits {
 	return Limits{
 		Seats: cmp.Or(l.Seats, 64), SeatsOf: cmp.Or(l.SeatsOf, 4), CircuitsOf: cmp.Or(l.CircuitsOf, 8), Data: cmp.Or(l.Data, 1<<20),
-		Life: cmp.Or(l.Life, 2*time.Minute), Questions: cmp.Or(l.Questions, 60),
+		Life: cmp.Or(l.Life, 2*time.Minute), Questions: cmp.Or(l.Questions, 60), Shy: cmp.Or(l.Shy, 64),
 	}
 }
 
@@ -39,10 +40,10 @@ const (
 	questionsData = 12 // a minute, of those that cost the asker data, since they lead elsewhere
 	questionsNow  = 2  // at once, of one node
 
-	wantSeats = 2  // that a node takes
-	perSeat   = 2  // addresses of one relay that are announced
-	maxShy    = 64 // relays remembered that failed
-	maxPunch  = 4  // addresses of the other side that a punch dials
+	wantSeats = 2 // that a node takes
+	perSeat   = 2 // addresses of one relay that are announced
+	triesNow  = 4 // relays asked before this node looks around again
+	maxPunch  = 4 // addresses of the other side that a punch dials
 )
 
 // How long things last.

@@ -239,7 +239,7 @@ func (s *Service) Fills() map[string]Fill {
 	seats, shy := len(s.seats), len(s.shy)
 	s.mu.Unlock()
 	return map[string]Fill{
-		"seats": {seats, wantSeats}, "shy": {shy, maxShy}, "reservations": {s.offer.size(), s.cfg.Limits.Seats},
+		"seats": {seats, wantSeats}, "shy": {shy, s.cfg.Limits.Shy}, "reservations": {s.offer.size(), s.cfg.Limits.Seats},
 		"circuits": {s.offer.circuits(), maxCircuits}, "questions": {s.asked.size(), s.cfg.Limits.Questions},
 	}
 }

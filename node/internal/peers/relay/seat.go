@@ -54,14 +54,15 @@ func (s *Service) sit(ctx context.Context) {
 			s.giveUp(t, shyFor)
 		}
 	}
-	list := s.cfg.Relays()
-	for _, info := range list[:min(len(list), maxShy)] {
-		if len(s.taken()) >= wantSeats || ctx.Err() != nil {
+	tries := 0
+	for _, info := range s.cfg.Relays() {
+		if len(s.taken()) >= wantSeats || tries == triesNow || ctx.Err() != nil {
 			return
 		}
 		if !s.apart(info) {
 			continue
 		}
+		tries++
 		t, err := s.reserve(ctx, info)
 		if err == nil && !s.apart(peer.AddrInfo{ID: info.ID, Addrs: t.at}) {
 			err = errors.New("it is in a network where this node sits already")
@@ -242,12 +243,18 @@ func (s *Service) shun(id peer.ID, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
+	soonest := id
 	for other, until := range s.shy {
 		if !now.Before(until) {
 			delete(s.shy, other)
+		} else if soonest == id || until.Before(s.shy[soonest]) {
+			soonest = other
 		}
 	}
-	if pause > 0 && len(s.shy) < maxShy {
+	if _, again := s.shy[id]; !again && len(s.shy) >= s.cfg.Limits.Shy {
+		delete(s.shy, soonest)
+	}
+	if pause > 0 {
 		s.shy[id] = now.Add(pause)
 	}
 }
