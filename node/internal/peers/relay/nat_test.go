@@ -36,18 +36,20 @@ type town struct {
 func inTown(t *testing.T, open int, run func(w *town)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &town{t: t, net: netem.New(netem.Config{Latency: 20 * time.Millisecond})}
+		defer func() {
+			for _, h := range w.all {
+				if err := h.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}
+			time.Sleep(time.Minute)
+			w.net.Close()
+			time.Sleep(10 * time.Minute)
+		}()
 		for range open {
 			w.open = append(w.open, w.move(w.net.Add(), nil))
 		}
 		run(w)
-		for _, h := range w.all {
-			if err := h.Close(context.Background()); err != nil {
-				t.Error(err)
-			}
-		}
-		time.Sleep(time.Minute)
-		w.net.Close()
-		time.Sleep(10 * time.Minute)
 	})
 }
 
@@ -144,6 +146,7 @@ func places(t *testing.T, k protocol.Keeper) (out []ma.Multiaddr) {
 // those places and nothing else; in the open it finds out as well, and relays.
 func TestBehindANAT(t *testing.T) {
 	inTown(t, 5, func(w *town) {
+		t := w.t // the bubble's
 		h := w.move(w.net.AddBehind(netem.Cone), nil)
 		w.seated(h)
 		at := places(t, h.Self())
@@ -173,6 +176,7 @@ func TestPunch(t *testing.T) {
 	}{"cone": {netem.Cone, true}, "symmetric": {netem.Symmetric, false}} {
 		t.Run(name, func(t *testing.T) {
 			inTown(t, 5, func(w *town) {
+				t := w.t // the bubble's
 				called := w.move(w.net.AddBehind(netem.Cone), nil)
 				caller := w.move(w.net.AddBehind(row.kind), nil)
 				w.seated(called)
@@ -202,6 +206,7 @@ func TestPunch(t *testing.T) {
 // A personal node calls over a relay; it is called over none, and takes no seat.
 func TestAPersonalNodeCallsOverARelay(t *testing.T) {
 	inTown(t, 5, func(w *town) {
+		t := w.t // the bubble's
 		called := w.move(w.net.AddBehind(netem.Cone), nil)
 		w.seated(called)
 		hers := w.move(w.net.Add(), func(c *peers.Config) { c.Profile, c.Listen = peers.Personal, nil })
