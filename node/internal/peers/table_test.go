@@ -196,3 +196,49 @@ func FuzzKeeperAddresses(f *testing.F) {
 		}
 	})
 }
+
+// Who sits at relays is known by what he says himself, told on only as far as we reached
+// him there, given as no keeper, and dialled where there is nobody else.
+func TestWhoSitsAtRelays(t *testing.T) {
+	const relay = "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit"
+	seats := addrs(farAway+relay, "/ip4/203.0.113.9/tcp/1"+relay)
+	now, nobody := time.Unix(1e9, 0), func(key.KeeperKey) bool { return false }
+	tb := newTable(key.Generate[key.Keeper]().Public(), 4)
+	hidden, open := key.Generate[key.Keeper]().Public(), key.Generate[key.Keeper]().Public()
+	tb.met(hidden, netip.MustParseAddr("192.0.2.1"), addrs("/ip4/192.0.2.1/tcp/1"), now)
+	if got := tb.alive(9, now, nobody); len(got) != 1 {
+		t.Fatalf("while it was in the open: %v", got)
+	}
+	tb.sits(hidden, seats)
+	if got, _ := tb.get(hidden); !address.RelayedAlone(got.Addrs) || len(got.Addrs) != 2 {
+		t.Errorf("it says to sit at two relays, and is known at %v", got.Addrs)
+	}
+	if got := tb.alive(9, now, func(key.KeeperKey) bool { return true }); len(got) != 0 {
+		t.Errorf("given as a keeper: %v", got)
+	}
+	if got := tb.share(9, address.Public, now); len(got) != 0 {
+		t.Errorf("told on, though we did not reach it: %v", got)
+	}
+	tb.met(hidden, address.IPOf(seats[0]), seats, now)
+	if got := tb.share(9, address.Public, now); len(got) != 1 || len(got[0].Addrs) != 1 {
+		t.Errorf("once we reached it at one relay: %v", got)
+	}
+	tb.learn([]protocol.Keeper{{Key: open, Addrs: [][]byte{addrs("/ip4/192.0.2.2/tcp/1")[0].Bytes()}}}, WayExchange)
+	if got := tb.candidates(1, now, nobody); len(got) != 1 || got[0].Key != open {
+		t.Errorf("before one in the open it is dialled: %v", got)
+	}
+	if got := tb.candidates(1, now, nobody); len(got) != 1 || got[0].Key != hidden {
+		t.Errorf("where there is nobody else: %v", got)
+	}
+	tb.dialed(hidden)
+	tb.later(hidden, now)
+	if got := tb.candidates(1, now, nobody); len(got) != 0 {
+		t.Errorf("dialled again at once: %v", got)
+	}
+	for range 9 {
+		tb.sits(key.Generate[key.Keeper]().Public(), seats)
+	}
+	if n := len(tb.keys()); n != 4 {
+		t.Errorf("%d are known of 4", n)
+	}
+}
