@@ -160,8 +160,13 @@ func (n *Node) bounds(v *desk.Status) {
 		for name, f := range map[string]peers.Fill{"known": known, "connected": connected, "connections": connections, "streams": streams} {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
-		for name, f := range n.dht.Fills() {
-			v.Bounds = append(v.Bounds, desk.Fill{Name: "dht." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+		for name, f := range g.Relay().Fills() {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "relay." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+		}
+		if n.dht != nil {
+			for name, f := range n.dht.Fills() {
+				v.Bounds = append(v.Bounds, desk.Fill{Name: "dht." + name, Used: int64(f.At), Cap: int64(f.Limit)})
+			}
 		}
 		if g.Gossip != nil {
 			topics, blamed := g.Gossip.Status()

@@ -27,7 +27,9 @@ type Settings struct {
 	Version int      `toml:"version"`
 	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
 	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
-	API     string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
+	// What is announced is taken as reachable: nobody is asked.
+	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
+	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
 	// A pointer tells what is not written from what is written as zero.
 	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
 	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
@@ -40,6 +42,7 @@ type InitOptions struct {
 	Network    *protocol.Genesis // DefaultGenesis where nil
 	Bootstrap  []string          // addresses with /p2p/ of public nodes
 	Listen     []string          // public nodes; any free UDP and TCP port where empty
+	Announce   []string          // public nodes; found out where empty
 	API        string            // 127.0.0.1:0 where empty
 	PostHops   int               // personal nodes; DefaultPostHops where 0
 	PostDelay  string            // likewise; DefaultPostDelay where empty
@@ -85,6 +88,9 @@ func Init(o InitOptions) error {
 	if o.Profile == Public && (o.PostHops != 0 || o.PostDelay != "") {
 		return fmt.Errorf("how needs are posted is a setting of personal nodes; a public one gossips its own: %w", fault.Malformed)
 	}
+	if o.Profile != Public && len(o.Announce) > 0 {
+		return fmt.Errorf("a personal node announces no address: %w", fault.Malformed)
+	}
 	if _, err := o.settings().posting(); err != nil {
 		return err
 	}
@@ -97,7 +103,7 @@ func Init(o InitOptions) error {
 
 // settings are those that go with the options.
 func (o InitOptions) settings() Settings {
-	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, API: o.API}
+	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, Announce: o.Announce, API: o.API}
 	if hops, delay := cmp.Or(o.PostHops, DefaultPostHops), cmp.Or(o.PostDelay, DefaultPostDelay); o.Profile == Personal {
 		s.PostHops, s.PostDelay = &hops, &delay
 	}

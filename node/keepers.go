@@ -24,6 +24,14 @@ func (n *Node) client() keeper.Client {
 	return keeper.Client{Port: n.port, Net: n.net, Greeted: n.roster.Greeted}
 }
 
+// runBy is the vendor who says to run a keeper, empty where none is known.
+func (n *Node) runBy(k key.KeeperKey) string {
+	if v := n.roster.Operator(k); !v.IsZero() {
+		return v.String()
+	}
+	return ""
+}
+
 // operator is the vendor whose node this is, zero where it has no passport or is
 // locked. A stream that opens while the node is being unlocked does not wait for it.
 func (n *Node) operator() protocol.VendorID {

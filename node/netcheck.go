@@ -63,7 +63,7 @@ func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 	d.n.checkReach(ctx, add)
 	for _, w := range d.n.ways() {
 		detail := fmt.Sprintf("%d named, %d of them reached within a day", w.Known, w.Reached)
-		if w.Way == peers.WayDHT.String() {
+		if w.Way == peers.WayDHT.String() && d.n.dht != nil {
 			detail += fmt.Sprintf("; %d nodes stand in its table", d.n.dht.Nodes())
 		}
 		add("way-"+w.Way, w.Works, "%s", detail)

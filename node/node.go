@@ -279,6 +279,7 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 	cfg := peers.Config{
 		Profile: peers.Personal, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap,
 		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), DHT: dht.Protocol(n.net), Log: n.cfg.Log, Now: time.Now,
+		Operator: n.runBy, Announce: n.settings.Announce,
 	}
 	if n.settings.Profile == Public {
 		if cfg.Key, err = keeperKey(n.cfg.Paths); err != nil {
@@ -291,7 +292,7 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 
 // openSimulated joins a network whose wire is simulated, and nothing else.
 func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, error) {
-	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Log: n.cfg.Log, Now: n.now}
+	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
 	}

@@ -21,6 +21,7 @@ type initCmd struct {
 	Network    string   `help:"The network to join, from hark network new; the public one without it." placeholder:"FILE"`
 	Bootstrap  []string `help:"Where public nodes may be found: an address with /p2p/. Repeat it." env:"HARK_BOOTSTRAP" placeholder:"ADDR"`
 	Listen     []string `help:"Where a public node listens: a multiaddress. Repeat it." env:"HARK_LISTEN" placeholder:"ADDR"`
+	Announce   []string `help:"Where others reach a public node, where it can't find that out itself: a multiaddress. Repeat it." env:"HARK_ANNOUNCE" placeholder:"ADDR"`
 	APIAddr    string   `name:"api-addr" help:"Loopback address of the REST API." default:"127.0.0.1:0" env:"HARK_API_ADDR" placeholder:"ADDR"`
 	PostHops   int      `help:"How a personal node posts needs: 2, sealed by way of another keeper, or 1, straight (default 2)." placeholder:"N"`
 	PostDelay  string   `help:"Each need waits a random part of this at its keepers, 0s to 10s (default 5s)." placeholder:"SPAN"`
@@ -34,7 +35,7 @@ func (c *initCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap, PostHops: c.PostHops, PostDelay: c.PostDelay}
+	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, Announce: c.Announce, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap, PostHops: c.PostHops, PostDelay: c.PostDelay}
 	if c.Network != "" {
 		f, err := node.ReadNetwork(c.Network)
 		if err != nil {

@@ -23,7 +23,7 @@ type Outsider struct {
 // somebody, and decides whether it is passed on; from is the member who told it, nil
 // where it is another outsider. It dials out to so many public nodes.
 func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn bool)) (*Outsider, error) {
-	ctx, place := context.Background(), w.sim.settle()
+	ctx, place := context.Background(), w.sim.settle(nil)
 	net, err := w.ID()
 	if err != nil {
 		return nil, err

@@ -66,9 +66,14 @@ func (m *Member) port() peers.Port {
 	return m.Port
 }
 
-// settle gives a newcomer an address, and some public nodes to know.
-func (s *sim) settle() *place {
-	p := &place{host: s.wire.Add()}
+// settle gives a newcomer an address, behind a NAT or not, and some public nodes to know.
+func (s *sim) settle(nat *netem.Kind) *place {
+	p := &place{}
+	if nat == nil {
+		p.host = s.wire.Add()
+	} else {
+		p.host = s.wire.AddBehind(*nat)
+	}
 	for _, i := range s.dice.Perm(len(s.public))[:min(s.cfg.Hints, len(s.public))] {
 		p.hints = append(p.hints, s.public[i])
 	}
@@ -99,7 +104,7 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	if m.public {
 		m.Gossip.Gossip.Tap = m.tap
 	}
-	if m.public && fresh {
+	if m.public && fresh && m.nat == nil {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())
 	}
 	return m.Gossip, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/seller"
+	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/catalog"
@@ -80,6 +81,7 @@ type Member struct {
 	ahead  atomic.Int64
 	public bool
 	locked bool
+	nat    *netem.Kind // what it stands behind, in a simulated world
 	mis    string
 }
 
@@ -105,6 +107,11 @@ func (w *World) Carrier(name string) *Member {
 	return w.begin(&Member{Name: name, public: true, locked: true})
 }
 
+// Behind starts a public node behind a NAT, in a simulated world.
+func (w *World) Behind(name string, kind netem.Kind) *Member {
+	return w.begin(&Member{Name: name, public: true, nat: &kind})
+}
+
 func (w *World) add(name string, public bool, misbehave string) *Member {
 	return w.begin(&Member{Name: name, public: public, mis: misbehave})
 }
@@ -115,7 +122,7 @@ func (w *World) begin(m *Member) *Member {
 		m.Key = key.Generate[key.Keeper]() // it shall carry two shards, not one twice
 	}
 	if w.sim != nil {
-		m.place = w.sim.settle()
+		m.place = w.sim.settle(m.nat)
 	}
 	w.nodes = append(w.nodes, m)
 	m.Start()

@@ -1,10 +1,12 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +29,9 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/peers/address"
+	"github.com/harkmarket/hark/node/internal/peers/limits"
 	"github.com/harkmarket/hark/node/internal/peers/pipe"
+	"github.com/harkmarket/hark/node/internal/peers/relay"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -56,14 +60,16 @@ type Exchange func(ctx context.Context, c Conn, at key.KeeperKey) ([]protocol.Ke
 type Config struct {
 	Profile   Profile
 	Listen    []string // multiaddrs, such as /ip4/0.0.0.0/udp/4001/quic-v1
-	Announce  []string // what others are told instead of the addresses listened on
+	Announce  []string // what others are told instead of the addresses listened on: it is reached there
 	Key       key.Private[key.Keeper]
 	Bootstrap []protocol.Keeper
 	Book      Book
 	Exchange  Exchange
-	Off       Way    // ways in that are not used
-	DHT       string // the protocol of this network's DHT, where there is one: its limits
+	Operator  func(key.KeeperKey) string // who says to run a node, "" where unknown; may be nil
+	Off       Way                        // ways in that are not used
+	DHT       string                     // the protocol of this network's DHT, where there is one: its limits
 	Limits    Limits
+	Relay     relay.Limits
 	Target    int             // public nodes to be connected with; the profile's own number where zero
 	Options   []libp2p.Option // said last: a simulated network takes the place of the wire
 	Log       *slog.Logger
@@ -78,7 +84,8 @@ type Host struct {
 	known    *table
 	upkeep   *crew.Crew // keeps connections up
 	streams  *crew.Crew // serves
-	callers  *callers
+	callers  *limits.Callers
+	relay    *relay.Service
 	kick     chan struct{}
 	ended    event.Subscription
 	mu       sync.Mutex
@@ -89,21 +96,31 @@ type Host struct {
 // Open starts the host. Its loops end with ctx or with Close.
 func Open(ctx context.Context, cfg Config) (*Host, error) {
 	cfg.Limits = cfg.Limits.orDefault(cfg.Profile)
-	options, err := hostOptions(cfg)
-	if err != nil {
-		return nil, err
-	}
-	lib, err := startBounded(cfg, options)
-	if err != nil {
-		return nil, err
-	}
 	h := &Host{
-		cfg: cfg, host: lib, self: cfg.Key.Public(), known: newTable(cfg.Key.Public(), cfg.Limits.Known),
+		cfg: cfg, self: cfg.Key.Public(), known: newTable(cfg.Key.Public(), cfg.Limits.Known),
 		upkeep: crew.New(ctx, maxWorkers, nil),
 		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		callers: &callers{most: cfg.Limits.Streams, of: map[string]int{}}, kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+		callers: limits.NewCallers(cfg.Limits.Streams), kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+	}
+	wire := hostWire(cfg)
+	announce, err := multiaddrs(cfg.Announce)
+	if err != nil {
+		return nil, err
+	}
+	h.relay = relay.New(relay.Config{
+		Public: cfg.Profile == Public, Announce: announce, Member: wireproto.ID(cmp.Or(cfg.DHT, ProtoSync)),
+		Relays: func() []peer.AddrInfo { return straight(h.View()) }, Operator: operator(cfg.Operator),
+		Wire: wire, Limits: cfg.Relay, Log: cfg.Log, Now: cfg.Now,
+	})
+	options, err := hostOptions(cfg, wire, h.relay)
+	if err != nil {
+		return nil, err
+	}
+	h.host, err = startBounded(cfg, h.relay, options)
+	if err != nil {
+		return nil, err
 	}
 	h.Learn(cfg.Bootstrap, WayBootstrap)
 	if cfg.Book != nil {
@@ -126,18 +143,21 @@ func (h *Host) start() (err error) {
 	if err == nil {
 		err = h.upkeep.Hire("peers upkeep", h.keepUp)
 	}
+	if err == nil && h.cfg.Profile == Public {
+		err = h.upkeep.Hire("peers relay", h.relay.Run)
+	}
 	return err
 }
 
 // startBounded starts libp2p under the limits of a profile, and listens once it
 // runs: it would itself listen first, and a stream that comes before it answers
 // streams is answered never. What has begun to run ends when it does not start.
-func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
+func startBounded(cfg Config, by *relay.Service, options []libp2p.Option) (host.Host, error) {
 	listen, err := multiaddrs(cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
-	limits, err := newResourceManager(cfg.Limits, cfg.DHT)
+	bounds, err := limits.Manager(cfg.Limits.Conns, streamLimits(cfg.DHT), relay.Streams)
 	if err != nil {
 		return nil, err
 	}
@@ -148,52 +168,58 @@ func startBounded(cfg Config, options []libp2p.Option) (host.Host, error) {
 	}
 	conns, err := connmgr.NewConnManager(low, high)
 	if err != nil {
-		return nil, fmt.Errorf("peers: connections: %w", errors.Join(err, limits.Close()))
+		return nil, fmt.Errorf("peers: connections: %w", errors.Join(err, bounds.Close()))
 	}
 	book, err := pstoremem.NewPeerstore(pstoremem.WithMaxAddresses(maxAddrBook), pstoremem.WithMaxSignedPeerRecords(maxAddrBook/8))
 	if err != nil {
-		return nil, fmt.Errorf("peers: addresses: %w", errors.Join(err, conns.Close(), limits.Close()))
+		return nil, fmt.Errorf("peers: addresses: %w", errors.Join(err, conns.Close(), bounds.Close()))
 	}
 	gologshim.SetDefaultHandler(cfg.Log.Handler()) // one log; libp2p would write to stderr
-	h, err := libp2p.New(append(options, libp2p.ResourceManager(limits), libp2p.ConnectionManager(conns), libp2p.Peerstore(book))...)
+	more, err := by.Options(bounds)
 	if err != nil {
-		_, _, _ = conns.Close(), limits.Close(), book.Close() // libp2p may have closed them, and said why it did not start
+		return nil, errors.Join(err, conns.Close(), bounds.Close(), book.Close())
+	}
+	h, err := libp2p.New(append(append(options, more...), libp2p.ResourceManager(bounds), libp2p.ConnectionManager(conns), libp2p.Peerstore(book))...)
+	if err != nil {
+		by.Abandon()
+		_, _, _ = conns.Close(), bounds.Close(), book.Close() // libp2p may have closed them, and said why it did not start
 		return nil, fmt.Errorf("peers: start: %w", err)
 	}
-	if cfg.Profile == Public {
-		if err := h.Network().Listen(listen...); err != nil {
-			return nil, fmt.Errorf("peers: listen: %w", errors.Join(err, h.Close()))
-		}
+	err = by.Attach(h)
+	if err == nil && cfg.Profile == Public {
+		err = h.Network().Listen(listen...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("peers: listen: %w", errors.Join(err, h.Close()))
 	}
 	return h, nil
 }
 
-func hostOptions(cfg Config) ([]libp2p.Option, error) {
+// hostWire are the transports of a host, and of those made up to try things.
+func hostWire(cfg Config) []libp2p.Option {
+	return append([]libp2p.Option{
+		libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New), libp2p.WithDialTimeout(dialTimeout),
+		// Whoever was cut off for an hour would dial nobody by QUIC for a hundred tries.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
+	}, cfg.Options...)
+}
+
+func hostOptions(cfg Config, wire []libp2p.Option, by *relay.Service) ([]libp2p.Option, error) {
 	sk, err := privateKey(cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("peers: keeper key: %w", err)
 	}
-	announce, err := multiaddrs(cfg.Announce)
-	if err != nil {
-		return nil, err
-	}
-	options := []libp2p.Option{
-		libp2p.Identity(sk), libp2p.Transport(quic.NewTransport), libp2p.Transport(tcp.NewTCPTransport), libp2p.Security(tls.ID, tls.New),
-		libp2p.WithDialTimeout(dialTimeout), libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false),
-		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"),
-		// Whoever was cut off for an hour would dial nobody by QUIC for a hundred tries.
-		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
-	}
-	options = append(options, cfg.Options...)
+	// AutoNAT v1 is told an answer and stays silent: room relay asks by v2.
+	options := append(slices.Clone(wire), libp2p.Identity(sk), libp2p.DisableMetrics(), libp2p.Ping(false), libp2p.ForceReachabilityPrivate(),
+		libp2p.NoListenAddrs, libp2p.UserAgent("hark"), libp2p.ProtocolVersion("hark/1"))
 	if cfg.Profile != Public {
 		silent := func([]ma.Multiaddr) []ma.Multiaddr { return nil }
-		return append(options, libp2p.AddrsFactory(silent), libp2p.ForceReachabilityPrivate()), nil
+		return append(options, libp2p.AddrsFactory(silent)), nil
 	}
 	if len(cfg.Listen) == 0 {
 		return nil, fmt.Errorf("peers: a public node needs an address to listen on: %w", fault.Malformed)
 	}
-	speak := func(at []ma.Multiaddr) []ma.Multiaddr { return address.Advertised(at, announce) }
-	return append(options, libp2p.AddrsFactory(speak), libp2p.ForceReachabilityPublic()), nil
+	return append(options, libp2p.AddrsFactory(by.Say)), nil
 }
 
 func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
@@ -203,7 +229,7 @@ func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("peers: address %q: %v: %w", text, err, fault.Malformed)
 		}
-		if !address.Dialable(a) {
+		if !address.Direct(a) {
 			return nil, fmt.Errorf("peers: address %q is neither QUIC nor TCP: %w", text, fault.Unsupported)
 		}
 		out = append(out, a)
@@ -221,11 +247,7 @@ func (h *Host) Self() protocol.Keeper {
 	if err != nil {
 		return nobody
 	}
-	announce, err := multiaddrs(h.cfg.Announce)
-	if err != nil {
-		return nobody
-	}
-	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: address.Advertised(at, announce)})
+	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: h.relay.Say(at)})
 	if err != nil {
 		return nobody
 	}
@@ -289,11 +311,28 @@ func (h *Host) Dial(ctx context.Context, to protocol.Keeper, proto string) (Conn
 	if err != nil {
 		return nil, err
 	}
+	if relay.Carries(proto) {
+		ctx = network.WithAllowLimitedConn(ctx, proto)
+	} else if h.host.Network().Connectedness(id) == network.Limited {
+		wait, cancel := context.WithTimeout(ctx, punchWait) // for a way straight through
+		defer cancel()
+		ctx = wait
+	}
 	s, err := h.host.NewStream(ctx, id, wireproto.ID(proto))
+	if err == nil && refused(s, proto) {
+		_ = s.Reset() // it was not begun
+		err = errors.New("it is reached over a relay alone, which does not carry this")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("peers: stream %s to %s: %v: %w", proto, to.Key, err, fault.Offline)
 	}
 	return &conn{Stream: s}, nil
+}
+
+// refused tells whether a stream came, or would go, over a relay and must not. A relay
+// may say that it sets no limit; the address of the connection tells.
+func refused(s network.Stream, proto string) bool {
+	return !relay.Carries(proto) && address.Relayed(s.Conn().RemoteMultiaddr())
 }
 
 // connect makes sure that there is a connection.
@@ -302,7 +341,7 @@ func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error)
 	if err != nil {
 		return "", err
 	}
-	if h.host.Network().Connectedness(info.ID) == network.Connected {
+	if at := h.host.Network().Connectedness(info.ID); at == network.Connected || at == network.Limited {
 		return info.ID, nil
 	}
 	if known, ok := h.known.get(to.Key); ok {
@@ -317,7 +356,11 @@ func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error)
 	if s, ok := h.host.Network().(*swarm.Swarm); ok {
 		s.Backoff().Clear(info.ID) // the pauses are ours: a keeper that was restarted is back at once
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	wait := dialTimeout
+	if slices.ContainsFunc(info.Addrs, address.Relayed) {
+		wait = punchWait // to the relay first
+	}
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "hark"), wait)
 	defer cancel()
 	err = h.host.Connect(ctx, info)
 	if err != nil {
@@ -352,51 +395,25 @@ func (h *Host) Serve(proto string, serve Handler) {
 	h.handlers[proto] = serve
 	h.mu.Unlock()
 	h.host.SetStreamHandler(wireproto.ID(proto), func(s network.Stream) {
+		if refused(s, proto) {
+			_ = s.ResetWithError(network.StreamProtocolViolation) // likewise
+			return
+		}
 		from := address.Prefix(s.Conn().RemoteMultiaddr())
-		err := h.callers.come(from)
+		err := h.callers.Come(from)
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
-				defer h.callers.leave(from)
+				defer h.callers.Leave(from)
 				run(ctx, serve, &conn{Stream: s, met: true}, from)
 			})
 			if err != nil {
-				h.callers.leave(from)
+				h.callers.Leave(from)
 			}
 		}
 		if err != nil {
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
 		}
 	})
-}
-
-// callers share the streams that are served at once: an address prefix may have one
-// more only while it has no more than what is free for all. So the fullest can have
-// half, and leaves as much free for others.
-type callers struct {
-	most int
-	mu   sync.Mutex
-	all  int
-	of   map[string]int // by address prefix
-}
-
-func (c *callers) come(from string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.of[from]+1 > c.most-c.all {
-		return fmt.Errorf("peers: %d streams of %s, %d in all: %w", c.of[from], from, c.all, fault.Full)
-	}
-	c.of[from]++
-	c.all++
-	return nil
-}
-
-func (c *callers) leave(from string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all--
-	if c.of[from]--; c.of[from] == 0 {
-		delete(c.of, from)
-	}
 }
 
 // run serves one stream and ends it: in good order after the handler returned, at

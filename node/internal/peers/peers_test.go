@@ -374,7 +374,7 @@ func TestOnePeerCannotTakeAllStreams(t *testing.T) {
 		}
 		return served
 	}
-	if got, most := flood(open(t, Personal, nil), 40), protocolLimits[ProtoPost].peer; got != most {
+	if got, most := flood(open(t, Personal, nil), 40), protocolLimits[ProtoPost].Peer; got != most {
 		t.Errorf("one peer has %d streams, want %d", got, most)
 	}
 	if got := flood(open(t, Personal, nil), 1); got != 1 {

@@ -123,17 +123,42 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 	}
 	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
 	e.reached, e.at, e.fails, e.next = now, ip, 0, time.Time{}
-	if len(there) > 0 && !e.bootstrap {
-		e.keeper.Addrs = nil
-		for _, a := range there {
-			e.keeper.Addrs = append(e.keeper.Addrs, a.Bytes())
-		}
-	}
+	e.says(there)
 	ask = now.Sub(e.asked) > time.Minute
 	if ask {
 		e.asked = now
 	}
 	return ask
+}
+
+// says takes over what a node says of its addresses, where it says something.
+func (e *entry) says(at []ma.Multiaddr) {
+	if len(at) == 0 || e.bootstrap {
+		return
+	}
+	e.keeper.Addrs = nil
+	for _, a := range at {
+		e.keeper.Addrs = append(e.keeper.Addrs, a.Bytes())
+	}
+}
+
+// sits notes that a connected node says to be reached over relays, where we have not
+// reached it ourselves.
+func (t *table) sits(k key.KeeperKey, at []ma.Multiaddr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[k]
+	if e == nil {
+		if at = address.Best(at); k == t.self || len(at) == 0 || !t.room(false) {
+			return
+		}
+		e = &entry{keeper: protocol.Keeper{Key: k}}
+		t.entries[k] = e
+	}
+	e.says(address.Best(at))
+	if !slices.ContainsFunc(at, func(a ma.Multiaddr) bool { return address.IPOf(a) == e.at }) {
+		e.reached, e.at = time.Time{}, netip.Addr{}
+	}
 }
 
 // failed notes that a dial failed, and pauses.
@@ -166,6 +191,8 @@ func (t *table) candidates(n int, now time.Time, connected func(key.KeeperKey) b
 	}
 	rank := func(e *entry) int {
 		switch {
+		case address.RelayedAlone(e.keeper.Addrs):
+			return 1 << 20 // where there is nobody else
 		case e.bootstrap && e.fails == 0:
 			return 0
 		case e.fails == 0 && !e.reached.IsZero():
@@ -183,6 +210,16 @@ func (t *table) candidates(n int, now time.Time, connected func(key.KeeperKey) b
 	return out
 }
 
+// later leaves a node alone for a while, that was reached over a relay and is connected
+// no better.
+func (t *table) later(k key.KeeperKey, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[k]; e != nil {
+		e.next = now.Add(longPause)
+	}
+}
+
 func (t *table) dialed(k key.KeeperKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -192,13 +229,15 @@ func (t *table) dialed(k key.KeeperKey) {
 }
 
 // alive are up to n nodes thought alive in random order: those reached within a
-// day first, then those not tried yet, none whose last dial failed.
+// day first, then those not tried yet, none whose last dial failed, nor any that is
+// reached over relays alone: it is no keeper.
 func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var known, told []protocol.Keeper
 	for k, e := range t.entries {
 		switch {
+		case address.RelayedAlone(e.keeper.Addrs):
 		case connected(k) || e.fails == 0 && now.Sub(e.reached) < freshFor:
 			known = append(known, e.keeper)
 		case e.fails == 0:

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 )
 
 func addrs(texts ...string) (out []ma.Multiaddr) {
@@ -184,6 +182,7 @@ func FuzzParseAddr(f *testing.F) {
 func FuzzKeeperAddresses(f *testing.F) {
 	f.Add(ma.StringCast(farAway).Bytes())
 	f.Add([]byte{4, 127, 0, 0, 1})
+	f.Add(ma.StringCast(farAway + "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit").Bytes())
 	k := key.Generate[key.Keeper]().Public()
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k, Addrs: [][]byte{raw}})
@@ -191,35 +190,55 @@ func FuzzKeeperAddresses(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, a := range info.Addrs {
-			if !address.Dialable(a) || len(a.Bytes()) > protocol.MaxAddr {
+			if !address.Dialable(a) || len(a.Bytes()) > protocol.MaxAddr || address.Relayed(a) && (len(a) > 5 || !address.IPOf(a).IsValid()) {
 				t.Errorf("%v is let through", a)
 			}
 		}
 	})
 }
 
-// One address prefix has at most half of the streams, and leaves as much for others.
-func TestCallersShareTheStreams(t *testing.T) {
-	c := &callers{most: 16, of: map[string]int{}}
-	for _, one := range []struct {
-		from string
-		want int
-	}{{"a", 8}, {"b", 4}, {"c", 2}, {"d", 1}, {"e", 1}, {"f", 0}} {
-		n := 0
-		for c.come(one.from) == nil {
-			n++
-		}
-		if n != one.want || !errors.Is(c.come(one.from), fault.Full) {
-			t.Errorf("%s has %d streams, want %d", one.from, n, one.want)
-		}
+// Who sits at relays is known by what he says himself, told on only as far as we reached
+// him there, given as no keeper, and dialled where there is nobody else.
+func TestWhoSitsAtRelays(t *testing.T) {
+	const relay = "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit"
+	seats := addrs(farAway+relay, "/ip4/203.0.113.9/tcp/1"+relay)
+	now, nobody := time.Unix(1e9, 0), func(key.KeeperKey) bool { return false }
+	tb := newTable(key.Generate[key.Keeper]().Public(), 4)
+	hidden, open := key.Generate[key.Keeper]().Public(), key.Generate[key.Keeper]().Public()
+	tb.met(hidden, netip.MustParseAddr("192.0.2.1"), addrs("/ip4/192.0.2.1/tcp/1"), now)
+	if got := tb.alive(9, now, nobody); len(got) != 1 {
+		t.Fatalf("while it was in the open: %v", got)
 	}
-	if c.all != 16 {
-		t.Errorf("%d in all", c.all)
+	tb.sits(hidden, seats)
+	if got, _ := tb.get(hidden); !address.RelayedAlone(got.Addrs) || len(got.Addrs) != 2 {
+		t.Errorf("it says to sit at two relays, and is known at %v", got.Addrs)
 	}
-	for range 8 {
-		c.leave("a")
+	if got := tb.alive(9, now, func(key.KeeperKey) bool { return true }); len(got) != 0 {
+		t.Errorf("given as a keeper: %v", got)
 	}
-	if err := c.come("f"); err != nil || c.all != 9 || len(c.of) != 5 {
-		t.Errorf("once a has gone: %v, %d streams of %d prefixes", err, c.all, len(c.of))
+	if got := tb.share(9, address.Public, now); len(got) != 0 {
+		t.Errorf("told on, though we did not reach it: %v", got)
+	}
+	tb.met(hidden, address.IPOf(seats[0]), seats, now)
+	if got := tb.share(9, address.Public, now); len(got) != 1 || len(got[0].Addrs) != 1 {
+		t.Errorf("once we reached it at one relay: %v", got)
+	}
+	tb.learn([]protocol.Keeper{{Key: open, Addrs: [][]byte{addrs("/ip4/192.0.2.2/tcp/1")[0].Bytes()}}}, WayExchange)
+	if got := tb.candidates(1, now, nobody); len(got) != 1 || got[0].Key != open {
+		t.Errorf("before one in the open it is dialled: %v", got)
+	}
+	if got := tb.candidates(1, now, nobody); len(got) != 1 || got[0].Key != hidden {
+		t.Errorf("where there is nobody else: %v", got)
+	}
+	tb.dialed(hidden)
+	tb.later(hidden, now)
+	if got := tb.candidates(1, now, nobody); len(got) != 0 {
+		t.Errorf("dialled again at once: %v", got)
+	}
+	for range 9 {
+		tb.sits(key.Generate[key.Keeper]().Public(), seats)
+	}
+	if n := len(tb.keys()); n != 4 {
+		t.Errorf("%d are known of 4", n)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	wireproto "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -54,7 +56,7 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 // those in no mesh, a minute old, with no stream of ours open. Else every node
 // that was ever asked for something would stay connected, and what a node spends would
 // grow with the network.
-func (h *Host) shed(there []key.KeeperKey) {
+func shed(h *Host, there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
 	for _, k := range there {
 		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
@@ -71,10 +73,10 @@ func (h *Host) shed(there []key.KeeperKey) {
 	}
 }
 
-// inUse tells a connection that is young, or has a stream of ours.
+// inUse tells a connection that is young, or has a stream of ours or a circuit.
 func inUse(c network.Conn) bool {
 	return time.Since(c.Stat().Opened) < time.Minute || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
-		return slices.Contains([]string{ProtoMail, ProtoPost, ProtoSync}, string(s.Protocol()))
+		return slices.Contains([]wireproto.ID{ProtoMail, ProtoPost, ProtoSync, proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}, s.Protocol())
 	})
 }
 
@@ -100,7 +102,7 @@ func (h *Host) keepUp(ctx context.Context) {
 				h.hireDial(k)
 			}
 		}
-		h.shed(there)
+		shed(h, there)
 		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
 			asked, soon = now, min(2*soon, askCalm)
 			h.hireAsk(there[rand.N(len(there))])
@@ -122,6 +124,8 @@ func (h *Host) hireDial(k protocol.Keeper) {
 		defer h.known.dialed(k.Key)
 		if _, err := h.connect(ctx, k); err != nil {
 			h.cfg.Log.Debug("a public node can't be reached", "keeper", k.Key, "why", err)
+		} else if !h.connected(k.Key) {
+			h.known.later(k.Key, h.cfg.Now())
 		}
 	})
 	if err != nil {
@@ -179,25 +183,32 @@ func (h *Host) watch(ctx context.Context) {
 }
 
 // meet notes a connected node that serves others. What it says of its addresses is
-// believed as far as the connection shows it: those on the IP address that it has.
+// believed as far as the connection shows it: those on the IP address that it has, or
+// those at the relay over which it was reached. One that says to sit at relays is not
+// reached straight, whatever way was punched to it.
 func (h *Host) meet(id peer.ID) {
 	serves, err := h.host.Peerstore().SupportsProtocols(id, ProtoSync)
 	if err != nil || len(serves) == 0 {
 		return
 	}
 	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: id})
-	if err != nil {
+	conns := h.host.Network().ConnsToPeer(id)
+	if err != nil || len(conns) == 0 {
 		return
 	}
-	if conns := h.host.Network().ConnsToPeer(id); len(conns) > 0 {
-		c := conns[0]
-		addrs := h.host.Peerstore().Addrs(id)
+	addrs := h.host.Peerstore().Addrs(id)
+	sits := slices.ContainsFunc(addrs, address.Circuit)
+	if i := slices.IndexFunc(conns, func(c network.Conn) bool { return address.Relayed(c.RemoteMultiaddr()) == sits }); i >= 0 {
+		c := conns[i]
 		if c.Stat().Direction == network.DirOutbound {
 			addrs = append([]ma.Multiaddr{c.RemoteMultiaddr()}, addrs...)
 		}
+		addrs = slices.DeleteFunc(addrs, func(a ma.Multiaddr) bool { return sits != address.Circuit(a) })
 		if h.known.met(k.Key, address.IPOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
 			h.hireAsk(k.Key)
 		}
+	} else if sits {
+		h.known.sits(k.Key, slices.DeleteFunc(addrs, address.Direct))
 	}
 }
 

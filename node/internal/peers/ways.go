@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers/address"
@@ -106,8 +107,12 @@ func Worth(h *Host, all []ma.Multiaddr) []ma.Multiaddr {
 }
 
 // horizon is the farthest scope from which this node can be reached, or, of a node
-// that can't, the nearest of those to whom it is connected.
+// that can't, the nearest of those to whom it is connected. One that stands behind a NAT
+// and went out into the wide world is of the wide world.
 func horizon(h *Host) address.Scope {
+	if outside(h) {
+		return address.Public
+	}
 	if self := h.Self(); len(self.Addrs) > 0 {
 		if a, err := ma.NewMultiaddrBytes(self.Addrs[0]); err == nil {
 			return address.AddrScope(a)
@@ -122,9 +127,19 @@ func horizon(h *Host) address.Scope {
 	return nearest
 }
 
+// outside tells whether a public node went to another at a public address.
+func outside(h *Host) bool {
+	return h.cfg.Profile == Public && slices.ContainsFunc(h.host.Network().Conns(), func(c network.Conn) bool {
+		return outbound(c) && !HomeAddr(c.RemoteMultiaddr())
+	})
+}
+
 // AtHome tells whether a host can be reached on this machine or in a private network
-// alone.
+// alone, and went no further itself.
 func AtHome(h *Host) bool {
+	if outside(h) {
+		return false
+	}
 	self := h.Self()
 	for _, raw := range self.Addrs {
 		if a, err := ma.NewMultiaddrBytes(raw); err == nil && !HomeAddr(a) {

@@ -5,9 +5,10 @@
 //  1. New starts an empty network with a latency, a loss and a bandwidth.
 //  2. Add gives a host an address in a /24 of its own; Options has libp2p send and
 //     receive there and nowhere else.
-//  3. SetLoss, Partition, Heal and SetOnline change the weather. What is on its way
+//  3. AddBehind gives one a private address behind a NAT of its own (nat.go).
+//  4. SetLoss, Partition, Heal and SetOnline change the weather. What is on its way
 //     when they are called still arrives.
-//  4. Close ends it, once the hosts are closed.
+//  5. Close ends it, once the hosts are closed.
 package netem
 
 import (
@@ -52,7 +53,8 @@ type Net struct {
 	mu    sync.Mutex
 	dice  *rand.Rand
 	loss  float64
-	hosts map[netip.Addr]*Host
+	hosts map[netip.Addr]*Host // by the address inside
+	nats  map[netip.Addr]*nat  // by the address outside
 }
 
 // New starts an empty network.
@@ -66,7 +68,7 @@ func New(cfg Config) *Net {
 	if cfg.Seed == 0 {
 		cfg.Seed = Default.Seed
 	}
-	n := &Net{cfg: cfg, loss: cfg.Loss, hosts: map[netip.Addr]*Host{}}
+	n := &Net{cfg: cfg, loss: cfg.Loss, hosts: map[netip.Addr]*Host{}, nats: map[netip.Addr]*nat{}}
 	n.dice = rand.New(rand.NewPCG(cfg.Seed, 0))
 	n.wire = &simnet.Simnet{LatencyFunc: n.latency, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	n.wire.Start()
@@ -92,7 +94,8 @@ type Host struct {
 	number         int
 	group          int // of a partition
 	offline        bool
-	next           int // port for a host that does not listen
+	next           int  // port for a host that does not listen
+	nat            *nat // nil: it is out in the open
 	sent, received atomic.Uint64
 }
 
@@ -108,9 +111,13 @@ func (n *Net) Add() *Host {
 	return h
 }
 
-// IP is the host's address.
+// IP is the host's own address: behind a NAT a private one.
 func (h *Host) IP() netip.Addr {
-	return netip.AddrFrom4([4]byte{1, byte(h.number >> 8), byte(h.number), 1})
+	first := byte(1)
+	if h.nat != nil {
+		first = 10
+	}
+	return netip.AddrFrom4([4]byte{first, byte(h.number >> 8), byte(h.number), 1})
 }
 
 // ip is the address in the 16-byte form by which simnet and package net know it.
@@ -142,7 +149,7 @@ func (h *Host) Listen() string { return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", h.
 func (h *Host) Bytes() (sent, received uint64) { return h.sent.Load(), h.received.Load() }
 
 // Options put a libp2p host with a QUIC transport here. They don't go together with
-// NAT port mapping, a relay, or identify's address discovery, which stalls a bubble.
+// NAT port mapping.
 func (h *Host) Options() []libp2p.Option {
 	start := func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
 		m, err := quicreuse.NewConnManager(reset, token, opts...)
@@ -186,32 +193,48 @@ type socket struct {
 // WriteTo implements net.PacketConn. A packet that is lost was sent nevertheless.
 func (s *socket) WriteTo(p []byte, to net.Addr) (int, error) {
 	s.host.sent.Add(uint64(len(p)))
-	if !s.host.net.passes(s.host, to) {
+	at, ok := s.host.net.route(s.host, portOf(s.SimConn.LocalAddr()), to)
+	if !ok {
 		return len(p), nil
 	}
-	return s.SimConn.WriteTo(p, to)
+	return s.SimConn.WriteTo(p, at)
 }
 
 // ReadFrom implements net.PacketConn.
 func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
 	k, from, err := s.SimConn.ReadFrom(p)
 	s.host.received.Add(uint64(max(k, 0)))
-	return k, from, err
+	if err != nil {
+		return k, from, err
+	}
+	return k, s.host.net.seenFrom(from, s.host, portOf(s.SimConn.LocalAddr())), nil
 }
 
-// passes tells whether a packet gets through.
-func (n *Net) passes(from *Host, to net.Addr) bool {
+// route finds where a packet gets to, if it gets through.
+func (n *Net) route(from *Host, port uint16, to net.Addr) (net.Addr, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	u, ok := to.(*net.UDPAddr)
 	if !ok {
-		return false
+		return nil, false
 	}
-	other := n.hosts[u.AddrPort().Addr().Unmap()]
+	dest := unmapped(u.AddrPort())
+	source := netip.AddrPortFrom(from.IP(), port)
+	if from.nat != nil {
+		source = from.nat.out(port, dest)
+	}
+	if behind := n.nats[dest.Addr()]; behind != nil {
+		if dest, ok = behind.in(dest.Port(), source); !ok {
+			return nil, false
+		}
+	} else if h := n.hosts[dest.Addr()]; h != nil && h.nat != nil {
+		return nil, false // a private address leads nowhere
+	}
+	other := n.hosts[dest.Addr()]
 	if other == nil || from.offline || other.offline || from.group != other.group {
-		return false
+		return nil, false
 	}
-	return n.loss == 0 || n.dice.Float64() >= n.loss
+	return udp(dest), n.loss == 0 || n.dice.Float64() >= n.loss
 }
 
 // SetLoss lets so many packets of all get lost from now on, 0 to 1.

@@ -112,6 +112,16 @@ func (r *Roster) Greeted(k key.KeeperKey, says wire.Aside) {
 	}
 }
 
+// Operator is the vendor who says to run a keeper, zero where none is known.
+func (r *Roster) Operator(k key.KeeperKey) protocol.VendorID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.of[k]; n != nil {
+		return n.operator
+	}
+	return protocol.VendorID{}
+}
+
 // clockFor is how long a keeper's word about the time counts.
 const clockFor = 2 * time.Hour
 

@@ -84,6 +84,18 @@ func TestDiverse(t *testing.T) {
 	}
 }
 
+// Whoever sits at a relay counts in the relay's network, beside whoever is there straight.
+func TestAPlaceAtARelayCountsAsTheRelay(t *testing.T) {
+	sits := keeper(t)
+	at := ma.StringCast(ip4(1, 1) + "/udp/4001/quic-v1/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit")
+	sits.Addrs = append(sits.Addrs, at.Bytes())
+	beside, elsewhere := keeper(t, ip4(1, 2)), keeper(t, ip4(2, 1))
+	got := roster.Diverse([]roster.Candidate{{Keeper: sits}, {Keeper: beside}, {Keeper: elsewhere}}, 2, nil)
+	if want := keys([]protocol.Keeper{sits, elsewhere}); !slices.Equal(keys(got), want) {
+		t.Errorf("%v, want %v", keys(got), want)
+	}
+}
+
 // An operator with nine keepers in ten gets one place of three.
 func TestOneOperatorGetsOnePlace(t *testing.T) {
 	r, known, _ := newRoster(t, 30)

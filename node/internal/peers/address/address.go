@@ -1,29 +1,71 @@
 // Package address judges addresses of nodes: which of them this program can dial, from
 // how far they are reached, which of them others should hear, and to which network a
-// caller's address belongs.
+// caller's address belongs. A place at a relay counts as the relay's: in its network,
+// and as far as it.
 package address
 
 import (
 	"net/netip"
 	"slices"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/harkmarket/hark/protocol"
 )
 
-// Dialable tells whether a is an address of one of our two transports: an IP
-// address or a name, then UDP and QUIC, or TCP, and nothing more.
-func Dialable(a ma.Multiaddr) bool {
-	var at []int
-	for _, c := range a {
-		at = append(at, c.Protocol().Code)
-	}
+// Dialable tells whether a is an address that this program can dial: a direct one, or a
+// place at a relay.
+func Dialable(a ma.Multiaddr) bool { return Direct(a) || Circuit(a) }
+
+// Direct tells whether a is an address of one of our two transports: an IP address or
+// a name, then UDP and QUIC, or TCP, and nothing more.
+func Direct(a ma.Multiaddr) bool {
+	at := codes(a)
 	if len(at) < 2 || !slices.Contains([]int{ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6}, at[0]) {
 		return false
 	}
 	return slices.Equal(at[1:], []int{ma.P_UDP, ma.P_QUIC_V1}) || slices.Equal(at[1:], []int{ma.P_TCP})
+}
+
+// Circuit tells whether a is a place at a relay: the relay's direct address, by IP so
+// that everybody sees in which network it is, the relay's Ed25519 key, and the word
+// p2p-circuit. A relay behind a relay is none, nor is anything after the word.
+func Circuit(a ma.Multiaddr) bool {
+	n := len(a) - 2
+	if n < 2 || a[n].Protocol().Code != ma.P_P2P || a[n+1].Protocol().Code != ma.P_CIRCUIT {
+		return false
+	}
+	id, err := peer.IDFromBytes(a[n].RawValue())
+	return err == nil && len(id) == keyID && Direct(a[:n]) && IPOf(a).IsValid()
+}
+
+// keyID is how long a peer id is that holds an Ed25519 key.
+const keyID = 38
+
+// Relayed tells whether a, of a connection, leads over a relay.
+func Relayed(a ma.Multiaddr) bool { return slices.Contains(codes(a), ma.P_CIRCUIT) }
+
+// RelayedAlone tells whether of these addresses, in binary form, there are some that lead
+// over relays, and none that leads straight.
+func RelayedAlone(raw [][]byte) bool {
+	some := false
+	for _, b := range raw {
+		a, err := ma.NewMultiaddrBytes(b)
+		if err == nil && Direct(a) {
+			return false
+		}
+		some = some || err == nil && Circuit(a)
+	}
+	return some
+}
+
+func codes(a ma.Multiaddr) (at []int) {
+	for _, c := range a {
+		at = append(at, c.Protocol().Code)
+	}
+	return at
 }
 
 // A Scope is from how far an address can be reached.
@@ -66,7 +108,8 @@ func AddrScope(a ma.Multiaddr) Scope {
 }
 
 // Best picks the addresses that others should hear: dialable, short, those that
-// are reached from farthest first, QUIC before TCP, at most protocol.MaxAddrs.
+// are reached from farthest first, straight before relayed, QUIC before TCP, at most
+// protocol.MaxAddrs.
 func Best(all []ma.Multiaddr) []ma.Multiaddr {
 	var out []ma.Multiaddr
 	for _, a := range all {
@@ -79,7 +122,10 @@ func Best(all []ma.Multiaddr) []ma.Multiaddr {
 		}
 	}
 	rank := func(a ma.Multiaddr) int {
-		n := -4 * int(AddrScope(a))
+		n := -8 * int(AddrScope(a))
+		if Relayed(a) {
+			n += 4
+		}
 		if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err != nil {
 			n += 2
 		}

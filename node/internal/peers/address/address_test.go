@@ -65,3 +65,33 @@ func TestScopes(t *testing.T) {
 		}
 	}
 }
+
+// A place at a relay is one hop, at an IP address, of an Ed25519 key; what strangers nest
+// deeper is no address.
+func TestPlacesAtRelays(t *testing.T) {
+	const relay, rsa = "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8", "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N"
+	const seat = farAway + relay + "/p2p-circuit"
+	for text, want := range map[string]bool{
+		seat: true, "/ip6/2001:db8::1/tcp/1" + relay + "/p2p-circuit": true,
+		seat + relay: false, seat + relay + "/p2p-circuit": false, seat + "/p2p-circuit": false, seat + farAway: false,
+		farAway + "/p2p-circuit": false, farAway + rsa + "/p2p-circuit": false, "/p2p-circuit": false, relay + "/p2p-circuit": false,
+		"/dns4/x.example/tcp/1" + relay + "/p2p-circuit": false, farAway + "/ip4/10.0.0.1/tcp/1" + relay + "/p2p-circuit": false,
+		farAway + relay: false, "/ip4/198.51.100.7/tcp/1/ws" + relay + "/p2p-circuit": false,
+	} {
+		a := ma.StringCast(text)
+		if Circuit(a) != want || Dialable(a) != want || Direct(a) {
+			t.Errorf("%s: a place at a relay: %v, dialable: %v, direct: %v", text, Circuit(a), Dialable(a), Direct(a))
+		}
+	}
+	a := ma.StringCast(seat)
+	if Prefix(a) != "198.51.100.0/24" || AddrScope(a) != Public || AddrScope(ma.StringCast("/ip4/10.0.0.1/tcp/1"+relay+"/p2p-circuit")) != Private {
+		t.Errorf("it counts in %s, scope %d", Prefix(a), AddrScope(a))
+	}
+	if got := Best(addrs(seat, "/ip4/10.0.0.1/tcp/1", farAway)); len(got) != 3 || !got[0].Equal(ma.StringCast(farAway)) || !got[1].Equal(a) {
+		t.Errorf("straight before relayed, and both before nearer ones: %v", got)
+	}
+	raw := [][]byte{a.Bytes(), {1, 2, 3}}
+	if !RelayedAlone(raw) || RelayedAlone(append(raw, ma.StringCast(farAway).Bytes())) || RelayedAlone(nil) {
+		t.Error("who is reached over relays alone")
+	}
+}

@@ -3,9 +3,7 @@ package dht
 import (
 	kad "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p-kbucket/peerdiversity"
-	"github.com/libp2p/go-libp2p/core/peer"
 	wireproto "github.com/libp2p/go-libp2p/core/protocol"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -14,34 +12,28 @@ import (
 func wirePrefix(net protocol.Hash) wireproto.ID { return wireproto.ID(prefixOf(net)) }
 
 // diversity bounds how many nodes of one network the routing table takes in, and how
-// many an answer may name. Where this node can be reached from home alone, all others
-// are of one network, and nothing is bounded.
+// many an answer may name. As long as this node can be reached from home alone, and went
+// no further itself, all others are of one network, and nothing is bounded: a node behind
+// a NAT is at home until it has met somebody.
 func diversity(h *peers.Host, n int) peerdiversity.PeerIPGroupFilter {
-	if n == 0 && peers.AtHome(h) {
-		return anywhere{h}
-	}
+	bounded := n > 0
 	if n == 0 {
 		n = perGroup
 	}
-	return kad.NewRTPeerDiversityFilter(h.Libp2p(), min(n, perBucket), n)
+	f := kad.NewRTPeerDiversityFilter(h.Libp2p(), min(n, perBucket), n)
+	if bounded || !peers.AtHome(h) {
+		return f
+	}
+	return anywhere{f, h}
 }
 
-// anywhere is a filter that lets everybody in.
-type anywhere struct{ host *peers.Host }
+// anywhere is a filter that lets everybody in while this node is at home, and counts them.
+type anywhere struct {
+	peerdiversity.PeerIPGroupFilter
+	host *peers.Host
+}
 
 // Allow implements peerdiversity.PeerIPGroupFilter.
-func (anywhere) Allow(peerdiversity.PeerGroupInfo) bool { return true }
-
-// Increment implements peerdiversity.PeerIPGroupFilter.
-func (anywhere) Increment(peerdiversity.PeerGroupInfo) {}
-
-// Decrement implements peerdiversity.PeerIPGroupFilter.
-func (anywhere) Decrement(peerdiversity.PeerGroupInfo) {}
-
-// PeerAddresses implements peerdiversity.PeerIPGroupFilter.
-func (a anywhere) PeerAddresses(id peer.ID) (at []ma.Multiaddr) {
-	for _, c := range a.host.Libp2p().Network().ConnsToPeer(id) {
-		at = append(at, c.RemoteMultiaddr())
-	}
-	return at
+func (a anywhere) Allow(who peerdiversity.PeerGroupInfo) bool {
+	return peers.AtHome(a.host) || a.PeerIPGroupFilter.Allow(who)
 }

@@ -2,12 +2,14 @@
 //
 //  1. Probe dials public nodes over one transport, beside the connections that there
 //     are.
-//  2. Reachable tells whether others get through to a public node.
+//  2. Reachable tells whether others get through to a public node, by what AutoNAT found
+//     out, and what to do where they don't.
 package reach
 
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -15,6 +17,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/relay"
 )
 
 // Bounds of a probe.
@@ -84,12 +87,36 @@ func rank(k peers.Known) int {
 	return 1
 }
 
-// Reachable tells whether others reach this public node, and how that is known.
+// Reachable tells whether others reach this public node, how that is known, and what to
+// do where they don't.
 func Reachable(h *peers.Host) (is int, detail string) {
+	r := h.Relay().Report()
+	switch {
+	case r.Announced:
+		return 1, "its operator says so, of " + list(r.At)
+	case r.Verdict == relay.Yes:
+		return 1, "others dialled it at " + list(r.At)
+	case r.Verdict == relay.No:
+		detail = "others dialled it at " + list(r.At) + " and did not get through; "
+		if len(r.Relays) == 0 {
+			detail += "no relay was found so far"
+		} else {
+			detail += "it is called by way of " + list(r.Relays)
+		}
+		return -1, detail + "; let the router forward a port to this machine, and put that address into announce of config.toml"
+	}
 	for _, c := range h.Libp2p().Network().Conns() {
-		if c.Stat().Direction == network.DirInbound && (peers.AtHome(h) || !peers.HomeAddr(c.RemoteMultiaddr())) {
-			return 1, "somebody opened a connection to this node"
+		if c.Stat().Direction == network.DirInbound && peers.AtHome(h) {
+			return 1, "somebody opened a connection to this node, in its own network"
 		}
 	}
-	return 0, "nobody has opened a connection to this node yet"
+	return 0, "nobody has tried to dial it back yet"
+}
+
+func list(at []ma.Multiaddr) string {
+	var out []string
+	for _, a := range at {
+		out = append(out, a.String())
+	}
+	return strings.Join(out, ", ")
 }

@@ -1,0 +1,54 @@
+package address
+
+import (
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// Keeper turns libp2p's notion of a node into ours: the Ed25519 key
+// out of the peer id, and the best addresses that QUIC or TCP can dial.
+func Keeper(info peer.AddrInfo) (protocol.Keeper, error) {
+	pub, err := info.ID.ExtractPublicKey()
+	if err != nil || pub.Type() != crypto.Ed25519 {
+		return protocol.Keeper{}, fmt.Errorf("peer id %s is of no Ed25519 key: %w", info.ID, fault.Malformed)
+	}
+	raw, err := pub.Raw()
+	if err != nil || len(raw) != key.PublicSize {
+		return protocol.Keeper{}, fmt.Errorf("peer id %s: %w", info.ID, fault.Malformed)
+	}
+	k := protocol.Keeper{Key: key.KeeperKey(raw)}
+	for _, a := range Best(info.Addrs) {
+		k.Addrs = append(k.Addrs, a.Bytes())
+	}
+	return k, nil
+}
+
+// Info is the reverse. Addresses that we cannot dial are left out.
+func Info(k protocol.Keeper) (peer.AddrInfo, error) {
+	pub, err := crypto.UnmarshalEd25519PublicKey(k.Key[:])
+	if err != nil {
+		return peer.AddrInfo{}, fmt.Errorf("keeper key: %v: %w", err, fault.Malformed)
+	}
+	id, err := peer.IDFromPublicKey(pub)
+	if err != nil {
+		return peer.AddrInfo{}, fmt.Errorf("keeper key: %v: %w", err, fault.Malformed)
+	}
+	info := peer.AddrInfo{ID: id}
+	for _, raw := range k.Addrs[:min(len(k.Addrs), protocol.MaxAddrs)] {
+		if len(raw) > protocol.MaxAddr {
+			continue
+		}
+		a, err := ma.NewMultiaddrBytes(raw)
+		if err == nil && Dialable(a) {
+			info.Addrs = append(info.Addrs, a)
+		}
+	}
+	return info, nil
+}
