@@ -10,14 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/observedaddrs"
 	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
 	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2/pb"
-	ma "github.com/multiformats/go-multiaddr"
 	"go.uber.org/fx"
-
-	"github.com/harkmarket/hark/node/internal/peers/address"
 )
 
 // One observer's word of where he sees this node is enough to ask about that address: it
@@ -88,21 +84,4 @@ func (w *window) size() int {
 	since := w.now().Add(-time.Minute)
 	w.at = slices.DeleteFunc(w.at, func(t time.Time) bool { return t.Before(since) })
 	return len(w.at)
-}
-
-// far bounds what a punch dials: whoever calls over a relay can't make this node knock at
-// more than a few doors, and at none of its own house.
-type far struct{}
-
-// FilterLocal implements holepunch.AddrFilter.
-func (far) FilterLocal(_ peer.ID, at []ma.Multiaddr) []ma.Multiaddr { return worthPunching(at) }
-
-// FilterRemote implements holepunch.AddrFilter.
-func (far) FilterRemote(_ peer.ID, at []ma.Multiaddr) []ma.Multiaddr { return worthPunching(at) }
-
-func worthPunching(at []ma.Multiaddr) []ma.Multiaddr {
-	out := slices.DeleteFunc(slices.Clone(at), func(a ma.Multiaddr) bool {
-		return !address.Direct(a) || !address.IPOf(a).IsValid() || address.AddrScope(a) != address.Public
-	})
-	return out[:min(len(out), maxPunch)]
 }

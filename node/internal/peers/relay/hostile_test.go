@@ -14,9 +14,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	pb "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/util"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/peers/relay"
@@ -203,6 +205,47 @@ func TestACircuitIsBounded(t *testing.T) {
 		_ = c.Reset() // it is dead
 		if err := ask(hers, called.Self(), peers.ProtoMail); err != nil {
 			t.Errorf("over the next circuit: %v", err)
+		}
+	})
+}
+
+// Who calls over a relay says that he is in this node's own house, and beside it: nobody
+// knocks at a door in the house.
+func TestWhoCallsOverARelayIsNotDialledAtHome(t *testing.T) {
+	inTown(t, 5, func(w *town) {
+		t := w.t // the bubble's
+		called := w.move(w.net.AddBehind(netem.Cone), nil)
+		w.seated(called)
+		home, far := ma.StringCast("/ip4/10.0.5.77/udp/53/quic-v1"), ma.StringCast("/ip4/1.0.99.1/udp/53/quic-v1")
+		caller := w.move(w.net.AddBehind(netem.Symmetric), nil)
+		w.seated(caller)
+		info, err := peers.AddrInfoFromKeeper(caller.Self())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(caller, called.Self(), peers.ProtoMail); err != nil {
+			t.Fatal(err)
+		}
+		net := called.Libp2p().Network().(*swarm.Swarm)
+		refused := func() (at []string) {
+			called.Libp2p().Peerstore().AddAddrs(info.ID, []ma.Multiaddr{home, far}, time.Hour) // as identify does
+			net.Backoff().Clear(info.ID)
+			ctx, cancel := context.WithTimeout(network.WithForceDirectDial(context.Background(), "punch"), 10*time.Second)
+			defer cancel()
+			_, err := net.DialPeer(ctx, info.ID)
+			var all *swarm.DialError
+			if !errors.As(err, &all) {
+				t.Fatalf("no straight way leads there, and yet: %v", err)
+			}
+			for _, one := range all.DialErrors {
+				if errors.Is(one.Cause, swarm.ErrGaterDisallowedConnection) {
+					at = append(at, one.Address.String())
+				}
+			}
+			return at
+		}
+		if at := refused(); !slices.Equal(at, []string{home.String()}) {
+			t.Errorf("refused are %v, want %v alone", at, home)
 		}
 	})
 }

@@ -51,8 +51,8 @@ const (
 	seatLife  = 30 * time.Minute // granted
 	tryPause  = 5 * time.Minute  // between two tries of a seat
 	tryWait   = 10 * time.Second
-	shyFor    = time.Hour       // a relay that failed is not asked again
-	againFor  = 2 * time.Minute // one that could not be had just now
+	shyFor    = 10 * time.Minute // a relay that did not carry is not asked again; it may have been this node
+	againFor  = 2 * time.Minute  // one that could not be had just now
 	lookPause = 5 * time.Second
 )
 

@@ -74,7 +74,7 @@ func New(cfg Config) *Service {
 
 // Options are what the host needs, under its limits.
 func (s *Service) Options(limits network.ResourceManager) ([]libp2p.Option, error) {
-	out := []libp2p.Option{libp2p.DisableRelay(), circuits(&s.circuit)}
+	out := []libp2p.Option{libp2p.DisableRelay(), overRelays(&s.circuit)}
 	if !s.cfg.Public {
 		return append(out, libp2p.DisableIdentifyAddressDiscovery()), nil
 	}
@@ -82,12 +82,12 @@ func (s *Service) Options(limits network.ResourceManager) ([]libp2p.Option, erro
 	if err != nil {
 		return nil, err
 	}
-	return append(out, nat, libp2p.EnableHolePunching(holepunch.WithAddrFilter(far{}))), nil
+	return append(out, nat, libp2p.EnableHolePunching(holepunch.WithAddrFilter(far{})), libp2p.ConnectionGater(gate{s})), nil
 }
 
-// circuits adds the transport over relays, which so far only dials: libp2p's own option
+// overRelays adds the transport over relays, which so far only dials: libp2p's own option
 // would have every node take calls over it.
-func circuits(into **client.Client) libp2p.Option {
+func overRelays(into **client.Client) libp2p.Option {
 	return libp2p.WithFxOption(fx.Invoke(func(h host.Host, up transport.Upgrader) error {
 		n, ok := h.Network().(transport.TransportNetwork)
 		if !ok {

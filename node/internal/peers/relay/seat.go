@@ -51,7 +51,11 @@ func (s *Service) sit(ctx context.Context) {
 	for _, t := range s.taken() {
 		if err := s.keep(ctx, t); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Info("a relay is given up", "relay", t.relay, "why", err)
-			s.giveUp(t, shyFor)
+			pause := againFor
+			if t.failed {
+				pause = shyFor
+			}
+			s.giveUp(t, pause)
 		}
 	}
 	tries := 0
@@ -192,7 +196,7 @@ func (s *Service) try(ctx context.Context, t *seat) error {
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, tag), tryWait)
 	defer cancel()
 	var by *client.Client
-	caller, err := s.stranger(&network.NullResourceManager{}, circuits(&by))
+	caller, err := s.stranger(&network.NullResourceManager{}, overRelays(&by))
 	if err != nil {
 		return err
 	}
