@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -27,6 +28,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/peers/address"
+	"github.com/harkmarket/hark/node/internal/peers/callers"
 	"github.com/harkmarket/hark/node/internal/peers/pipe"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -78,8 +80,9 @@ type Host struct {
 	known    *table
 	upkeep   *crew.Crew // keeps connections up
 	streams  *crew.Crew // serves
-	callers  *callers
+	callers  *callers.Callers
 	kick     chan struct{}
+	poor     atomic.Bool // Seek knew of nobody
 	ended    event.Subscription
 	mu       sync.Mutex
 	handlers map[string]Handler
@@ -103,7 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		callers: &callers{most: cfg.Limits.Streams, of: map[string]int{}}, kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+		callers: callers.New(cfg.Limits.Streams), kick: make(chan struct{}, 1), handlers: map[string]Handler{},
 	}
 	h.Learn(cfg.Bootstrap, WayBootstrap)
 	if cfg.Book != nil {
@@ -353,50 +356,20 @@ func (h *Host) Serve(proto string, serve Handler) {
 	h.mu.Unlock()
 	h.host.SetStreamHandler(wireproto.ID(proto), func(s network.Stream) {
 		from := address.Prefix(s.Conn().RemoteMultiaddr())
-		err := h.callers.come(from)
+		err := h.callers.Come(from)
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
-				defer h.callers.leave(from)
+				defer h.callers.Leave(from)
 				run(ctx, serve, &conn{Stream: s, met: true}, from)
 			})
 			if err != nil {
-				h.callers.leave(from)
+				h.callers.Leave(from)
 			}
 		}
 		if err != nil {
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
 		}
 	})
-}
-
-// callers share the streams that are served at once: an address prefix may have one
-// more only while it has no more than what is free for all. So the fullest can have
-// half, and leaves as much free for others.
-type callers struct {
-	most int
-	mu   sync.Mutex
-	all  int
-	of   map[string]int // by address prefix
-}
-
-func (c *callers) come(from string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.of[from]+1 > c.most-c.all {
-		return fmt.Errorf("peers: %d streams of %s, %d in all: %w", c.of[from], from, c.all, fault.Full)
-	}
-	c.of[from]++
-	c.all++
-	return nil
-}
-
-func (c *callers) leave(from string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all--
-	if c.of[from]--; c.of[from] == 0 {
-		delete(c.of, from)
-	}
 }
 
 // run serves one stream and ends it: in good order after the handler returned, at

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 )
 
 func addrs(texts ...string) (out []ma.Multiaddr) {
@@ -196,30 +194,4 @@ func FuzzKeeperAddresses(f *testing.F) {
 			}
 		}
 	})
-}
-
-// One address prefix has at most half of the streams, and leaves as much for others.
-func TestCallersShareTheStreams(t *testing.T) {
-	c := &callers{most: 16, of: map[string]int{}}
-	for _, one := range []struct {
-		from string
-		want int
-	}{{"a", 8}, {"b", 4}, {"c", 2}, {"d", 1}, {"e", 1}, {"f", 0}} {
-		n := 0
-		for c.come(one.from) == nil {
-			n++
-		}
-		if n != one.want || !errors.Is(c.come(one.from), fault.Full) {
-			t.Errorf("%s has %d streams, want %d", one.from, n, one.want)
-		}
-	}
-	if c.all != 16 {
-		t.Errorf("%d in all", c.all)
-	}
-	for range 8 {
-		c.leave("a")
-	}
-	if err := c.come("f"); err != nil || c.all != 9 || len(c.of) != 5 {
-		t.Errorf("once a has gone: %v, %d streams of %d prefixes", err, c.all, len(c.of))
-	}
 }
