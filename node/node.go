@@ -380,9 +380,8 @@ func (n *Node) hear(ctx context.Context) {
 // that what it follows is not the whole truth about what it carries.
 func (n *Node) shards(f market.Follow) []uint16 {
 	want := map[uint16]bool{}
-	if self := n.port.Self().Key; true {
-		want[uint16(self[0])%n.genesis.Shards] = true
-		want[uint16(self[1])%n.genesis.Shards] = true
+	for _, s := range wire.Drawn(n.port.Self().Key, n.genesis.Shards) {
+		want[s] = true
 	}
 	if f.Ask && (len(f.Sectors) == 0 || len(f.Regions) == 0) {
 		for i := range n.genesis.Shards {

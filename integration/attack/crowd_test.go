@@ -18,11 +18,18 @@ type crowd struct {
 	w       *nodetest.World
 	members []*nodetest.Member
 	posted  map[string]time.Time
+	at      map[string]spot
+}
+
+// A spot is where a need was posted, and on which shard.
+type spot struct {
+	m     *nodetest.Member
+	shard uint16
 }
 
 // gather starts n carriers, a tenth of a second after each other.
 func gather(t *testing.T, w *nodetest.World, n int) *crowd {
-	c := &crowd{t: t, w: w, posted: map[string]time.Time{}}
+	c := &crowd{t: t, w: w, posted: map[string]time.Time{}, at: map[string]spot{}}
 	for i := range n {
 		c.members = append(c.members, w.Carrier(fmt.Sprint("carrier ", i)))
 		time.Sleep(100 * time.Millisecond)
@@ -37,8 +44,9 @@ func (c *crowd) post(at int, shard uint16) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.posted[wire.ID(raw).String()] = time.Now()
-	if err := c.members[at%len(c.members)].Post(context.Background(), raw); err != nil {
+	m := c.members[at%len(c.members)]
+	c.posted[wire.ID(raw).String()], c.at[wire.ID(raw).String()] = time.Now(), spot{m, shard}
+	if err := m.Post(context.Background(), raw); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -56,11 +64,16 @@ func (o outcome) String() string {
 		100*o.gossip, o.p99.Round(time.Millisecond), 100*o.all, o.worst.Round(time.Millisecond))
 }
 
-// count looks what is where.
-func (c *crowd) count() (o outcome) {
+// count looks what is where, in a network whose nodes all follow all shards.
+func (c *crowd) count() outcome {
+	return c.countOf(func(*nodetest.Member, uint16) bool { return true })
+}
+
+// countOf looks what is where it should be.
+func (c *crowd) countOf(follows func(*nodetest.Member, uint16) bool) (o outcome) {
 	c.t.Helper()
 	var took []time.Duration
-	wanted, there := 0, 0
+	wanted, there, own := 0, 0, 0
 	for _, m := range c.members {
 		byGossip := m.Gossiped()
 		boards, err := m.Heard()
@@ -68,7 +81,12 @@ func (c *crowd) count() (o outcome) {
 			c.t.Fatal(err)
 		}
 		for id, at := range c.posted {
-			wanted++
+			if !follows(m, c.at[id].shard) {
+				continue
+			}
+			if wanted++; c.at[id].m == m {
+				own++
+			}
 			if heard, ok := byGossip[id]; ok && heard.Sub(at) < 10*time.Second {
 				took = append(took, heard.Sub(at))
 			}
@@ -79,7 +97,7 @@ func (c *crowd) count() (o outcome) {
 		}
 	}
 	slices.SortFunc(took, cmp.Compare[time.Duration])
-	o.gossip = float64(len(took)) / float64(wanted-len(c.posted))
+	o.gossip = float64(len(took)) / float64(wanted-own)
 	if len(took) > 0 {
 		o.p99 = took[len(took)*99/100]
 	}

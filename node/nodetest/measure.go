@@ -3,7 +3,6 @@ package nodetest
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -26,12 +25,9 @@ func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	places := []protocol.Region{"ZA", "DE", "FR", "NL", "GB", "US", "KE", "NG", "IN", "BR", "PT", "ES", "IT", "PL", "SE", "NO", "FI", "DK", "IE", "JP"}
-	i := slices.IndexFunc(places, func(r protocol.Region) bool {
-		return wire.Shard("home.furniture", r, w.Genesis.Shards) == shard
-	})
-	if i < 0 {
-		return nil, fmt.Errorf("nodetest: no place of the list is on shard %d of %d", shard, w.Genesis.Shards)
+	category, place, err := w.subject(shard)
+	if err != nil {
+		return nil, err
 	}
 	ctx, now := key.Generate[key.Context](), protocol.Second(time.Now().Unix())
 	body, commitment, err := wire.SealBody(protocol.Demand{Name: "nothing"}, key.NewSecret(), ctx.Public(), 1)
@@ -40,10 +36,22 @@ func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
 	}
 	return wire.SignAnnouncement(ctx, &protocol.Announcement{
 		Header: protocol.Header{Net: net, ID: wire.NewID(), Seq: 1, Created: now, Expires: now + protocol.Second(life/time.Second)},
-		Status: protocol.Open, Reason: protocol.ContextNeed, Category: "home.furniture", Region: places[i],
+		Status: protocol.Open, Reason: protocol.ContextNeed, Category: category, Region: place,
 		Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: w.Genesis.Terms, Mailbox: key.Generate[key.Mailbox]().Public(),
 		Keepers: []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public()}}, Body: body, Commitment: commitment,
 	}, protocol.LaneNone, 0)
+}
+
+// subject finds a category and a place that fall on a shard.
+func (w *World) subject(shard uint16) (protocol.Category, protocol.Region, error) {
+	for _, c := range []protocol.Category{"home.furniture", "insurance.motor", "travel.flights", "events.cakes"} {
+		for _, r := range []protocol.Region{"ZA", "DE", "FR", "NL", "GB", "US", "KE", "NG", "IN", "BR", "PT", "ES", "IT", "PL", "SE", "NO", "FI", "DK", "IE", "JP"} {
+			if wire.Shard(c, r, w.Genesis.Shards) == shard {
+				return c, r, nil
+			}
+		}
+	}
+	return "", "", fmt.Errorf("nodetest: nothing of the list is on shard %d of %d", shard, w.Genesis.Shards)
 }
 
 // Post hands an announcement to the node, as an author would.

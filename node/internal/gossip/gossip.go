@@ -5,7 +5,9 @@
 //     id is the SHA-256 of its bytes, and topics that are not ours are refused.
 //  2. Join subscribes to shards. What arrives is judged by the caller's Hear before
 //     it is passed on: kept, ignored, or held against the peer that handed it in.
-//  3. Publish hands bytes that passed the door to the mesh.
+//     For a topic with a thin mesh, the host goes to more nodes that carry the shard.
+//  3. Publish hands bytes that passed the door to the mesh, or, where this node is not
+//     on the topic, to some that are.
 //  4. Peers are scored: junk, and what an audit found withheld (Blame), puts them out
 //     of the meshes, then out of hearing, until that has decayed.
 //  5. Close stops, and waits until no Hear is running.
@@ -68,7 +70,7 @@ type Gossip struct {
 	blames  *blames
 	rules   rules
 	stop    context.CancelFunc
-	readers *crew.Crew // one for each subscription
+	readers *crew.Crew // one for each subscription, and thicken
 
 	// Tap is told of each message of others that was judged, for measurements. It is
 	// set before Join, or never.
@@ -108,7 +110,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	ctx, stop := context.WithCancel(ctx)
 	g := &Gossip{
 		cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, blames: blames, rules: rules,
-		stop: stop, readers: crew.New(ctx, maxShards, nil), topics: map[uint16]*topic{},
+		stop: stop, readers: crew.New(ctx, maxShards+1, nil), topics: map[uint16]*topic{},
 	}
 	g.quiet = sync.NewCond(&g.mu)
 	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
@@ -128,6 +130,10 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		return nil, fmt.Errorf("gossip: start: %w", err)
 	}
 	g.router = router
+	if err := g.readers.Hire("gossip thicken", g.thicken); err != nil {
+		stop()
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -284,6 +290,8 @@ func (g *Gossip) Publish(ctx context.Context, shard uint16, raw []byte) error {
 	}
 	if joined {
 		g.settle(ctx, t)
+	} else {
+		g.fan(ctx, shard, t)
 	}
 	if err := t.on.Publish(ctx, raw); err != nil {
 		return fmt.Errorf("gossip: publish: %w", err)

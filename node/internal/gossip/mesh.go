@@ -43,6 +43,13 @@ func (m *mesh) peers(topic string) (in []peer.ID, more <-chan struct{}) {
 	return in, m.news
 }
 
+// size is how many are in the mesh of a topic.
+func (m *mesh) size(topic string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.of[topic])
+}
+
 // Join implements pubsub.RawTracer.
 func (m *mesh) Join(topic string) { m.change(func() { m.of[topic] = map[peer.ID]bool{} }) }
 

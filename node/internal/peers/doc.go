@@ -12,7 +12,8 @@
 //     A node is told on only if we reached it ourselves, and only at the IP address
 //     where we did.
 //  3. One loop keeps a handful of connections to public nodes alive, tries what
-//     failed again with growing pauses, asks for more nodes, and saves the table.
+//     failed again with growing pauses, asks for more nodes, and saves the table. Seek
+//     goes to nodes of a kind, beyond that handful.
 //  4. Dial opens a stream to a keeper; Serve answers streams, each handler counted,
 //     bounded and waited for. What a relay must not carry is opened and answered over
 //     a straight way alone.

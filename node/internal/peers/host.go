@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -87,6 +88,7 @@ type Host struct {
 	callers  *limits.Callers
 	relay    *relay.Service
 	kick     chan struct{}
+	poor     atomic.Bool // Seek knew of nobody
 	ended    event.Subscription
 	mu       sync.Mutex
 	handlers map[string]Handler

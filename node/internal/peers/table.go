@@ -44,6 +44,7 @@ type entry struct {
 	next      time.Time  // not tried before
 	dialing   bool
 	asked     time.Time // for the nodes that it knows
+	sought    time.Time // last given out by seek
 }
 
 func newTable(self key.KeeperKey, most int) *table {
@@ -183,9 +184,26 @@ func (t *table) failed(k key.KeeperKey, now time.Time) {
 func (t *table) candidates(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.draw(n, now, connected)
+}
+
+// seek are likewise nodes to dial because they fit, but for those of which it gave out
+// one so short a time ago.
+func (t *table) seek(n int, now time.Time, again time.Duration, unfit func(key.KeeperKey) bool) []protocol.Keeper {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := t.draw(n, now, func(k key.KeeperKey) bool { return now.Sub(t.entries[k].sought) < again || unfit(k) })
+	for _, k := range out {
+		t.entries[k.Key].sought = now
+	}
+	return out
+}
+
+// draw picks nodes to dial, with mu held.
+func (t *table) draw(n int, now time.Time, unfit func(key.KeeperKey) bool) []protocol.Keeper {
 	var all []*entry
 	for k, e := range t.entries {
-		if !e.dialing && !e.next.After(now) && !connected(k) {
+		if !e.dialing && !e.next.After(now) && !unfit(k) {
 			all = append(all, e)
 		}
 	}
@@ -203,7 +221,7 @@ func (t *table) candidates(n int, now time.Time, connected func(key.KeeperKey) b
 	shuffle(all)
 	slices.SortStableFunc(all, func(a, b *entry) int { return cmp.Compare(rank(a), rank(b)) })
 	var out []protocol.Keeper
-	for _, e := range all[:min(n, len(all))] {
+	for _, e := range all[:min(max(n, 0), len(all))] {
 		e.dialing = true
 		out = append(out, e.keeper)
 	}

@@ -102,6 +102,9 @@ func (h *Host) keepUp(ctx context.Context) {
 				h.hireDial(k)
 			}
 		}
+		if h.poor.Swap(false) {
+			ask = askHungry
+		}
 		shed(h, there)
 		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
 			asked, soon = now, min(2*soon, askCalm)
