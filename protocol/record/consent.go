@@ -66,7 +66,7 @@ func consentOf(e *Entry) consent {
 		class, category := classOf(f.Name)
 		p := process{
 			Type: "dpv:Process", Purpose: purposeTerms[f.Purpose], Price: sumOf(f.Price),
-			Data: datum{urnField + string(f.Name), class, category, necessity(f.Required), "dpv:DataSubjectDataSource", spell.Term(formTerms, f.Form)},
+			Data: datum{fieldURN(r.Grant, f.Name), class, category, necessity(f.Required), "dpv:DataSubjectDataSource", spell.Term(formTerms, f.Form)},
 		}
 		if f.Retention > 0 {
 			p.Storage = []storage{{"dpv:StorageDuration", spell.Days(f.Retention)}}
@@ -82,7 +82,7 @@ func (c *consent) entry() (e Entry, err error) {
 	r.take(c.facts, &e.Record)
 	for _, p := range c.Processes {
 		f := Field{
-			Name: r.fieldName(p.Data.ID), Purpose: r.purpose(p.Purpose), Form: spell.Find[protocol.Form](&r.Reader, formTerms, p.Data.Form),
+			Name: r.fieldName(e.Grant, p.Data.ID), Purpose: r.purpose(p.Purpose), Form: spell.Find[protocol.Form](&r.Reader, formTerms, p.Data.Form),
 			Required: p.Data.Necessity == necessary, Price: r.Amount(p.Price.Value, p.Price.Currency),
 		}
 		if len(p.Storage) > 0 {

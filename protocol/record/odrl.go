@@ -105,7 +105,7 @@ func agreementOf(e *Entry) agreement {
 	recipients = append(recipients, r.Recipients...)
 	for _, f := range r.Fields {
 		_, category := classOf(f.Name)
-		target := &asset{urnField + string(f.Name), "Asset", category, necessity(f.Required), spell.Term(formTerms, f.Form)}
+		target := &asset{fieldURN(r.Grant, f.Name), "Asset", category, necessity(f.Required), spell.Term(formTerms, f.Form)}
 		use := []constraint{
 			{Left: "purpose", Operator: "isA", Right: node{purposeTerms[f.Purpose]}},
 			{Left: "dateTime", Operator: "gteq", Right: literal{spell.Moment(r.Start), "xsd:dateTime"}},
@@ -127,18 +127,18 @@ func (a *agreement) entry() (e Entry, err error) {
 	e.Grant, e.Subject, e.Vendor = r.URN(urnGrant, a.ID), r.URN(urnContext, a.Assigner.ID), r.party(a.Assignee.Vendor)
 	r.take(a.facts, &e.Record)
 	for _, p := range a.Permission {
-		e.Fields = append(e.Fields, r.permission(p))
+		e.Fields = append(e.Fields, r.permission(e.Grant, p))
 	}
 	return e, r.Err
 }
 
 // permission reads a field back. What it does not look at is compared in the end.
-func (r *reader) permission(p rule) (f Field) {
+func (r *reader) permission(g protocol.GrantID, p rule) (f Field) {
 	if p.Target == nil || len(p.Constraint) == 0 || len(p.Duty) != 2 {
 		r.Bad("permission", "")
 		return f
 	}
-	f.Name, f.Form = r.fieldName(p.Target.ID), spell.Find[protocol.Form](&r.Reader, formTerms, p.Target.Form)
+	f.Name, f.Form = r.fieldName(g, p.Target.ID), spell.Find[protocol.Form](&r.Reader, formTerms, p.Target.Form)
 	f.Required = p.Target.Necessity == necessary
 	f.Purpose = r.purpose(text(p.Constraint[0].Right, "@id"))
 	pay, del := p.Duty[0], p.Duty[1]

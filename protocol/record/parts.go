@@ -212,8 +212,13 @@ func (r *reader) take(f facts, into *Record) {
 	}
 }
 
-func (r *reader) fieldName(s string) protocol.FieldName {
-	name, ok := strings.CutPrefix(s, urnField)
+// fieldURN names a field within a grant: what is said of it holds there alone.
+func fieldURN(g protocol.GrantID, f protocol.FieldName) string {
+	return spell.URN(urnGrant, g) + ":" + string(f)
+}
+
+func (r *reader) fieldName(g protocol.GrantID, s string) protocol.FieldName {
+	name, ok := strings.CutPrefix(s, fieldURN(g, ""))
 	if !ok {
 		r.Bad("field", s)
 	}

@@ -68,7 +68,6 @@ const (
 	urnVendor   = "urn:hark:vendor:"
 	urnEnvelope = "urn:hark:envelope:"
 	urnTerms    = "urn:hark:terms:"
-	urnField    = "urn:hark:field:"
 	urnCurrency = "urn:iso:std:iso:4217:"
 )
 
