@@ -43,7 +43,8 @@ const (
 	crashAhead = "HARK_TEST_CRASH_AHEAD" // entries acknowledged before they are there: a lie
 )
 
-// TestMain lets this program play the process that is killed.
+// TestMain lets this program play the process that is killed, and tidies up after the
+// benchmarks.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		if err := appendUntilKilled(dir); err != nil {
@@ -51,7 +52,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(3)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := closeMillion(); err != nil {
+		fmt.Println("the ledger of the benchmarks:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func number(env string) int64 {
