@@ -18,11 +18,12 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 )
 
-// examples builds the examples and gives the path of each.
+// examples builds the examples, and the program that one of them is a short form of,
+// and gives the path of each.
 func examples(t *testing.T) func(name string) string {
 	t.Helper()
 	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../examples/announce", "../examples/answer", "../examples/audit").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../examples/announce", "../examples/answer", "../examples/audit", "../cmd/hark-audit").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
@@ -167,11 +168,11 @@ func TestExamples(t *testing.T) {
 		answer.says(event)
 	}
 	answer.interrupt()
-	audits(t, path("audit"), her)
+	audits(t, path("audit"), path("hark-audit"), her)
 }
 
 // audits checks an exported ledger with the example, and that it finds a flipped bit.
-func audits(t *testing.T, path string, p *process) {
+func audits(t *testing.T, path, program string, p *process) {
 	t.Helper()
 	var export bytes.Buffer
 	if err := p.ask(t.Context(), func(ctx context.Context, h desk.House) error {
@@ -191,6 +192,9 @@ func audits(t *testing.T, path string, p *process) {
 	good := export.Bytes()
 	if out, err := audit(good); err != nil || !strings.Contains(out, "in this order") || !strings.Contains(out, "has countersigned grant") || !strings.Contains(out, "1 that vendors have countersigned") {
 		t.Errorf("of what was exported: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(program, file).CombinedOutput(); err != nil || !strings.Contains(string(out), "All holds.") || !strings.Contains(string(out), "What it does not prove:") {
+		t.Errorf("hark-audit of what was exported: %v\n%s", err, out)
 	}
 	for i := range 24 { // spread over all of it
 		raw := bytes.Clone(good)
