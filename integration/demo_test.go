@@ -221,6 +221,7 @@ func TestDemoNotices(t *testing.T) {
 		{"keep-deleted", "vendor Karoo Traders signed that it deleted what it held, and still holds it", "signed that it deleted"},
 		{"fork-ledger", "the ledger of customer Pieter is not sound", "is not sound"},
 		{"reopen-revoked", "customer Pieter opened 1 offers under grants that she had revoked", "still holds the keys"},
+		{"leak-field", "customer Pieter disclosed what was not granted", "what was not granted"},
 		{"flip-bits", "vendor Protea Supply signed receipts for ", "signed receipts for "},
 	} {
 		t.Run(c.how, func(t *testing.T) {
@@ -232,6 +233,7 @@ func TestDemoNotices(t *testing.T) {
 			who, _, _ := strings.Cut(strings.TrimPrefix(c.want, "the ledger of "), " signed")
 			who, _, _ = strings.Cut(who, " is ")
 			who, _, _ = strings.Cut(who, " opened")
+			who, _, _ = strings.Cut(who, " disclosed")
 			found := false
 			for _, p := range r.Problems {
 				found = found || strings.Contains(p, c.want)

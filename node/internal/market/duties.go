@@ -92,7 +92,7 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 	id := wire.NewID() // the order is no letter; its bytes only name it
 	return t.post(outbox.Item{
 		What: outbox.DeleteLetters, Data: id[:], Box: g.OfferBox.Capability.Box, Keepers: g.OfferBox.Keepers,
-		Cap: g.OfferBox.Capability, Seed: keys.Box, Grant: a.ID, Expires: g.OfferBox.Capability.Expires,
+		Cap: g.OfferBox.Capability, Seed: keys.Box, Grant: a.ID, Expires: g.OfferBox.Capability.Expires, Next: t.nowMS + clearMS,
 	})
 }
 
@@ -235,7 +235,7 @@ func (t *turn) deleted(a records.Agreement, s wire.Signed) error {
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
 		return err
 	}
-	if err := t.owe(&a, s.ID()); err != nil {
+	if err := t.oweWithin(&a, s.ID(), lastAckMS); err != nil {
 		return err
 	}
 	return t.advance(&a, said(s, protocol.Vendor, 0), "deletion.kept", "deleted", strings.Join(d.Deleted, ", "))
