@@ -30,8 +30,8 @@ const ackDelayMS = 120
 // that are revoked with it: the deletion is acknowledged, and keepers are told to empty
 // a mailbox of which no letter opens any more.
 const (
-	lastAckMS = 2_000
-	clearMS   = 1_000
+	lastAckMS = 4_000
+	clearMS   = 1_500
 )
 
 func wireNote(body map[string]string) ([]byte, error) {

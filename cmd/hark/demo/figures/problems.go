@@ -158,7 +158,7 @@ func customerProblems(v *View) (out []string) {
 		}
 	}
 	if len(beyond) > 0 {
-		out = append(out, fmt.Sprintf("customer %s disclosed what was not granted, as %d vendors' signed deletions name it: %s", v.name, len(beyond), few(beyond)))
+		out = append(out, fmt.Sprintf("customer %s disclosed what was not granted, as %d signed deletions of vendors name it: %s", v.name, len(beyond), few(beyond)))
 	}
 	if late > 0 {
 		out = append(out, fmt.Sprintf("customer %s opened %d offers under grants that she had revoked: her node kept keys that it should have destroyed", v.name, late))
