@@ -307,8 +307,10 @@ func (t *turn) right(a records.Agreement, s wire.Signed) error {
 	if r.Grant != a.ID {
 		return fmt.Errorf("right under another grant: %w", fault.Denied)
 	}
-	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
-		return err
+	if len(r.Values) == 0 { // what holds values is kept as held alone, and deleted with it
+		if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+			return err
+		}
 	}
 	if err := t.advance(&a, said(s, protocol.Customer, r.Deadline), "right.kept"); err != nil {
 		return err
@@ -318,6 +320,9 @@ func (t *turn) right(a records.Agreement, s wire.Signed) error {
 		return err
 	}
 	id, err := t.sendDuty(&a, answer, protocol.KindAnswer, s.ID())
+	if err == nil && len(answer.Values) > 0 {
+		err = records.DeleteEnvelope(t, id)
+	}
 	if err != nil {
 		return err
 	}
