@@ -284,8 +284,13 @@ func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []prot
 		return fmt.Errorf("rights under grant %s: %w", a.ID.Short(), fault.Full)
 	}
 	deadline := t.now + t.m.cfg.Genesis.Duties.Right
+	var unsent []outbox.Item
 	if e == protocol.RightDeletion && len(fields) > 0 {
 		a.Standing.Withhold(fields...)
+		var err error
+		if unsent, err = t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
+			return fmt.Errorf("outbox: %w", err)
+		}
 		deadline = t.now + t.m.cfg.Genesis.Duties.Deletion
 	}
 	r := &protocol.Right{Grant: a.ID, Exercise: e, Fields: fields, Values: values, Deadline: deadline}
@@ -295,7 +300,11 @@ func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []prot
 	}
 	a.Rights = append(a.Rights, records.Right{ID: rid, Exercise: e, At: t.now, Deadline: deadline, Status: "open"})
 	ev := flow.Event{Kind: protocol.KindRight, ID: rid, Re: r.Re, By: protocol.Customer, Until: deadline}
-	return t.advance(a, ev, "right.sent")
+	if err := t.advance(a, ev, "right.sent"); err != nil || len(unsent) == 0 {
+		return err
+	}
+	_, err = t.discloseAgain(a.ID, changed) // what had not left goes without these fields
+	return err
 }
 
 // right answers a customer's right by what this vendor holds.
