@@ -1,6 +1,7 @@
 package nodetest
 
 import (
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 // A fact is something that a story can expect of one node: how many words it takes
@@ -76,6 +78,18 @@ var facts = map[string]fact{
 		}
 		return fmt.Sprint(n), nil
 	}},
+	"updates": {0, func(_ *Story, m *Member, _ []string) (string, error) {
+		n := uint64(0)
+		for _, g := range m.Grants(desk.Query{}) {
+			n += g.Updates
+		}
+		return fmt.Sprint(n), nil
+	}},
+	"field-held": {1, func(_ *Story, m *Member, a []string) (string, error) {
+		p, err := m.Vendor().Held().List(bg, desk.Query{})
+		return count(slices.DeleteFunc(p.Items, func(h desk.HeldRecord) bool { return !slices.Contains(h.Fields, a[0]) })), err
+	}},
+	"proofs": {0, proofs},
 	"rights": {1, func(_ *Story, m *Member, a []string) (string, error) {
 		n := 0
 		for _, g := range m.Grants(desk.Query{}) {
@@ -92,6 +106,36 @@ var facts = map[string]fact{
 		return count(slices.DeleteFunc(v.Problems, func(p desk.Problem) bool { return p.Code != a[0] })), err
 	}},
 	"lapses": {0, func(s *Story, m *Member, _ []string) (string, error) { return fmt.Sprint(lapses(m)), nil }},
+}
+
+// proofs counts the broken promises that the signed messages show: what they were owed
+// under is among these, and each is what its hash says.
+func proofs(_ *Story, m *Member, _ []string) (string, error) {
+	n := 0
+	for _, g := range m.Grants(desk.Query{}) {
+		p, err := m.Customer().Grants().Proof(bg, g.ID)
+		if err != nil {
+			return "", err
+		}
+		signed := map[string]string{}
+		for _, e := range p.Envelopes {
+			raw, err := base64.StdEncoding.DecodeString(e.Raw)
+			if err != nil {
+				return "", err
+			}
+			s, err := wire.Open(raw)
+			if err != nil || s.ID().String() != e.ID {
+				return "", fmt.Errorf("envelope %s does not open as itself: %w", e.ID, err)
+			}
+			signed[e.ID] = s.Kind().String()
+		}
+		for _, l := range p.Lapses {
+			if signed[l.Under] != "" && !l.Due.IsZero() && slices.Contains(slices.Collect(maps.Values(signed)), "receipt") {
+				n++
+			}
+		}
+	}
+	return fmt.Sprint(n), nil
 }
 
 func count[T any](list []T) string { return fmt.Sprint(len(list)) }

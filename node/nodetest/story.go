@@ -188,6 +188,16 @@ var verbs = map[string]verb{
 	"accept":   on(2, (*Story).accept),
 	"close":    on(1, (*Story).closeDeals),
 	"give":     on(3, (*Story).give),
+	"give-for": on(4, (*Story).giveFor),
+	"set": on(3, func(_ *Story, m *Member, a []string) error {
+		m.Fill(map[string]string{a[0]: a[1]})
+		return nil
+	}),
+	"forget": on(2, func(_ *Story, m *Member, a []string) error { return m.Customer().Vault().Remove(bg, a[0], 0) }),
+	"take-back": on(2, func(_ *Story, m *Member, a []string) error {
+		_, err := m.Customer().Grants().Revoke(bg, nil, desk.Query{Field: a[0]}, "")
+		return err
+	}),
 	"revoke": on(1, func(s *Story, m *Member, a []string) error {
 		q := desk.Query{}
 		if len(a) > 0 {
@@ -374,7 +384,20 @@ func (s *Story) closeDeals(m *Member, _ []string) error {
 
 // give starts a relation with a vendor, whose passport comes by another way.
 func (s *Story) give(m *Member, a []string) error {
-	v, err := s.node(a[0])
+	return s.relate(m, desk.GiveSpec{Name: a[0], Fields: a[1:]})
+}
+
+// giveFor does so for a number of days.
+func (s *Story) giveFor(m *Member, a []string) error {
+	days, err := strconv.Atoi(a[1])
+	if err != nil {
+		return err
+	}
+	return s.relate(m, desk.GiveSpec{Name: a[0], Fields: a[2:], Days: days})
+}
+
+func (s *Story) relate(m *Member, spec desk.GiveSpec) error {
+	v, err := s.node(spec.Name)
 	if err != nil {
 		return err
 	}
@@ -382,7 +405,8 @@ func (s *Story) give(m *Member, a []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.Customer().Grants().Give(bg, desk.GiveSpec{Vendor: own.Vendor, Name: a[0], Fields: a[1:]})
+	spec.Vendor = own.Vendor
+	_, err = m.Customer().Grants().Give(bg, spec)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire/canon"
+	"github.com/harkmarket/hark/protocol/wire/limits"
 )
 
 // vectors makes every case. Keys come from the seeds of sample_test.go.
@@ -59,6 +60,9 @@ func kindVectors(add adder) {
 	g.Grant = GrantID(contextKey.Public(), g.To, g.Nonce)
 	raw := must(Sign(contextKey, g))
 	add("ok-grant-unasked", "envelope", "ok", "a grant to a vendor of her choice, without a request", raw, "kind", "grant", "id", hexOf(ID(raw)))
+	three := must(limits.Extra(protocol.GrantLimits{PerDay: 3}))
+	add("grant-limits", "limits", "ok", "a grant under which she discloses at most three times a day", must(SignExtra(contextKey, g, three)), "per-day", "3")
+	add("grant-limits-form", "limits", "ok", "25 in its place, which is too many, counts as none", must(SignExtra(contextKey, g, protocol.Extra("\x18\x8c\xa1\x01\x18\x19"))), "per-day", "0")
 }
 
 func announcementVectors(add adder) {

@@ -18,6 +18,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/fingerprint"
+	"github.com/harkmarket/hark/protocol/wire/limits"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -209,6 +210,16 @@ var runs = map[string]func(*vector) error{
 		}
 		if v.get("letters") != hex.EncodeToString(letters) {
 			return fmt.Errorf("letters %x: %w", letters, errVector)
+		}
+		return nil
+	},
+	"limits": func(v *vector) error {
+		s, err := Open(v.raw)
+		if err != nil {
+			return err
+		}
+		if l := limits.Of(s.Extra()); v.get("per-day") != fmt.Sprint(l.PerDay) {
+			return fmt.Errorf("limits %+v: %w", l, errVector)
 		}
 		return nil
 	},

@@ -48,7 +48,7 @@ type Options struct {
 
 // Sabotages are the promises that one node can be made to break.
 func Sabotages() []string {
-	return []string{withholdMail, keepDeleted, forkLedger, reopenRevoked, flipBits, rewriteLedger}
+	return []string{withholdMail, keepDeleted, forkLedger, reopenRevoked, flipBits, rewriteLedger, leakField}
 }
 
 const (
@@ -58,6 +58,7 @@ const (
 	reopenRevoked = "reopen-revoked" // a customer keeps keys that she should have destroyed
 	flipBits      = "flip-bits"      // a keeper changes letters
 	rewriteLedger = "rewrite-ledger" // a customer rewrites what vendors have countersigned
+	leakField     = "leak-field"     // a customer's node discloses one field more than was granted
 )
 
 // Bounds on what one machine is asked to do.
@@ -149,7 +150,7 @@ func (o *Options) sabotage(n *network.Network) {
 	case keepDeleted:
 		vendors := n.Of(process.Vendor)
 		vendors[min(1, len(vendors)-1)].Misbehave = o.Sabotage
-	case forkLedger, reopenRevoked, rewriteLedger: // one who is sure to get an offer after revocation
+	case forkLedger, reopenRevoked, rewriteLedger, leakField: // one who is sure to get an offer after revocation
 		customers := n.Of(process.Customer)
 		customers[min(1, o.Customers-1, o.Vendors-1)].Misbehave = o.Sabotage
 	}

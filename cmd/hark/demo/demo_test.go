@@ -52,6 +52,7 @@ func TestEverySabotageHasOneCulprit(t *testing.T) {
 	roles := map[string]process.Role{
 		withholdMail: process.Vendor, flipBits: process.Vendor, keepDeleted: process.Vendor, forkLedger: process.Customer, reopenRevoked: process.Customer,
 		rewriteLedger: process.Customer,
+		leakField:     process.Customer,
 	}
 	for _, how := range Sabotages() {
 		if !slices.Contains(known, how) {

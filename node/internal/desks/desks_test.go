@@ -413,6 +413,14 @@ func TestGivesAreChecked(t *testing.T) {
 		"a short vendor":     {sound(func(s *desk.GiveSpec) { s.Vendor = "0707" }), fault.Malformed},
 		"too many days":      {sound(func(s *desk.GiveSpec) { s.Days = maxGiveDays + 1 }), fault.Malformed},
 		"days before today":  {sound(func(s *desk.GiveSpec) { s.Days = -1 }), fault.Malformed},
+		"too often":          {sound(func(s *desk.GiveSpec) { s.PerDay = protocol.MaxPerDay + 1 }), fault.Malformed},
+		"less than never":    {sound(func(s *desk.GiveSpec) { s.PerDay = -1 }), fault.Malformed},
+		"a lease of minutes": {sound(func(s *desk.GiveSpec) { s.LeaseSeconds = 600 }), fault.Malformed},
+		"a lease of a month": {sound(func(s *desk.GiveSpec) { s.LeaseSeconds = 30 * 86400 }), fault.Malformed},
+		"a negative lease":   {sound(func(s *desk.GiveSpec) { s.LeaseSeconds = -86400 }), fault.Malformed},
+		"a lease too often":  {sound(func(s *desk.GiveSpec) { s.LeaseSeconds, s.PerDay = 3600, 2 }), fault.Malformed},
+		"a lease of one use": {sound(func(s *desk.GiveSpec) { s.LeaseSeconds, s.Once = 86400, true }), fault.Malformed},
+		"two years":          {sound(func(s *desk.GiveSpec) { s.Days, s.LeaseSeconds, s.PerDay = 730, 86400, 2 }), fault.NotFound}, // of the vendor
 		"a purpose":          {sound(func(s *desk.GiveSpec) { s.Purpose = "sell-it-on" }), fault.Malformed},
 		"no fields":          {sound(func(s *desk.GiveSpec) { s.Fields = nil }), fault.Malformed},
 		"too many fields":    {sound(func(s *desk.GiveSpec) { s.Fields = make([]string, protocol.MaxFields+1) }), fault.Malformed},
@@ -460,6 +468,12 @@ func TestRevokingNothingIsNoError(t *testing.T) {
 	o := open(t)
 	if list, err := (Grants{o}).Revoke(t.Context(), nil, desk.Query{}, ""); err != nil || list == nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
+	}
+	if list, err := (Grants{o}).Revoke(t.Context(), nil, desk.Query{Field: "contact.email"}, ""); err != nil || len(list) != 0 {
+		t.Errorf("of a field: %v, %v", list, err)
+	}
+	if _, err := (Grants{o}).Revoke(t.Context(), nil, desk.Query{Field: "no field"}, ""); !errors.Is(err, fault.Malformed) {
+		t.Errorf("of what is no field: %v", err)
 	}
 	if _, err := (Grants{o}).Revoke(t.Context(), []string{"77"}, desk.Query{}, ""); !errors.Is(err, fault.NotFound) {
 		t.Errorf("an unknown one: %v", err)

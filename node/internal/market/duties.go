@@ -92,7 +92,7 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 	id := wire.NewID() // the order is no letter; its bytes only name it
 	return t.post(outbox.Item{
 		What: outbox.DeleteLetters, Data: id[:], Box: g.OfferBox.Capability.Box, Keepers: g.OfferBox.Keepers,
-		Cap: g.OfferBox.Capability, Seed: keys.Box, Grant: a.ID, Expires: g.OfferBox.Capability.Expires,
+		Cap: g.OfferBox.Capability, Seed: keys.Box, Grant: a.ID, Expires: g.OfferBox.Capability.Expires, Next: t.nowMS + clearMS,
 	})
 }
 
@@ -235,7 +235,7 @@ func (t *turn) deleted(a records.Agreement, s wire.Signed) error {
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
 		return err
 	}
-	if err := t.owe(&a, s.ID()); err != nil {
+	if err := t.oweWithin(&a, s.ID(), lastAckMS); err != nil {
 		return err
 	}
 	return t.advance(&a, said(s, protocol.Vendor, 0), "deletion.kept", "deleted", strings.Join(d.Deleted, ", "))
@@ -284,8 +284,13 @@ func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []prot
 		return fmt.Errorf("rights under grant %s: %w", a.ID.Short(), fault.Full)
 	}
 	deadline := t.now + t.m.cfg.Genesis.Duties.Right
+	var unsent []outbox.Item
 	if e == protocol.RightDeletion && len(fields) > 0 {
 		a.Standing.Withhold(fields...)
+		var err error
+		if unsent, err = t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
+			return fmt.Errorf("outbox: %w", err)
+		}
 		deadline = t.now + t.m.cfg.Genesis.Duties.Deletion
 	}
 	r := &protocol.Right{Grant: a.ID, Exercise: e, Fields: fields, Values: values, Deadline: deadline}
@@ -295,7 +300,11 @@ func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []prot
 	}
 	a.Rights = append(a.Rights, records.Right{ID: rid, Exercise: e, At: t.now, Deadline: deadline, Status: "open"})
 	ev := flow.Event{Kind: protocol.KindRight, ID: rid, Re: r.Re, By: protocol.Customer, Until: deadline}
-	return t.advance(a, ev, "right.sent")
+	if err := t.advance(a, ev, "right.sent"); err != nil || len(unsent) == 0 {
+		return err
+	}
+	_, err = t.discloseAgain(a.ID, changed) // what had not left goes without these fields
+	return err
 }
 
 // right answers a customer's right by what this vendor holds.
@@ -307,8 +316,10 @@ func (t *turn) right(a records.Agreement, s wire.Signed) error {
 	if r.Grant != a.ID {
 		return fmt.Errorf("right under another grant: %w", fault.Denied)
 	}
-	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
-		return err
+	if len(r.Values) == 0 { // what holds values is kept as held alone, and deleted with it
+		if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+			return err
+		}
 	}
 	if err := t.advance(&a, said(s, protocol.Customer, r.Deadline), "right.kept"); err != nil {
 		return err
@@ -318,6 +329,9 @@ func (t *turn) right(a records.Agreement, s wire.Signed) error {
 		return err
 	}
 	id, err := t.sendDuty(&a, answer, protocol.KindAnswer, s.ID())
+	if err == nil && len(answer.Values) > 0 {
+		err = records.DeleteEnvelope(t, id)
+	}
 	if err != nil {
 		return err
 	}

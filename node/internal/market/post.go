@@ -26,6 +26,14 @@ const (
 // acknowledges many.
 const ackDelayMS = 120
 
+// Work that a revocation leaves behind, and that must not stand in the way of others
+// that are revoked with it: the deletion is acknowledged, and keepers are told to empty
+// a mailbox of which no letter opens any more.
+const (
+	lastAckMS = 4_000
+	clearMS   = 1_500
+)
+
 func wireNote(body map[string]string) ([]byte, error) {
 	raw, err := json.Marshal(body) // keys sorted: the same body gives the same bytes
 	if err != nil {
@@ -166,11 +174,16 @@ func (t *turn) acked(envelopes ...protocol.Hash) error {
 // owe queues an acknowledgement; an answer that names the envelope in Re makes it
 // unnecessary.
 func (t *turn) owe(a *records.Agreement, envelope protocol.Hash) error {
+	return t.oweWithin(a, envelope, ackDelayMS)
+}
+
+// oweWithin is owe for what is not urgent.
+func (t *turn) oweWithin(a *records.Agreement, envelope protocol.Hash, ms int64) error {
 	if len(a.AckQueue) >= records.MaxAckQueue {
 		return fmt.Errorf("acknowledgements of grant %s: %w", a.ID.Short(), fault.Full)
 	}
 	a.AckQueue = append(a.AckQueue, envelope)
-	return records.SetDue(t, records.DueAck, a.ID, t.nowMS+ackDelayMS)
+	return records.SetDue(t, records.DueAck, a.ID, t.nowMS+ms)
 }
 
 // flushAcks sends what owe gathered.

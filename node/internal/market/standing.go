@@ -92,6 +92,10 @@ func (t *turn) disclose(a *records.Agreement, c *records.Context, why reason) er
 	if err != nil {
 		return fmt.Errorf("offer keys: %w", err)
 	}
+	// One that has not left yet is no news any more, and may hold what was taken back.
+	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
 	re := a.Letters.Receipt
 	a.Leases++
 	a.Counter++
@@ -302,29 +306,42 @@ func merge(list, more []string) []string {
 func (m *Market) WithdrawField(ctx context.Context, ids []protocol.GrantID, f protocol.FieldName, reason string) error {
 	var all []protocol.GrantID
 	for _, id := range ids {
-		err := m.Do(ctx, "withdraw field", func(t *turn) error {
-			a, err := records.GetAgreement(t, id)
-			if err != nil {
-				return err
-			}
-			if a.Flow.Me != protocol.Customer || !a.Flow.State.Live() {
-				return fmt.Errorf("grant %s is %s: %w", id.Short(), a.Flow.State, fault.Conflict)
-			}
-			a.Standing.Withhold(f)
-			if !slices.ContainsFunc(a.Terms.Fields, func(g protocol.FieldGrant) bool { return !a.Standing.Lacks(g.Name) }) {
-				all = append(all, id)
-				return nil
-			}
-			if a.Theirs.Sign.IsZero() { // nothing was given yet
-				return t.advanceNote(&a, "field.withdrawn", "field", string(f), "reason", reason)
-			}
-			return t.exercise(&a, protocol.RightDeletion, []protocol.FieldName{f}, nil)
+		ends := false
+		err := m.Do(ctx, "withdraw field", func(t *turn) (err error) {
+			ends, err = t.withdrawField(id, f, reason)
+			return err
 		})
 		if err != nil {
 			return err
 		}
+		if ends {
+			all = append(all, id)
+		}
 	}
 	return m.Revoke(ctx, all, reason)
+}
+
+// withdrawField takes a field back from one grant, or says that the grant has to end.
+func (t *turn) withdrawField(id protocol.GrantID, f protocol.FieldName, reason string) (ends bool, err error) {
+	a, err := records.GetAgreement(t, id)
+	if err != nil {
+		return false, err
+	}
+	if a.Flow.Me != protocol.Customer || !a.Flow.State.Live() {
+		return false, fmt.Errorf("grant %s is %s: %w", id.Short(), a.Flow.State, fault.Conflict)
+	}
+	given := func(g protocol.FieldGrant) bool { return !a.Standing.Lacks(g.Name) }
+	if !slices.ContainsFunc(a.Terms.Fields, func(g protocol.FieldGrant) bool { return g.Name == f && given(g) }) {
+		return false, fmt.Errorf("grant %s does not give %s: %w", id.Short(), f, fault.Conflict)
+	}
+	a.Standing.Withhold(f)
+	switch {
+	case !slices.ContainsFunc(a.Terms.Fields, given):
+		return true, nil
+	case a.Theirs.Sign.IsZero(): // nothing was given yet
+		return false, t.advanceNote(&a, "field.withdrawn", "field", string(f), "reason", reason)
+	}
+	return false, t.exercise(&a, protocol.RightDeletion, []protocol.FieldName{f}, nil)
 }
 
 // advanceNote keeps an agreement that changed by this side's own doing.

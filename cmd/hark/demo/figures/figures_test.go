@@ -201,6 +201,8 @@ func TestProblemsAreFound(t *testing.T) {
 		{"nothing comes late", func(s *scene) { s.views[ann].grants[0].LateOffers, s.views[ann].grants[1].LateOffers = 0, 0 }, "nothing was shown about it"},
 		{"an offer is opened after revocation", func(s *scene) { s.views[ann].grants[1].LateOpened = 1 },
 			"customer Ann opened 1 offers under grants that she had revoked"},
+		{"a field is leaked", func(s *scene) { s.views[ann].grants[1].Deleted = []string{"body key", "field health.blood-group"} },
+			"customer Ann disclosed what was not granted, as 1 signed deletions of vendors name it: health.blood-group to vendor South"},
 		{"a promise lapses", func(s *scene) { s.views[ben].grants[0].Lapses = []string{"no deletion by noon"} },
 			"vendor North broke a promise to customer Ben: no deletion by noon"},
 		{"a ledger is forked", func(s *scene) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/harkmarket/hark/cmd/hark/process"
 	"github.com/harkmarket/hark/node"
+	"github.com/harkmarket/hark/node/desk"
 )
 
 // Problems names everything that does not hold, and who is to blame where one is.
@@ -146,14 +147,32 @@ func customerProblems(v *View) (out []string) {
 		return nil
 	}
 	late := 0
+	var beyond []string
 	for _, g := range v.grants {
 		late += g.LateOpened
+		if more := ungiven(&g); len(more) > 0 {
+			beyond = append(beyond, fmt.Sprintf("%s to vendor %s under grant %s", strings.Join(more, ", "), g.VendorName, short(g.ID)))
+		}
 		for _, l := range g.Lapses {
 			out = append(out, fmt.Sprintf("vendor %s broke a promise to customer %s: %s", g.VendorName, v.name, l))
 		}
 	}
+	if len(beyond) > 0 {
+		out = append(out, fmt.Sprintf("customer %s disclosed what was not granted, as %d signed deletions of vendors name it: %s", v.name, len(beyond), few(beyond)))
+	}
 	if late > 0 {
 		out = append(out, fmt.Sprintf("customer %s opened %d offers under grants that she had revoked: her node kept keys that it should have destroyed", v.name, late))
+	}
+	return out
+}
+
+// ungiven lists the fields that a vendor signed to have deleted and was never granted.
+func ungiven(g *desk.Grant) (out []string) {
+	for _, name := range g.Deleted {
+		field, is := strings.CutPrefix(name, "field ")
+		if is && !slices.ContainsFunc(g.Fields, func(f desk.FieldPrice) bool { return f.Field == field }) {
+			out = append(out, field)
+		}
 	}
 	return out
 }

@@ -63,6 +63,9 @@ func sampleShops(n int, seed uint64) ([]Shop, error) {
 	return shops, nil
 }
 
+// Private is a field that every customer has and no need offers.
+const Private = "identity.nickname"
+
 // values are made-up contents of vault fields; customer i gets the i-th.
 var values = map[string][]string{
 	"location.area":         {"Pinelands, Cape Town", "Durban North", "Hatfield, Pretoria", "Soweto"},
@@ -70,6 +73,7 @@ var values = map[string][]string{
 	"contact.hours":         {"09:00 to 12:00", "after 18:00", "weekends", "any time"},
 	"demographic.age-range": {"30-39", "50-59", "18-24", "40-49"},
 	"vehicle.model":         {"small hatchback, petrol", "single-cab bakkie, diesel", "none yet", "minibus"},
+	Private:                 {"Titi", "Piet", "Ratu", "Ledi"},
 	"preference.brand":      {"no preference", "whatever can be repaired nearby", "the one I have now", "local makes first"},
 }
 

@@ -264,11 +264,14 @@ func (n *Network) prepareVendor(ctx context.Context, p *process.Process, s Telle
 }
 
 // prepareCustomer puts made-up values into the vault for all fields that her needs
-// will offer.
+// will offer, and into one that no vendor is ever granted.
 func (n *Network) prepareCustomer(ctx context.Context, p *process.Process, in input.Input) error {
 	customers := n.Of(process.Customer)
 	me := slices.Index(customers, p)
 	done := map[protocol.FieldName]bool{}
+	if _, err := p.API.Customer().Vault().Set(ctx, input.Private, desk.Value(input.Value(input.Private, me))); err != nil {
+		return fmt.Errorf("%s: vault: %w", p, err)
+	}
 	for i, nd := range in.Needs {
 		if i%len(customers) != me {
 			continue
