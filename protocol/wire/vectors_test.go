@@ -212,6 +212,18 @@ var runs = map[string]func(*vector) error{
 		}
 		return nil
 	},
+	"particulars": func(v *vector) error {
+		s, err := Open(v.raw)
+		if err != nil {
+			return err
+		}
+		m := ParticularsOf(s.Extra())
+		said := fmt.Sprintf("%v %s %s", m.Explicit, m.Protection, m.Automated)
+		if v.get("said") != strings.TrimSpace(said) {
+			return fmt.Errorf("said %q: %w", said, errVector)
+		}
+		return nil
+	},
 	"deposit-receipt": func(v *vector) error {
 		var r protocol.DepositReceipt
 		if err := Unmarshal(v.raw, &r, protocol.MaxFrame); err != nil {
@@ -386,6 +398,8 @@ func TestVectorsBite(t *testing.T) {
 				wrong = strings.Repeat("ab", len(h[1])/2)
 			case "shard":
 				wrong = h[1] + "1"
+			case "said":
+				wrong = h[1] + " more"
 			default:
 				continue
 			}
