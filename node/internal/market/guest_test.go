@@ -119,3 +119,19 @@ func (s *side) waitingOf() (waiting []records.Agreement, prompts int) {
 	}
 	return waiting, prompts
 }
+
+// reader reads a side's store, one value at a time.
+func reader(s *side) kv.Reader { return snapshot{s} }
+
+type snapshot struct{ s *side }
+
+// Get implements kv.Reader.
+func (r snapshot) Get(k []byte) (v []byte, err error) {
+	err = r.s.cfg.Stores.KV.View(context.Background(), func(in kv.Reader) error { v, err = in.Get(k); return err })
+	return v, err
+}
+
+// Scan implements kv.Reader.
+func (r snapshot) Scan(prefix, after []byte, fn func(k, v []byte) (bool, error)) error {
+	return r.s.cfg.Stores.KV.View(context.Background(), func(in kv.Reader) error { return in.Scan(prefix, after, fn) })
+}
