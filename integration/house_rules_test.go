@@ -197,16 +197,17 @@ func checkExamples(h *house) (out []violation) {
 
 // protocolOrder is the order inside protocol: each room and the rooms of protocol that it may import.
 var protocolOrder = map[string][]string{
-	"protocol/fault":         {},
-	"protocol":               {"protocol/fault"},
-	"protocol/lists":         {},
-	"protocol/fingerprint":   {"protocol"},
-	"protocol/wire":          {"protocol", "protocol/fault"},
-	"protocol/check":         {"protocol", "protocol/fault", "protocol/wire"},
-	"protocol/wire/announce": {"protocol", "protocol/wire/canon"},
-	"protocol/wire/rules":    {"protocol", "protocol/fault"},
-	"protocol/flow":          {"protocol", "protocol/fault"},
-	"protocol/terms":         {"protocol", "protocol/fault"},
+	"protocol/fault":            {},
+	"protocol":                  {"protocol/fault"},
+	"protocol/lists":            {},
+	"protocol/fingerprint":      {"protocol"},
+	"protocol/wire":             {"protocol", "protocol/fault"},
+	"protocol/check":            {"protocol", "protocol/fault", "protocol/wire"},
+	"protocol/wire/announce":    {"protocol", "protocol/wire/canon"},
+	"protocol/wire/rules":       {"protocol", "protocol/fault"},
+	"protocol/wire/particulars": {"protocol", "protocol/fault", "protocol/wire/canon", "protocol/wire/rules"},
+	"protocol/flow":             {"protocol", "protocol/fault"},
+	"protocol/terms":            {"protocol", "protocol/fault"},
 }
 
 // storeSees are the rooms of protocol that a store may import.

@@ -187,6 +187,8 @@ type Requests interface {
 }
 
 // A Grant is what a customer allows a vendor, seen from either side.
+//
+//house:allow fields a view names everything about a grant in one flat JSON object
 type Grant struct {
 	ID          string       `json:"id"`
 	Side        string       `json:"side"`

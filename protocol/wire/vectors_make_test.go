@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire/canon"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 )
 
 // vectors makes every case. Keys come from the seeds of sample_test.go.
@@ -267,7 +268,7 @@ func mailVectors(add adder) {
 	add("ack-told", "told", "ok", "an ack that passes two receipts on", must(SignExtra(herDuty, ack, toldExtra(2))), "letters", strings.Repeat(hexOf(hash("letter")), 2))
 	add("ack-told-form", "told", "ok", "a text in their place counts as none", must(SignExtra(herDuty, ack, extra())), "letters", "")
 	more := protocol.Particulars{Explicit: []protocol.FieldName{"health.allergy"}, Protection: "the law of Kenya", Automated: "a score decides who gets an offer"}
-	add("request-particulars", "particulars", "ok", "a request that asks expressly for something special", must(SignExtra(operation, request(), must(ParticularsExtra(more)))),
+	add("request-particulars", "particulars", "ok", "a request that asks expressly for something special", must(SignExtra(operation, request(), must(particulars.Extra(more)))),
 		"said", "[health.allergy] the law of Kenya a score decides who gets an offer")
 	add("request-particulars-form", "particulars", "ok", "a text in their place counts as not said", must(SignExtra(operation, request(), extra())), "said", "[]")
 	coarse := grant()

@@ -18,6 +18,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/fingerprint"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -217,7 +218,7 @@ var runs = map[string]func(*vector) error{
 		if err != nil {
 			return err
 		}
-		m := ParticularsOf(s.Extra())
+		m := particulars.Of(s.Extra())
 		said := fmt.Sprintf("%v %s %s", m.Explicit, m.Protection, m.Automated)
 		if v.get("said") != strings.TrimSpace(said) {
 			return fmt.Errorf("said %q: %w", said, errVector)

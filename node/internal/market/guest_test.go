@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 )
@@ -77,7 +78,7 @@ func (g *guest) asks(w *town, need protocol.ContextID, more protocol.Particulars
 	if change != nil {
 		change(r)
 	}
-	signed := must(wire.SignExtra(g.sign, r, must(wire.ParticularsExtra(more))))
+	signed := must(wire.SignExtra(g.sign, r, must(particulars.Extra(more))))
 	box := key.FromSeed[key.Mailbox](c.Keys.Box.Secret()).Public()
 	raw, _, err := wire.SealLetter(h.A().Seal, seal.First, w.her.cfg.Net, box, r.Expires, signed)
 	w.ok(err)
