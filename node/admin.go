@@ -211,7 +211,11 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
-		for _, f := range slices.Concat(fills, vault, []kv.Fill{held}) {
+		decides, err := in.market.ConsentFills(r)
+		if err != nil {
+			return err
+		}
+		for _, f := range slices.Concat(fills, vault, decides, []kv.Fill{held}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {
@@ -243,7 +247,7 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 // rolls are bounds that are full in the normal course of things: what is oldest gives
 // way, or, for topics, there are no more.
 var rolls = map[string]bool{
-	"node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
+	"consent.prompts": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
 	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true,
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }

@@ -14,9 +14,10 @@
 //     a key of its own → wire signs with the context's key → ledger → outbox → courier
 //     → keepers → gossip.
 //  2. Hear. Gossip or pull → check.Door → board → market → the vendor's rules.
-//  3. Ask, grant, receipt, disclose. Request → the context's mailbox → her market: the
-//     consent rule → ledger → Grant → the vendor countersigns and pays → checked →
-//     Disclosure.
+//  3. Ask, grant, receipt, disclose. Request, which the vendor's node first holds to the
+//     law → the context's mailbox → her market: the law and what she offered, her rules
+//     for fields and requests, and where none decides she herself → ledger → Grant → the
+//     vendor countersigns and pays → checked → Disclosure.
 //  4. Offer and deal. Offer under the shared secret and to the grant's key → mailbox →
 //     her node opens it, holds it against her constraints → accept → … → closed, each
 //     step through package flow.
@@ -28,6 +29,7 @@
 //   - desk: the vocabulary; client: the same over REST; nodetest: whole networks in
 //     memory, with fake time.
 //   - internal/market: the one loop that owns needs, grants and deals.
+//   - internal/consent: her own rules for requests, in CEL; pure.
 //   - internal/desks: the counter in front of it: reads specs, makes views.
 //   - internal/courier: letters out and in. internal/keeper: what this node does for
 //     others, and how to ask others for it; its roster draws keepers of different
@@ -59,6 +61,23 @@
 //     strangers never make a node write.
 //   - What came by pull or post within the last minute is passed on when gossip brings it,
 //     so that whoever is faster does not stand in gossip's way.
+//   - A need grants nothing by itself unless its owner says so when she announces it
+//     (NeedSpec.Auto, hark need new --auto): what it offers, to whoever asks for no more.
+//     That is a rule, need-offers, of one need, which ends with it; a standing rule for
+//     all needs would outlive the moment in which she chose the fields and their prices.
+//     Everything else that no rule of hers decides waits for her.
+//   - Of her rules that hold the most restrictive wins (deny, ask, allow), whatever their
+//     order: a rule added later never undoes a prohibition. One that cannot be evaluated
+//     asks her. None grants special information or a child's.
+//   - Requests beyond the prompts of a day wait without a word, and are in the list when
+//     she looks; they are not refused, or whoever floods would have honest vendors
+//     refused. One vendor has one prompt a day, and two of the five are kept for vendors
+//     that she granted something before, since identities cost a flooder little.
+//   - She grants fewer fields, a shorter time or a coarser value directly; a price makes a
+//     counter-proposal, which opens the way for one more request.
+//   - A second request after a refusal is dropped unanswered, also under a rotated
+//     passport and after a restart: POPIA s69(2) lets a vendor ask once. Per need: nothing
+//     tells a vendor that two needs are one customer's.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //

@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/node"
+	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -93,7 +94,7 @@ func (s *stall) open(t *testing.T) *stall {
 	}
 	s.m = market.New(market.Config{
 		Stores: s.stores, Net: s.on.net, Genesis: s.on.genesis, Mail: silent{}, Places: s.on, Registry: s.on, Answers: silent{},
-		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rules: consent.Engine{},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{})
@@ -199,7 +200,7 @@ func newStreet(t *testing.T) *granted {
 		t.Fatal(err)
 	}
 	id, err := g.her.m.Announce(ctx, market.Need{
-		Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA", Life: protocol.MaxNeedLife,
+		Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA", Life: protocol.MaxNeedLife, Auto: true,
 		Fields: []protocol.FieldOnOffer{{Name: "location.area"}}, Demand: protocol.Demand{Name: "a couch for two", Currency: "ZAR"},
 	})
 	if err != nil {

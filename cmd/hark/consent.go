@@ -22,7 +22,7 @@ type consentCmd struct {
 	Words   consentWordsCmd   `cmd:"" help:"List the words that conditions may use."`
 }
 
-func (a *app) consent(v desk.ConsentView, err error) error {
+func showConsent(a *app, v desk.ConsentView, err error) error {
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,10 @@ func ruleRow(r desk.ConsentRule) []string { return []string{r.Name, r.Action, r.
 type consentShowCmd struct{}
 
 func (c *consentShowCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error { return a.consent(h.Consent().Get(ctx)) })
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		v, err := h.Consent().Get(ctx)
+		return showConsent(a, v, err)
+	})
 }
 
 type consentRuleCmd struct {
@@ -149,7 +152,7 @@ func (c *consentBudgetCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		v, err := h.Consent().Get(ctx)
 		if err != nil || c.Day == nil && c.Vendor == nil && c.Known == nil {
-			return a.consent(v, err)
+			return showConsent(a, v, err)
 		}
 		set(&v.Budget.Day, c.Day)
 		set(&v.Budget.Vendor, c.Vendor)
@@ -157,7 +160,8 @@ func (c *consentBudgetCmd) Run(ctx context.Context, a *app) error {
 		if c.Known == nil {
 			v.Budget.Known = min(v.Budget.Known, v.Budget.Day)
 		}
-		return a.consent(h.Consent().Budget(ctx, v.Budget))
+		v, err = h.Consent().Budget(ctx, v.Budget)
+		return showConsent(a, v, err)
 	})
 }
 
@@ -218,10 +222,10 @@ func (c *consentWordsCmd) Run(ctx context.Context, a *app) error {
 type requestGrantCmd struct{ byID }
 
 func (c *requestGrantCmd) Run(ctx context.Context, a *app) error {
-	return a.grantRequest(ctx, c.ID, desk.LessSpec{})
+	return grantRequest(ctx, a, c.ID, desk.LessSpec{})
 }
 
-func (a *app) grantRequest(ctx context.Context, id string, less desk.LessSpec) error {
+func grantRequest(ctx context.Context, a *app, id string, less desk.LessSpec) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		r, err := h.Customer().Requests().Grant(ctx, id, less)
 		if err != nil {
@@ -272,7 +276,7 @@ func (c *requestLessCmd) Run(ctx context.Context, a *app) error {
 	if len(s.Fields) == 0 && s.Days == 0 && s.Coarse == nil && s.Price == nil {
 		return usagef("less in what? Name --fields, --days, --coarse or --price; hark request grant gives all of it")
 	}
-	return a.grantRequest(ctx, c.ID, s)
+	return grantRequest(ctx, a, c.ID, s)
 }
 
 type requestRefuseCmd struct {

@@ -254,7 +254,7 @@ func rule(ctx context.Context, a *app, change func(*desk.Follow)) error {
 
 type passportCmd struct {
 	Show   passportShowCmd   `cmd:"" help:"Show yours."`
-	Issue  passportIssueCmd  `cmd:"" aliases:"init" help:"Issue your first passport."`
+	Issue  passportIssueCmd  `cmd:"" help:"Issue your first passport."`
 	Set    passportSetCmd    `cmd:"" help:"Issue a new one that says something else; what is not given stays. Its keys are fresh."`
 	Rotate passportRotateCmd `cmd:"" help:"Issue a new one with fresh keys."`
 	Get    passportGetCmd    `cmd:"" help:"Show a vendor's."`
@@ -315,10 +315,10 @@ func (f passportFlags) spec(name string) (desk.PassportSpec, error) {
 }
 
 func (c *passportIssueCmd) Run(ctx context.Context, a *app) error {
-	return a.issue(ctx, c.Name, c.passportFlags)
+	return issue(ctx, a, c.Name, c.passportFlags)
 }
 
-func (a *app) issue(ctx context.Context, name string, f passportFlags) error {
+func issue(ctx context.Context, a *app, name string, f passportFlags) error {
 	s, err := f.spec(name)
 	if err != nil {
 		return err
@@ -334,7 +334,7 @@ type passportSetCmd struct {
 }
 
 func (c *passportSetCmd) Run(ctx context.Context, a *app) error {
-	return a.issue(ctx, c.Name, c.passportFlags)
+	return issue(ctx, a, c.Name, c.passportFlags)
 }
 
 type passportRotateCmd struct{}

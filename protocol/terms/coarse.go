@@ -82,15 +82,16 @@ func initials(v string) (string, bool) {
 
 // lastParts gives the last so many parts of an address, of at least one more.
 func lastParts(v string, n int) (string, bool) {
-	parts := strings.FieldsFunc(v, func(c rune) bool { return c == ',' || c == '\n' })
+	var parts []string
+	for _, part := range strings.FieldsFunc(v, func(c rune) bool { return c == ',' || c == '\n' }) {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
 	if len(parts) <= n {
 		return "", false
 	}
-	parts = parts[len(parts)-n:]
-	for i := range parts {
-		parts[i] = strings.TrimSpace(parts[i])
-	}
-	return strings.Join(parts, ", "), true
+	return strings.Join(parts[len(parts)-n:], ", "), true
 }
 
 // prefix gives the first half of a postal code, at most two of its places.

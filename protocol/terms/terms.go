@@ -1,27 +1,28 @@
 // Package terms holds the rules about what may be asked and offered: which offers
 // miss a customer's constraints, whether a request tells her all that the law
-// wants told, and the one consent rule that decides by itself. It is pure.
+// wants told, what no request is granted without, and the words in which her own
+// rules speak. It is pure.
 //
-// # The consent rule
+// # What becomes of a request
 //
-// A request is granted when all of this holds, and refused otherwise, with the
-// reason and the law on which the refusal stands:
+//  1. Lawful, on both sides: the notice is complete (POPIA s18(1)(a) to (h), GDPR art.
+//     13), the vendor's passport registers each field for its purpose and for as long,
+//     and what is special or a child's is asked for expressly.
+//  2. Decide, on hers: the announcement is open and the request accepts its terms. It
+//     stands on her consent, or on a contract that she asked for. It asks only for fields
+//     on offer, each once, as the value itself, in order to make an offer, and for no
+//     longer than MaxRetention. Nobody but the vendor gets them, and they go to no
+//     country but hers and the vendor's. It pays at least her floor price, on a rail that
+//     is built; the only one built is none, which moves no money, so the price is 0.
+//  3. Special information and children's (POPIA ss 26 and 34) are left to her: no rule
+//     grants them.
+//  4. DecideField: her rule for a field may be never.
+//  5. Her own rules (Rule, over a Question; package consent evaluates them), and where
+//     none holds, she herself.
 //
-//  1. The announcement is open and the request accepts its terms.
-//  2. The notice is complete: POPIA s18(1)(a) to (h), GDPR art. 13.
-//  3. It stands on her consent, or on a contract that she asked for.
-//  4. It asks only for fields on offer, each once, as the value itself, in order to
-//     make an offer, and for no longer than MaxRetention.
-//  5. None of them is special or about a child (POPIA ss 26 and 34): these are never
-//     granted by rule.
-//  6. Nobody but the vendor gets them, and they go to no country but hers and the
-//     vendor's.
-//  7. Its owner has not put the field under the rule never, nor into a class that 5
-//     bars (DecideField).
-//  8. It pays at least her floor price, on a rail that is built. The only one built
-//     is none, which moves no money; so the price is 0.
-//
-// What is granted is then exactly what was asked for: see GrantFields.
+// Each refusal has a Reason, which names its rule and its law. What is granted is exactly
+// what was asked for (GrantFields), unless she herself grants less: fewer fields, shorter,
+// or a coarser value (Coarsen).
 package terms
 
 import (

@@ -23,7 +23,7 @@ var nouns = map[string]any{
 	"operational": protocol.Operational{}, "inbox": protocol.Inbox{}, "intended-use": protocol.IntendedUse{}, "passport": protocol.Passport{}, "device": protocol.Device{},
 	"genesis": protocol.Genesis{}, "lane-rule": protocol.LaneRule{}, "duties": protocol.Duties{}, "letter": protocol.Letter{}, "capability": protocol.Capability{},
 	"address": protocol.Address{}, "vouch": protocol.Vouch{}, "first-contact": protocol.FirstContact{}, "op": protocol.Op{}, "reply": protocol.Reply{},
-	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{}, "told": told{}, "grant-limits": protocol.GrantLimits{}, "post-key": protocol.PostKey{}, "post": protocol.Post{},
+	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{}, "told": told{}, "grant-limits": protocol.GrantLimits{}, "particulars": protocol.Particulars{}, "post-key": protocol.PostKey{}, "post": protocol.Post{},
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 )
 
 // vectors makes every case. Keys come from the seeds of sample_test.go.
@@ -270,6 +271,14 @@ func mailVectors(add adder) {
 	ack := &protocol.Ack{Header: header(protocol.KindAck, protocol.Hash(itsDuty.Public()), ""), Grant: grant().Grant, Acked: []protocol.Hash{hash("x")}}
 	add("ack-told", "told", "ok", "an ack that passes two receipts on", must(SignExtra(herDuty, ack, toldExtra(2))), "letters", strings.Repeat(hexOf(hash("letter")), 2))
 	add("ack-told-form", "told", "ok", "a text in their place counts as none", must(SignExtra(herDuty, ack, extra())), "letters", "")
+	more := protocol.Particulars{Explicit: []protocol.FieldName{"health.allergy"}, Protection: "the law of Kenya", Automated: "a score decides who gets an offer"}
+	add("request-particulars", "particulars", "ok", "a request that asks expressly for something special", must(SignExtra(operation, request(), must(particulars.Extra(more)))),
+		"said", "[health.allergy] the law of Kenya a score decides who gets an offer")
+	add("request-particulars-form", "particulars", "ok", "a text in their place counts as not said", must(SignExtra(operation, request(), extra())), "said", "[]")
+	coarse := grant()
+	coarse.Fields[0].Form, coarse.Fields[0].Level = protocol.FormCoarse, "region"
+	less := must(Sign(contextKey, coarse))
+	add("grant-coarse", "envelope", "ok", "a grant of a coarser value than was asked", less, "kind", "grant", "id", hexOf(ID(less)))
 	add("hello", "hello", "ok", "a keeper's first word", hello(protocol.Hash{}), "operator", strings.Repeat("00", 32))
 	add("hello-operator", "hello", "ok", "the same of a keeper that a vendor runs", hello(hash("vendor")), "operator", hexOf(hash("vendor")))
 	add("hello-operator-form", "hello", "ok", "a number in the operator's place counts as none", with(hello(protocol.Hash{}), "\x18\x80\x01"), "operator", strings.Repeat("00", 32))

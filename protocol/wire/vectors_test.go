@@ -19,6 +19,7 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/fingerprint"
 	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -223,6 +224,18 @@ var runs = map[string]func(*vector) error{
 		}
 		return nil
 	},
+	"particulars": func(v *vector) error {
+		s, err := Open(v.raw)
+		if err != nil {
+			return err
+		}
+		m := particulars.Of(s.Extra())
+		said := fmt.Sprintf("%v %s %s", m.Explicit, m.Protection, m.Automated)
+		if v.get("said") != strings.TrimSpace(said) {
+			return fmt.Errorf("said %q: %w", said, errVector)
+		}
+		return nil
+	},
 	"deposit-receipt": func(v *vector) error {
 		var r protocol.DepositReceipt
 		if err := Unmarshal(v.raw, &r, protocol.MaxFrame); err != nil {
@@ -397,6 +410,8 @@ func TestVectorsBite(t *testing.T) {
 				wrong = strings.Repeat("ab", len(h[1])/2)
 			case "shard":
 				wrong = h[1] + "1"
+			case "said":
+				wrong = h[1] + " more"
 			default:
 				continue
 			}

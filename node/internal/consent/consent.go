@@ -175,10 +175,13 @@ func explain(name string, issues *cel.Issues) error {
 // A Set is the compiled rules of one customer. Its zero value has none.
 type Set struct{ rules []rule }
 
-// Compile reads rules, at most terms.MaxRules, each name once.
+// maxSet bounds a set: her rules, and those that are built in.
+const maxSet = terms.MaxRules + 2
+
+// Compile reads rules, at most maxSet, each name once.
 func Compile(list []terms.Rule) (*Set, error) {
-	if len(list) > terms.MaxRules {
-		return nil, fmt.Errorf("%d rules, at most %d: %w", len(list), terms.MaxRules, fault.Full)
+	if len(list) > maxSet {
+		return nil, fmt.Errorf("%d rules, at most %d: %w", len(list), maxSet, fault.Full)
 	}
 	s := &Set{}
 	for _, r := range list {

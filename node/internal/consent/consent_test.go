@@ -128,7 +128,7 @@ func TestBadRulesAreRefusedWithTheirPlace(t *testing.T) {
 	}
 	for name, list := range map[string][]terms.Rule{
 		"two of one name": {allow("x", "true"), allow("x", "false")},
-		"too many":        make([]terms.Rule, terms.MaxRules+1),
+		"too many":        make([]terms.Rule, maxSet+1),
 		"no name":         {allow("", "true")}, "a bad name": {allow("A b", "true")},
 		"no action": {{Name: "x", When: "true"}}, "another action": {{Name: "x", Action: 9, When: "true"}},
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/vault"
@@ -124,7 +125,7 @@ func (d Requests) whole(ctx context.Context, v desk.Request) (desk.Request, erro
 			{Name: "law", Text: q.Notice.Law}, {Name: "your rights", Text: q.Notice.Rights}, {Name: "complaints", Text: q.Notice.Complaints},
 			{Name: "recipients", Text: strings.Join(q.Recipients, ", ")},
 		}
-		more := wire.ParticularsOf(s.Extra())
+		more := particulars.Of(s.Extra())
 		for name, text := range map[string]string{"protection abroad": more.Protection, "automated decisions": more.Automated} {
 			if text != "" {
 				v.Notice = append(v.Notice, desk.StringPair{Name: name, Text: text})

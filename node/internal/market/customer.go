@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -45,7 +46,7 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	if err != nil {
 		return fmt.Errorf("own announcement: %w", err)
 	}
-	q := asking{id: s.ID(), r: r, more: wire.ParticularsOf(s.Extra()), chain: chain, a: heard.A()}
+	q := asking{id: s.ID(), r: r, more: particulars.Of(s.Extra()), chain: chain, a: heard.A()}
 	id := wire.GrantID(c.ID, r.Vendor, s.ID())
 	if err := t.onlyOnce(c.ID, r.Vendor, id); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 )
@@ -184,7 +185,7 @@ func (t *turn) askingOf(a *records.Agreement, c *records.Context) (asking, error
 	if q.r, err = wire.As[*protocol.Request](s); err != nil {
 		return q, err
 	}
-	q.more = wire.ParticularsOf(s.Extra())
+	q.more = particulars.Of(s.Extra())
 	if q.chain, err = t.chain(q.r); err != nil {
 		return q, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
@@ -273,7 +274,7 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 	if d := terms.Lawful(r, chain.Latest(), more, a.Region); d.Why != "" {
 		return protocol.GrantID{}, fmt.Errorf("%s (rule %s; %s): %w", d.Why, d.Rule, d.Law, errUnlawful)
 	}
-	extra, err := wire.ParticularsExtra(more)
+	extra, err := particulars.Extra(more)
 	if err != nil {
 		return protocol.GrantID{}, fmt.Errorf("request: %w", err)
 	}

@@ -17,10 +17,11 @@ type Limits struct {
 	Agreements int // on either side
 	Requests   int // of one context: later vendors are not heard
 	Offers     int // of one grant: later ones are not kept
+	Blocked    int // vendors whose requests are dropped
 }
 
 // DefaultLimits leave room for years of one busy vendor, or customer.
-var DefaultLimits = Limits{Contexts: 10_000, Agreements: 100_000, Requests: 512, Offers: 512}
+var DefaultLimits = Limits{Contexts: 10_000, Agreements: 100_000, Requests: 512, Offers: 512, Blocked: 4096}
 
 func (l Limits) orDefault() Limits {
 	set := func(v *int, d int) {
@@ -32,6 +33,7 @@ func (l Limits) orDefault() Limits {
 	set(&l.Agreements, DefaultLimits.Agreements)
 	set(&l.Requests, DefaultLimits.Requests)
 	set(&l.Offers, DefaultLimits.Offers)
+	set(&l.Blocked, DefaultLimits.Blocked)
 	return l
 }
 

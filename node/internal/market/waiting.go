@@ -304,8 +304,8 @@ func (t *turn) snoozeDue(id protocol.GrantID) error {
 	return t.keep(&a)
 }
 
-// MaxBlocked bounds how many vendors she can block.
-const MaxBlocked = 4096
+// settingBlocked counts the vendors that are blocked.
+const settingBlocked = "consent.blocked"
 
 // Block drops a vendor's requests from now on, before anything of them is shown or kept,
 // and refuses those that wait; or, where yes is false, hears it again.
@@ -318,24 +318,19 @@ func (m *Market) Block(ctx context.Context, v protocol.VendorID, yes bool) error
 		if yes == (b.BlockedMS > 0) {
 			return nil
 		}
+		n, err := blockedCount(t)
+		if err != nil {
+			return err
+		}
 		kind := "vendor.unblocked"
-		b.BlockedMS = 0
+		b.BlockedMS, n = 0, n-1
 		if yes {
-			kind, b.BlockedMS = "vendor.blocked", t.nowMS
-			n := 0
-			if err := records.EachAcquaintance(t, func(a records.Acquaintance) (bool, error) {
-				if a.BlockedMS > 0 {
-					n++
-				}
-				return true, nil
-			}); err != nil {
-				return err
-			}
-			if n >= MaxBlocked {
-				return fmt.Errorf("%d vendors are blocked, at most so many: %w", n, fault.Full)
+			kind, b.BlockedMS, n = "vendor.blocked", t.nowMS, n+2
+			if n > int64(m.tally.lim.Blocked) {
+				return fmt.Errorf("%d vendors are blocked, at most so many: %w", n-1, fault.Full)
 			}
 		}
-		if err := records.PutAcquaintance(t, b); err != nil {
+		if err := errors.Join(records.PutAcquaintance(t, b), records.PutSetting(t, settingBlocked, n)); err != nil {
 			return err
 		}
 		if err := t.note(kind, map[string]string{"vendor": v.String()}); err != nil || !yes {
@@ -343,6 +338,26 @@ func (m *Market) Block(ctx context.Context, v protocol.VendorID, yes bool) error
 		}
 		return t.refuseAll(v)
 	})
+}
+
+func blockedCount(r kv.Reader) (n int64, err error) {
+	if err = records.GetSetting(r, settingBlocked, &n); errors.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return n, err
+}
+
+// ConsentFills gives each bound of what decides on requests with its fill.
+func (m *Market) ConsentFills(r kv.Reader) ([]kv.Fill, error) {
+	list, err := ownRules(r)
+	b, err2 := budget(r)
+	prompts, err3 := promptsOf(r, m.cfg.Now().UnixMilli())
+	blocked, err4 := blockedCount(r)
+	return []kv.Fill{
+		{Name: "consent.rules", Used: int64(len(list)), Cap: terms.MaxRules},
+		{Name: "consent.prompts", Used: int64(len(prompts)), Cap: int64(max(b.Day, len(prompts), 1))},
+		{Name: "consent.blocked", Used: blocked, Cap: int64(m.tally.lim.Blocked)},
+	}, errors.Join(err, err2, err3, err4)
 }
 
 // refuseAll refuses what waits of one vendor.
