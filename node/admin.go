@@ -245,9 +245,9 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 }
 
 // rolls are bounds that are full in the normal course of things: what is oldest gives
-// way, or, for topics, there are no more.
+// way, for topics there are no more, and a crew is as large as its work.
 var rolls = map[string]bool{
-	"consent.prompts": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
+	"consent.prompts": true, "node.crew": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
 	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true,
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }
