@@ -29,7 +29,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // script tests of the commands
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.2 // checks exports against their shapes, in tests
 	github.com/zalando/go-keyring v0.2.8 // the operating system's keyring
-	go.uber.org/fx v1.24.0 // libp2p's constructors, of which tests replace one
+	go.uber.org/fx v1.24.0 // libp2p's constructors, of which room relay and tests replace some
 	go.uber.org/goleak v1.3.0 // goroutine leaks in tests
 	golang.org/x/crypto v0.58.0 // XChaCha20-Poly1305, Argon2id
 	golang.org/x/mod v0.42.0 // Merkle log (sumdb/tlog)

@@ -17,9 +17,9 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
 	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2/pb"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/util"
 	tls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-msgio/pbio"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -237,14 +237,14 @@ func questionFlood(t *testing.T) {
 			defer func() { _ = st.Reset() }()
 			_ = st.SetDeadline(time.Now().Add(time.Minute))
 			from := h.Network().ConnsToPeer(s.at().ID)[0].LocalMultiaddr() // nobody listens there
-			err = pbio.NewDelimitedWriter(st).WriteMsg(&pb.Message{Msg: &pb.Message_DialRequest{
+			err = util.NewDelimitedWriter(st).WriteMsg(&pb.Message{Msg: &pb.Message_DialRequest{
 				DialRequest: &pb.DialRequest{Addrs: [][]byte{from.Bytes()}, Nonce: 7},
 			}})
 			if err != nil {
 				return err
 			}
 			var answer pb.Message
-			if err := pbio.NewDelimitedReader(st, 8192).ReadMsg(&answer); err != nil {
+			if err := util.NewDelimitedReader(st, 8192).ReadMsg(&answer); err != nil {
 				return err
 			}
 			if got := answer.GetDialResponse().GetStatus(); got != pb.DialResponse_OK {

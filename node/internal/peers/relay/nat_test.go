@@ -153,6 +153,10 @@ func TestBehindANAT(t *testing.T) {
 		if len(at) != 2 || !address.Circuit(at[0]) || !address.Circuit(at[1]) || address.Prefix(at[0]) == address.Prefix(at[1]) {
 			t.Errorf("it announces %v", at)
 		}
+		said := h.Libp2p().Addrs() // by identify, and in the DHT
+		if len(said) != 2 || !address.Circuit(said[0]) || !address.Circuit(said[1]) {
+			t.Errorf("libp2p announces %v", said)
+		}
 		home := ma.StringCast("/ip4/10.0.5.9/udp/1/quic-v1")
 		if peers.AtHome(h) || len(peers.Worth(h, []ma.Multiaddr{home})) > 0 {
 			t.Error("who named a door in its own house makes it knock there")

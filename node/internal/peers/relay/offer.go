@@ -40,7 +40,7 @@ func (o *offer) open() {
 	l := o.s.cfg.Limits
 	server, err := relay.New(doorman{o.s.host, l.CircuitsOf}, relay.WithACL(o), relay.WithResources(relay.Resources{
 		Limit: &relay.RelayLimit{Duration: l.Life, Data: l.Data}, ReservationTTL: seatLife, BufferSize: 4096,
-		MaxReservations: l.Seats, MaxReservationsPerPeer: 1, MaxReservationsPerIP: l.SeatsOf, MaxReservationsPerASN: l.Seats,
+		MaxReservations: l.Seats, MaxReservationsPerIP: l.SeatsOf, MaxReservationsPerASN: l.Seats,
 		MaxCircuits: l.CircuitsOf,
 	}), relay.WithReservationAddressFilter(address.Direct))
 	if err != nil {
