@@ -40,8 +40,7 @@ func (c Config) target() int {
 // among these. A personal node goes to all that it is connected with.
 func dialled(net network.Network, there []key.KeeperKey) (n int) {
 	for _, k := range there {
-		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-		if err == nil && slices.ContainsFunc(net.ConnsToPeer(info.ID), outbound) {
+		if slices.ContainsFunc(net.ConnsToPeer(idOf(k)), outbound) {
 			n++
 		}
 	}
@@ -57,15 +56,15 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 func (h *Host) shed(there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
 	for _, k := range there {
-		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-		if h.cfg.Profile != Public || extra <= 0 || err != nil || h.host.ConnManager().IsProtected(info.ID, "") {
+		id := idOf(k)
+		if h.cfg.Profile != Public || extra <= 0 || h.host.ConnManager().IsProtected(id, "") {
 			continue
 		}
-		conns := h.host.Network().ConnsToPeer(info.ID)
+		conns := h.host.Network().ConnsToPeer(id)
 		if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !outbound(c) || inUse(c) }) {
 			continue
 		}
-		if err := h.host.Network().ClosePeer(info.ID); err == nil {
+		if err := h.host.Network().ClosePeer(id); err == nil {
 			extra--
 		}
 	}

@@ -43,11 +43,7 @@ func (t *table) view() []Known {
 	return out
 }
 
-// PeerID is the libp2p form of a keeper key; empty for a key that has none.
+// PeerID is the libp2p form of a keeper key.
 func PeerID(k key.KeeperKey) string {
-	info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-	if err != nil {
-		return ""
-	}
-	return info.ID.String()
+	return idOf(k).String()
 }
