@@ -298,8 +298,7 @@ func (h *Host) Learn(ks []protocol.Keeper, by Way) {
 }
 
 func (h *Host) connected(k key.KeeperKey) bool {
-	info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-	return err == nil && h.host.Network().Connectedness(info.ID) == network.Connected
+	return h.host.Network().Connectedness(address.ID(k)) == network.Connected
 }
 
 // Dial opens a stream to a keeper: at the addresses given and at those known.

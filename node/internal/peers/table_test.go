@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -240,5 +242,19 @@ func TestWhoSitsAtRelays(t *testing.T) {
 	}
 	if n := len(tb.keys()); n != 4 {
 		t.Errorf("%d are known of 4", n)
+	}
+}
+
+// The short way to a peer id is libp2p's.
+func TestPeerIDs(t *testing.T) {
+	for range 100 {
+		k := key.Generate[key.Keeper]().Public()
+		pub, err := crypto.UnmarshalEd25519PublicKey(k[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := peer.IDFromPublicKey(pub); err != nil || address.ID(k) != want {
+			t.Fatalf("%s, want %s (%v)", address.ID(k), want, err)
+		}
 	}
 }

@@ -42,8 +42,7 @@ func (c Config) target() int {
 // among these. A personal node goes to all that it is connected with.
 func dialled(net network.Network, there []key.KeeperKey) (n int) {
 	for _, k := range there {
-		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-		if err == nil && slices.ContainsFunc(net.ConnsToPeer(info.ID), outbound) {
+		if slices.ContainsFunc(net.ConnsToPeer(address.ID(k)), outbound) {
 			n++
 		}
 	}
@@ -59,15 +58,15 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 func shed(h *Host, there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
 	for _, k := range there {
-		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-		if h.cfg.Profile != Public || extra <= 0 || err != nil || h.host.ConnManager().IsProtected(info.ID, "") {
+		id := address.ID(k)
+		if h.cfg.Profile != Public || extra <= 0 || h.host.ConnManager().IsProtected(id, "") {
 			continue
 		}
-		conns := h.host.Network().ConnsToPeer(info.ID)
+		conns := h.host.Network().ConnsToPeer(id)
 		if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !outbound(c) || inUse(c) }) {
 			continue
 		}
-		if err := h.host.Network().ClosePeer(info.ID); err == nil {
+		if err := h.host.Network().ClosePeer(id); err == nil {
 			extra--
 		}
 	}

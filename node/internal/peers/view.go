@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -43,11 +44,7 @@ func (t *table) view() []Known {
 	return out
 }
 
-// PeerID is the libp2p form of a keeper key; empty for a key that has none.
+// PeerID is the libp2p form of a keeper key.
 func PeerID(k key.KeeperKey) string {
-	info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
-	if err != nil {
-		return ""
-	}
-	return info.ID.String()
+	return address.ID(k).String()
 }

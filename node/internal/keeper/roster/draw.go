@@ -37,6 +37,20 @@ func (a kin) like(b kin) (n int) {
 	return n
 }
 
+// kins are worked out when they are asked for: mostly the first few do.
+type kins struct {
+	of   []Candidate
+	have []*kin
+}
+
+func (k *kins) at(i int) kin {
+	if k.have[i] == nil {
+		worked := kinOf(k.of[i])
+		k.have[i] = &worked
+	}
+	return *k.have[i]
+}
+
 func kinOf(c Candidate) kin { return kin{c.Operator, networks(c.Keeper)} }
 
 // networks are the address prefixes of a keeper: /24 of IPv4, /56 of IPv6. Names and
@@ -74,13 +88,11 @@ func networks(k protocol.Keeper) (out []netip.Prefix) {
 // way of a better choice.
 func Diverse(known []Candidate, n int, beside []Candidate) []protocol.Keeper {
 	n = min(max(n, 0), len(known))
-	all, taken := make([]kin, len(known)), make([]kin, len(beside))
-	for i, c := range known {
-		all[i] = kinOf(c)
-	}
+	taken := make([]kin, len(beside))
 	for i, c := range beside {
 		taken[i] = kinOf(c)
 	}
+	all := &kins{of: known, have: make([]*kin, len(known))}
 	var best []int
 	least := 0
 	for first := range known {
@@ -104,23 +116,23 @@ func Diverse(known []Candidate, n int, beside []Candidate) []protocol.Keeper {
 
 // pick starts with one candidate and adds, n in all, the first of those that have
 // least in common with what is there. alike is what all of them have in common.
-func pick(all, beside []kin, first, n int) (picked []int, alike int) {
-	in := make([]bool, len(all))
+func pick(all *kins, beside []kin, first, n int) (picked []int, alike int) {
+	in := make([]bool, len(all.of))
 	there := append(make([]kin, 0, len(beside)+n), beside...)
 	common := func(i int) (sum int) {
 		for _, other := range there {
-			sum += all[i].like(other)
+			sum += all.at(i).like(other)
 		}
 		return sum
 	}
 	add := func(i int) {
 		alike += common(i)
 		in[i] = true
-		picked, there = append(picked, i), append(there, all[i])
+		picked, there = append(picked, i), append(there, all.at(i))
 	}
 	for add(first); len(picked) < n; {
 		next, least := -1, 0
-		for i := range all {
+		for i := range all.of {
 			if in[i] {
 				continue
 			}

@@ -30,17 +30,14 @@ func Keeper(info peer.AddrInfo) (protocol.Keeper, error) {
 	return k, nil
 }
 
+// ID is the peer id of a keeper key: the key itself, as a protobuf in an identity
+// multihash. libp2p's own function hashes and marshals, and this is asked for every
+// node that is known, whenever it is looked who is there.
+func ID(k key.KeeperKey) peer.ID { return peer.ID("\x00\x24\x08\x01\x12\x20" + string(k[:])) }
+
 // Info is the reverse. Addresses that we cannot dial are left out.
 func Info(k protocol.Keeper) (peer.AddrInfo, error) {
-	pub, err := crypto.UnmarshalEd25519PublicKey(k.Key[:])
-	if err != nil {
-		return peer.AddrInfo{}, fmt.Errorf("keeper key: %v: %w", err, fault.Malformed)
-	}
-	id, err := peer.IDFromPublicKey(pub)
-	if err != nil {
-		return peer.AddrInfo{}, fmt.Errorf("keeper key: %v: %w", err, fault.Malformed)
-	}
-	info := peer.AddrInfo{ID: id}
+	info := peer.AddrInfo{ID: ID(k.Key)}
 	for _, raw := range k.Addrs[:min(len(k.Addrs), protocol.MaxAddrs)] {
 		if len(raw) > protocol.MaxAddr {
 			continue
