@@ -81,6 +81,7 @@ type house struct {
 func (h house) Customer() desk.Customer { return customer{house: h} }
 func (h house) Vendor() desk.Vendor     { return vendor{} }
 func (h house) Ledger() desk.Ledger     { return nil }
+func (h house) Records() desk.Records   { return nil }
 func (h house) Network() desk.Network   { return network{} }
 func (h house) Admin() desk.Admin       { return nil }
 
