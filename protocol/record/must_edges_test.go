@@ -127,7 +127,7 @@ func held(f Format, list []Entry) []Entry {
 func TestMust_edges_roundtrip(t *testing.T) {
 	s := shapes(t)
 	planted := plantedViolations(t, s)
-	const n = 180
+	const n = 126
 	list := entries(20261126, n)
 	files, size := 0, 0
 	for _, f := range Formats() {

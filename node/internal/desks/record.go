@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/edge"
@@ -38,21 +39,21 @@ func (d Records) Export(ctx context.Context, s desk.RecordSpec) (v desk.RecordFi
 	if err != nil {
 		return v, err
 	}
-	var told []record.Entry
-	for _, e := range entries {
-		if e.Check() == nil && format.Holds(&e) {
-			told = append(told, e)
+	v.As = s.As
+	for {
+		told := slices.DeleteFunc(slices.Clone(entries), func(e record.Entry) bool { return e.Check() != nil || !format.Holds(&e) })
+		if s.ID != "" && len(told) == 0 {
+			return v, fmt.Errorf("grant %.12s is %s: there is no %s of it: %w", s.ID, list[0].Flow.State, s.As, fault.Conflict)
 		}
+		raw, err := record.Encode(format, told)
+		if errors.Is(err, fault.Full) && len(entries) > 1 { // fewer of them fit into one file
+			entries = entries[:len(entries)/2]
+			v.Next = entries[len(entries)-1].Grant.String()
+			continue
+		}
+		v.Grants, v.LeftOut, v.Text = len(told), len(entries)-len(told), string(raw)
+		return v, err
 	}
-	if s.ID != "" && len(told) == 0 {
-		return v, fmt.Errorf("grant %.12s is %s: there is no %s of it: %w", s.ID, list[0].Flow.State, s.As, fault.Conflict)
-	}
-	raw, err := record.Encode(format, told)
-	if errors.Is(err, fault.Full) {
-		err = fmt.Errorf("narrow it down, or set a limit: %w", err)
-	}
-	v.As, v.Grants, v.LeftOut, v.Text = s.As, len(told), len(entries)-len(told), string(raw)
-	return v, err
 }
 
 func (d Records) one(ctx context.Context, id string) (list []records.Agreement, err error) {

@@ -77,6 +77,38 @@ func TestRecordsWithoutEnvelopes(t *testing.T) {
 	}
 }
 
+// More than fits into one file goes on in the next, and nothing is lost between.
+func TestRecordsOverManyFiles(t *testing.T) {
+	o := open(t)
+	const n = 240
+	for part := range 4 { // a transaction holds not all
+		o.keep(t, func(tx kv.Tx) error {
+			for i := range n / 4 {
+				a := agreement(byte(part+1), flow.Disclosed)
+				a.ID[1], a.Times.Granted = byte(i), 2000
+				for _, f := range protocol.Fields()[:protocol.MaxFields] {
+					a.Terms.Fields = append(a.Terms.Fields, protocol.FieldGrant{Name: f.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue})
+				}
+				if err := records.PutAgreement(tx, a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	files, grants, after := 0, 0, ""
+	for more := true; more; more = after != "" {
+		f := must((Records{o}).Export(t.Context(), desk.RecordSpec{As: "odrl", After: after}))
+		if len(f.Text) > record.MaxFile || f.Grants == 0 {
+			t.Fatalf("a file of %d grants and %d bytes", f.Grants, len(f.Text))
+		}
+		files, grants, after = files+1, grants+f.Grants, f.Next
+	}
+	if files < 2 || grants != n {
+		t.Errorf("%d grants in %d files", grants, files)
+	}
+}
+
 func TestRecordsRefuse(t *testing.T) {
 	o := open(t)
 	o.keep(t, func(tx kv.Tx) error {
