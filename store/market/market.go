@@ -102,8 +102,9 @@ type Terms struct {
 type Letters struct {
 	Announcement, Request, Grant, Receipt, Disclosure, Revocation, Deletion, Pause protocol.Hash
 
-	Told   protocol.Hash // the other side's signed word that the Revocation came
-	Breach protocol.Hash // the latest notice of one
+	Told     protocol.Hash // the other side's signed word that the Revocation came
+	Breach   protocol.Hash // the latest notice of one
+	Passport protocol.Hash // customer: the latest of those that the vendor's keys were checked by
 }
 
 // DutyKeys are this side's keys under the agreement, as seeds, and the box that

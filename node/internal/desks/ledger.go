@@ -296,10 +296,8 @@ func openings(r kv.Reader, out *audit.Writer) error {
 // keys they are signed with, and the promises that lapsed.
 func (o *Office) caseOf(ctx context.Context, r kv.Reader, a records.Agreement) (audit.Case, error) {
 	c := audit.Case{ID: a.ID, Context: a.Context, Vendor: a.Vendor, Side: a.Flow.Me}
-	chain, err := o.Board.Passports(ctx, a.Vendor)
-	if err == nil {
-		c.Letters = append(c.Letters, chain.Raws()...)
-	} else if !errors.Is(err, fault.NotFound) { // then those in the request have to do
+	var err error
+	if c.Letters, err = o.passportsOf(ctx, r, a); err != nil {
 		return c, err
 	}
 	l := a.Letters
@@ -324,4 +322,30 @@ func (o *Office) caseOf(ctx context.Context, r kv.Reader, a records.Agreement) (
 		c.Lapses = append(c.Lapses, audit.Lapse{Owed: x.Owed.String(), Re: x.Re, Due: x.Due})
 	}
 	return c, nil
+}
+
+// passportsOf gives the passports that a grant's letters are checked by, first to
+// latest: those that were kept with it, or those on the board. Where there are none,
+// those in the request have to do.
+func (o *Office) passportsOf(ctx context.Context, r kv.Reader, a records.Agreement) (raws [][]byte, err error) {
+	for id := a.Letters.Passport; !id.IsZero() && len(raws) < protocol.MaxPassports; {
+		raw, err := records.GetEnvelope(r, id)
+		if err != nil {
+			return nil, err
+		}
+		s, err := wire.Open(raw)
+		if err != nil {
+			return nil, err
+		}
+		raws, id = append(raws, raw), s.Head().Re
+	}
+	if len(raws) > 0 {
+		slices.Reverse(raws)
+		return raws, nil
+	}
+	chain, err := o.Board.Passports(ctx, a.Vendor)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return chain.Raws(), err
 }

@@ -322,7 +322,7 @@ func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err 
 		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
 			return err
 		}
-		if err := records.PutContext(t, c); err != nil {
+		if err := errors.Join(records.PutContext(t, c), t.keepPassports(&a, chain)); err != nil {
 			return err
 		}
 		return t.grant(&a, c, grantTo{inbox: &inbox, nonce: nonce})
@@ -358,7 +358,7 @@ func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
 	}
 	a.Theirs = records.Counterparty{Sign: r.DutyKey, Seal: r.DutySeal, Box: r.DutyBox}
 	a.Letters.Receipt, a.Times.Receipted = s.ID(), t.nowMS
-	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
+	if err := errors.Join(records.PutEnvelope(t, s.ID(), s.Raw()), t.keepPassports(&a, chain)); err != nil {
 		return err
 	}
 	if err := t.acked(a.Letters.Grant); err != nil {
@@ -369,6 +369,18 @@ func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
 	}
 	if a.Flow.State == flow.Revoked && a.Letters.Revocation.IsZero() {
 		return t.tellRevoked(&a, "revoked before it was countersigned")
+	}
+	return nil
+}
+
+// keepPassports keeps the passports by which a vendor's keys were checked: the board
+// forgets some, and what was signed has to stay checkable by others.
+func (t *turn) keepPassports(a *records.Agreement, chain wire.Chain) error {
+	a.Letters.Passport = chain.LatestHash()
+	for _, raw := range chain.Raws() {
+		if err := records.PutEnvelope(t, wire.ID(raw), raw); err != nil {
+			return err
+		}
 	}
 	return nil
 }

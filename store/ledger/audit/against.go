@@ -108,7 +108,7 @@ func (a *Auditor) rollbacks(files []*read) {
 			}
 			if later && g.head.Size < f.head.Size {
 				a.wrong(Problem{File: g.File.File, What: Rollback, Entry: g.head.Size + 1,
-					Why: fmt.Sprintf("the ledger of device %s had %d entries in %s, signed %s, and only %d later, signed %s: it went back",
+					Why: fmt.Sprintf("the ledger of device %s had %d entries in %s, signed %s, and only %d later, signed %s: it went back, or its clock was set back in between",
 						g.Device, f.head.Size, f.File.File, moment(f.AtMS), g.head.Size, moment(g.AtMS))})
 				return // one pair says it
 			}

@@ -5,11 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/store/kv"
@@ -192,21 +196,63 @@ func TestAPlainLedgerIsJudgedToo(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "make the frozen files anew, which breaks the promise that they are")
+
+// frozenDevice is the device of the frozen files.
+func frozenDevice() key.Private[key.Device] {
+	return key.FromSeed[key.Device](must(key.SecretFrom(bytes.Repeat([]byte{9}, 32))))
+}
+
+// frozen are files made once. They hold the forms still: what a regulator keeps must
+// be judged alike by every later program.
+func frozen(t testing.TB) map[string][]byte {
+	t.Helper()
+	if *update {
+		her := newPerson(t)
+		her.store = kv.Memory()
+		her.led = must(ledger.Open(context.Background(), her.store, frozenDevice()))
+		her.note("vault.set", map[string]string{"field": "contact.email"})
+		d := her.begin(newShop("Baobab Stores"))
+		her.receive(d)
+		check(her.store.Update(context.Background(), func(tx kv.Tx) error { return her.led.Shred(tx, 1) }))
+		for name, raw := range map[string][]byte{
+			"bundle": her.bundle(), "none": her.bundleAs(audit.BodiesNone, func(ledger.Entry) bool { return false }),
+			"evidence": d.evidence(protocol.Vendor), "proof": her.proof(3, 2),
+		} {
+			check(os.WriteFile(filepath.Join("testdata", name+".ndjson"), raw, 0o600))
+		}
+	}
+	files := must(filepath.Glob("testdata/*.ndjson"))
+	if len(files) != 4 {
+		t.Fatalf("testdata holds %d files, want 4", len(files))
+	}
+	out := map[string][]byte{}
+	for _, f := range files {
+		out[strings.TrimSuffix(filepath.Base(f), ".ndjson")] = must(os.ReadFile(f))
+	}
+	return out
+}
+
+func TestFrozenFilesAreJudgedAlike(t *testing.T) {
+	f := frozen(t)
+	v := judge(f["bundle"], f["none"], f["evidence"], f["proof"])
+	if !v.OK || v.Files[0].Entries != 4 || v.Files[0].Shredded != 1 || v.Files[0].Heads != 1 || v.Files[1].Withheld != 3 || v.Files[2].Receipts != 1 ||
+		v.Files[3].Device != frozenDevice().Public().String() {
+		t.Errorf("%+v", v)
+	}
+}
+
 // FuzzAudit: whatever is read, nothing panics, and no bundle passes that its device has
 // not sealed.
 func FuzzAudit(f *testing.F) {
-	her := newPerson(f)
-	d := her.whole(newShop("S"))
-	device, good := her.led.Device().String(), her.bundle()
-	small := newPerson(f)
-	small.blind()
-	signed := map[string]bool{string(good): true}
-	for _, raw := range [][]byte{good, small.bundle(), d.evidence(protocol.Vendor), her.proof(2, 1), her.bundleAs(audit.BodiesNone, func(ledger.Entry) bool { return false })} {
+	signed := map[string]bool{}
+	for _, raw := range frozen(f) {
 		signed[string(raw)] = true
 		f.Add(raw)
 	}
+	device, beside := frozenDevice().Public().String(), frozen(f)["proof"]
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		v := judge(raw, good)
+		v := judge(raw, beside)
 		if x := v.Files[0]; v.OK && x.Form == audit.BundleSchema && x.Device == device && !signed[string(raw)] {
 			t.Errorf("accepted what the device has not sealed:\n%s", raw)
 		}

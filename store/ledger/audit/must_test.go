@@ -66,8 +66,10 @@ func TestMust_audit_catches(t *testing.T) {
 	small.blind()
 	flips := flipped(t, small.bundle(), 0x01, 0x20, 0x80)
 	flips += flipped(t, her.proof(4, 2), 0x01, 0x20, 0x80)
-	flips += flipped(t, first.evidence(protocol.Customer)) // letters of many kilobytes: one change a byte
-	const random = 1500
+	half := small.begin(shopA)
+	small.receive(half)
+	flips += flipped(t, half.evidence(protocol.Customer)) // letters of many kilobytes: one change a byte
+	const random = 1000
 	flippedAtRandom(t, good, random)
 	t.Logf("%d of %d planted violations found with their reason; every byte of three small files changed: %d changes, all found; %d random bits of a bundle of %d bytes, all found",
 		caught, len(planted), flips, random, len(good))

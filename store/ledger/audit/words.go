@@ -51,8 +51,8 @@ func (a *Auditor) words(f *read) {
 // proved says what a proof proves.
 func (a *Auditor) proved(f *read, p Proof) {
 	what := fmt.Sprintf("says this: %s of %s", clean(p.Entry.Kind), moment(p.Entry.AtMS))
-	if p.Entry.Shredded {
-		what = "stood there; what it said was shredded"
+	if p.Entry.Shredded || p.Entry.Withheld {
+		what = "stands there; what it says is not shown"
 	}
 	add(&a.verdict.Proven, fmt.Sprintf("%s: entry %d of the ledger of device %s, of %d entries, %s.", f.File.File, p.Entry.Seq, f.Device, p.Head.Size, what))
 	if p.Since != nil {

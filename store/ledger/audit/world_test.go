@@ -106,11 +106,6 @@ func (p *person) noteLetter(kind string, d *deal, raw []byte) {
 	p.note(kind, map[string]string{"grant": d.ID.String(), "vendor": d.Vendor.String(), "envelope": wire.ID(raw).String()})
 }
 
-func (p *person) size() (n int64) {
-	check(p.store.View(context.Background(), func(r kv.Reader) (err error) { n, err = p.led.Size(r); return err }))
-	return n
-}
-
 // blind hands out a blinded head.
 func (p *person) blind() (b protocol.Hash) {
 	check(p.store.View(context.Background(), func(r kv.Reader) error {
