@@ -94,12 +94,14 @@ func (s *stall) open(t *testing.T) *stall {
 	}
 	s.m = market.New(market.Config{
 		Stores: s.stores, Net: s.on.net, Genesis: s.on.genesis, Mail: silent{}, Places: s.on, Registry: s.on, Answers: silent{},
-		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rules: consent.Engine{},
+		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rules: consent.Engine{}, Gather: -1,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{})
 	go func() { defer close(gone); s.m.Run(ctx) }()
-	s.end = func() { cancel(); <-gone }
+	moved := make(chan struct{})
+	go func() { defer close(moved); s.m.Moves(ctx) }()
+	s.end = func() { cancel(); <-gone; <-moved }
 	return s
 }
 
@@ -275,6 +277,22 @@ func (g *granted) check(t *testing.T, wt *witness, what string) (n [2]int) {
 	return n
 }
 
+// moved waits until living grants are told the new body key.
+func (s *stall) moved(t *testing.T) {
+	t.Helper()
+	waits := func() (n int) {
+		_ = kv.Sealed(s.tape.Store, s.tape.secret).View(t.Context(), func(r kv.Reader) error {
+			return records.EachMove(r, func(protocol.ContextID, int64) (bool, error) { n++; return true, nil })
+		})
+		return n
+	}
+	for end := time.Now().Add(20 * time.Second); waits() > 0 && !s.tape.isDead(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the living grants do not go to a new body key")
+		}
+	}
+}
+
 // anyOrder delivers Receipts in every order with repetitions, a second copy of the
 // request, a revocation and a restart, and then with her disk failing at each commit.
 func anyOrder(t *testing.T) {
@@ -284,7 +302,7 @@ func anyOrder(t *testing.T) {
 		"receipt 0": func(s *stall) { _, _ = s.m.Letter(t.Context(), g.receipts[0].Box, g.receipts[0].Data) },
 		"receipt 1": func(s *stall) { _, _ = s.m.Letter(t.Context(), g.receipts[1].Box, g.receipts[1].Data) },
 		"request 0": func(s *stall) { _, _ = s.m.Letter(t.Context(), g.requests[0].Box, g.requests[0].Data) },
-		"revoke 0":  func(s *stall) { _ = s.m.Revoke(t.Context(), g.grants[:1], "enough") },
+		"revoke 0":  func(s *stall) { _ = s.m.Revoke(t.Context(), g.grants[:1], "enough"); s.moved(t) },
 		"restart":   func(s *stall) { s.restart(t) },
 	}
 	steps["receipt 0 again"] = steps["receipt 0"]

@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -47,10 +48,10 @@ func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal
 			return fmt.Errorf("grant %s is a vendor's to answer: %w", id.Short(), fault.Denied)
 		}
 		rec, err := t.m.cfg.Stores.Held.Get(t, id)
-		if err != nil {
+		if err != nil && !errors.Is(err, fault.NotFound) {
 			return err
 		}
-		if rec.Until <= t.now {
+		if err != nil || rec.Until <= t.now {
 			return fmt.Errorf("the lease on grant %s ended; its values may not be used until she renews it: %w", id.Short(), fault.Conflict)
 		}
 		a.Answered = true

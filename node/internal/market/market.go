@@ -104,6 +104,9 @@ type Config struct {
 	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
 	Misbehave Misbehaviour
 	Limits    Limits
+	// Gather is how long revocations of one need are gathered before its living grants go
+	// to a new body key; 250 ms where zero, not at all where it is less.
+	Gather time.Duration
 }
 
 // A Misbehaviour is a promise that a node breaks on purpose, so that a

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -398,7 +399,7 @@ func (m *Market) move(ctx context.Context) time.Duration {
 	now := m.cfg.Now().UnixMilli()
 	err := m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
 		return records.EachMove(r, func(c protocol.ContextID, sinceMS int64) (bool, error) {
-			if wait := time.Duration(sinceMS-now)*time.Millisecond + moveSettle; wait > 0 {
+			if wait := time.Duration(sinceMS-now)*time.Millisecond + cmp.Or(m.cfg.Gather, moveSettle); wait > 0 {
 				next = min(next, wait)
 			} else {
 				ready = append(ready, c)
