@@ -15,9 +15,17 @@
 //     through both NATs at once. Behind NATs that give every destination another port
 //     this fails, and the relayed way stays.
 //
+// A yes of AutoNAT can't be forged, though a NAT that lets in any port of a machine that
+// was written to passes for an open door: the question comes back from where it was put.
+// A no can be forged, by most of those that a node is connected with: it then announces
+// seats in place of its addresses, and is drawn as a keeper no more until others say
+// otherwise. An operator who knows better announces the address.
+//
 // A relay reads nothing: the two ends prove their keys to each other and encrypt, as
-// over a straight way. It can drop, delay and count. It is not told who calls by more
-// than a peer id, which for a customer is a new one at each start.
+// over a straight way. It can drop, delay and count, and it sees from which address and
+// peer id somebody calls, which for a customer is a new one at each start. A relay that
+// drops what strangers send, and carries what comes from its guest's own address, passes
+// the guest's tries; the other seat is there for that.
 //
 // Over a relayed way go a letter's streams alone (Carries): mail and post, which are
 // short, and can be tried again. A pull or a comparison of shards moves megabytes that
