@@ -38,5 +38,9 @@ func lockShared(dir string) (unlock func() error, err error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil
+	return func() error {
+		// Closing alone would leave the lock with a process that is being started at this
+		// moment, until it has become another program.
+		return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+	}, nil
 }

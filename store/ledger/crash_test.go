@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,8 +82,15 @@ func bodyOf(n, size int64) []byte {
 
 func besideKey(n int64) []byte { return binary.BigEndian.AppendUint64([]byte("w/"), uint64(n)) }
 
+// starting keeps children from being started while a folder's lock is let go: for a
+// moment a child holds what its parent had open, and so the lock, and the next to open
+// the folder would be told that it is in use.
+var starting sync.RWMutex
+
 // openCrashed opens a folder as a node does at its start.
 func openCrashed(dir string) (kv.Store, *ledger.Ledger, error) {
+	starting.RLock()
+	defer starting.RUnlock()
 	s, err := kv.Open(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("an unreadable start: %w", err)
@@ -203,7 +211,10 @@ func kill(dir string, acks, body, ahead int64, wait time.Duration) (c crashed, e
 	if err != nil {
 		return c, err
 	}
-	if err := cmd.Start(); err != nil {
+	starting.Lock()
+	err = cmd.Start()
+	starting.Unlock()
+	if err != nil {
 		return c, err
 	}
 	for in := bufio.NewScanner(out); in.Scan(); {
@@ -250,7 +261,11 @@ func (c crashed) sound(dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() {
+		starting.RLock()
+		defer starting.RUnlock()
+		err = errors.Join(err, s.Close())
+	}()
 	return s.View(context.Background(), func(r kv.Reader) error {
 		rep, err := l.Verify(r)
 		if err != nil {
