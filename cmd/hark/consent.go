@@ -13,13 +13,10 @@ import (
 )
 
 type consentCmd struct {
-	Show    consentShowCmd    `cmd:"" help:"Show the rules, the prompts of a day, and who is blocked."`
-	Rule    consentRuleCmd    `cmd:"" help:"Your own rules for requests."`
-	Budget  consentBudgetCmd  `cmd:"" help:"How often a day you are told of requests; what is not given stays."`
-	Block   consentBlockCmd   `cmd:"" help:"Drop a vendor's requests before you see anything of them."`
-	Unblock consentUnblockCmd `cmd:"" help:"Hear a vendor again."`
-	Blocked consentBlockedCmd `cmd:"" help:"List the vendors that are blocked."`
-	Words   consentWordsCmd   `cmd:"" help:"List the words that conditions may use."`
+	Show   consentShowCmd   `cmd:"" help:"Show the rules, the prompts of a day, and who is blocked."`
+	Rule   consentRuleCmd   `cmd:"" help:"Your own rules for requests."`
+	Budget consentBudgetCmd `cmd:"" help:"How often a day you are told of requests; what is not given stays."`
+	Words  consentWordsCmd  `cmd:"" help:"List the words that conditions may use."`
 }
 
 func showConsent(a *app, v desk.ConsentView, err error) error {
@@ -169,13 +166,13 @@ type vendorArg struct {
 	Vendor string `arg:"" help:"The vendor's id or name, or a request of it."`
 }
 
-type consentBlockCmd struct{ vendorArg }
+type requestBlockCmd struct{ vendorArg }
 
-func (c *consentBlockCmd) Run(ctx context.Context, a *app) error { return c.block(ctx, a, true) }
+func (c *requestBlockCmd) Run(ctx context.Context, a *app) error { return c.block(ctx, a, true) }
 
-type consentUnblockCmd struct{ vendorArg }
+type requestUnblockCmd struct{ vendorArg }
 
-func (c *consentUnblockCmd) Run(ctx context.Context, a *app) error { return c.block(ctx, a, false) }
+func (c *requestUnblockCmd) Run(ctx context.Context, a *app) error { return c.block(ctx, a, false) }
 
 func (c *vendorArg) block(ctx context.Context, a *app, yes bool) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
@@ -188,9 +185,9 @@ func (c *vendorArg) block(ctx context.Context, a *app, yes bool) error {
 	})
 }
 
-type consentBlockedCmd struct{}
+type requestBlockedCmd struct{}
 
-func (c *consentBlockedCmd) Run(ctx context.Context, a *app) error {
+func (c *requestBlockedCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		v, err := h.Consent().Get(ctx)
 		if err != nil {

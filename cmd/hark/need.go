@@ -283,13 +283,16 @@ func endNeed(ctx context.Context, a *app, id string, how desk.NeedEnd, word stri
 }
 
 type requestCmd struct {
-	List   requestListCmd   `cmd:"" help:"List requests."`
-	Show   requestShowCmd   `cmd:"" help:"Show one: who asks for what, why, for how long."`
-	Grant  requestGrantCmd  `cmd:"" help:"Grant one that waits."`
-	Less   requestLessCmd   `cmd:"" help:"Grant less than it asks: fewer fields, shorter, a coarser value; or make a counter-proposal."`
-	Refuse requestRefuseCmd `cmd:"" help:"Refuse one that waits."`
-	Snooze requestSnoozeCmd `cmd:"" help:"Put one off; it comes back once."`
-	Ask    requestAskCmd    `cmd:"" help:"Ask for access to an announced need, as a vendor."`
+	List    requestListCmd    `cmd:"" help:"List requests."`
+	Show    requestShowCmd    `cmd:"" help:"Show one: who asks for what, why, for how long."`
+	Grant   requestGrantCmd   `cmd:"" help:"Grant one that waits."`
+	Less    requestLessCmd    `cmd:"" help:"Grant less than it asks: fewer fields, shorter, a coarser value; or make a counter-proposal."`
+	Refuse  requestRefuseCmd  `cmd:"" help:"Refuse one that waits."`
+	Snooze  requestSnoozeCmd  `cmd:"" help:"Put one off; it comes back once."`
+	Block   requestBlockCmd   `cmd:"" help:"Drop a vendor's requests before you see anything of them."`
+	Unblock requestUnblockCmd `cmd:"" help:"Hear a vendor again."`
+	Blocked requestBlockedCmd `cmd:"" help:"List the vendors that are blocked."`
+	Ask     requestAskCmd     `cmd:"" help:"Ask for access to an announced need, as a vendor."`
 }
 
 type requestListCmd struct {

@@ -295,7 +295,7 @@ func (m *Market) Replay(ctx context.Context, more *terms.Rule) (out []Replayed, 
 			if err != nil {
 				return false, err
 			}
-			q.a = withStatus(q.a, protocol.Open) // as when it was asked
+			q.a = t.asOpen(&c, q.a)
 			d, err := t.judge(&c, q, judge)
 			out = append(out, Replayed{a, d})
 			return err == nil, err
@@ -304,8 +304,10 @@ func (m *Market) Replay(ctx context.Context, more *terms.Rule) (out []Replayed, 
 	return out, whole, err
 }
 
-func withStatus(a *protocol.Announcement, s protocol.Status) *protocol.Announcement {
+// asOpen is the latest announcement of a need as it would stand if it were open: one that
+// was withdrawn offers nothing any more.
+func (t *turn) asOpen(c *records.Context, a *protocol.Announcement) *protocol.Announcement {
 	b := *a
-	b.Status = s
+	b.Status, b.Fields, b.Region, b.Terms = protocol.Open, c.Fields, c.Region, t.m.cfg.Genesis.Terms
 	return &b
 }
