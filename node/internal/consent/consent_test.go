@@ -227,7 +227,7 @@ func BenchmarkConsentRule(b *testing.B) {
 	if got, want := s.Judge(q).Action, byHand(&q); got != want || got != terms.Allow {
 		b.Fatalf("the rules say %s, Go says %s", got, want)
 	}
-	const rounds = 9
+	const rounds = 201 // short ones: on a machine that others use, most are then undisturbed
 	var rules, floor []float64
 	n := max(b.N/rounds, 1)
 	b.ResetTimer()
