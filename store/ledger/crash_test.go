@@ -405,6 +405,9 @@ func TestMust_crash(t *testing.T) {
 			})
 		}
 	})
+	if t.Failed() {
+		return
+	}
 	t.Logf("%d crash points: %d kills and %d power cuts, %d of these with unacknowledged bytes to lose; %d acknowledged entries looked at again: 0 lost, 0 unreadable starts, every ledger verifies (seed %d)",
 		n.kills.Load()+n.cuts.Load(), n.kills.Load(), n.cuts.Load(), n.loose.Load(), n.entries.Load(), seed)
 }
