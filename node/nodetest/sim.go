@@ -113,6 +113,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 // Bytes are how many the node's host sent and received in a simulated world.
 func (m *Member) Bytes() (sent, received uint64) { return m.host.Bytes() }
 
+// Packets are how many the node's host sent and received in a simulated world.
+func (m *Member) Packets() uint64 { return m.host.Packets() }
+
 // Weather is the simulated network, nil on pipes.
 func (w *World) Weather() *netem.Net {
 	if w.sim == nil {

@@ -20,7 +20,6 @@ const (
 
 	publicTarget   = 8 // connections that the loop keeps to public nodes
 	personalTarget = 4
-	spare          = 8 // more that a public node dialled and leaves open though nothing uses them
 
 	dialTimeout = 5 * time.Second
 	punchWait   = 15 * time.Second // over a relay, and until a straight way is punched

@@ -27,6 +27,7 @@ const (
 	askHungry   = 15 * time.Second
 	askCalm     = 5 * time.Minute
 	savePause   = time.Minute
+	young       = 20 * time.Second // a connection that is not shed yet
 )
 
 // target is how many public nodes a node goes to by itself.
@@ -51,12 +52,12 @@ func dialled(net network.Network, there []key.KeeperKey) (n int) {
 
 func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOutbound }
 
-// shed closes connections that a public node dialled beyond its target and spare ones:
-// those in no mesh, a minute old, with no stream of ours open. Else every node
-// that was ever asked for something would stay connected, and what a node spends would
-// grow with the network.
+// shed closes connections that a public node dialled beyond its target: those in no mesh,
+// not young, with no stream of ours open. Else every node that was ever asked for
+// something would stay connected, and be told by gossip, six times each, of messages
+// that it has from its mesh; and what a node spends would grow with the network.
 func shed(h *Host, there []key.KeeperKey) {
-	extra := dialled(h.host.Network(), there) - h.cfg.target() - spare
+	extra := dialled(h.host.Network(), there) - h.cfg.target()
 	for _, k := range there {
 		id := address.ID(k)
 		if h.cfg.Profile != Public || extra <= 0 || h.host.ConnManager().IsProtected(id, "") {
@@ -74,7 +75,7 @@ func shed(h *Host, there []key.KeeperKey) {
 
 // inUse tells a connection that is young, or has a stream of ours or a circuit.
 func inUse(c network.Conn) bool {
-	return time.Since(c.Stat().Opened) < time.Minute || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+	return time.Since(c.Stat().Opened) < young || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
 		return slices.Contains([]wireproto.ID{ProtoMail, ProtoPost, ProtoSync, proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}, s.Protocol())
 	})
 }

@@ -97,6 +97,7 @@ type Host struct {
 	next           int  // port for a host that does not listen
 	nat            *nat // nil: it is out in the open
 	sent, received atomic.Uint64
+	packets        atomic.Uint64 // of both
 }
 
 // Add gives the next host a place: 1.x.y.1, alone in its /24.
@@ -190,9 +191,13 @@ type socket struct {
 	host *Host
 }
 
+// Packets are how many the host sent and received.
+func (h *Host) Packets() uint64 { return h.packets.Load() }
+
 // WriteTo implements net.PacketConn. A packet that is lost was sent nevertheless.
 func (s *socket) WriteTo(p []byte, to net.Addr) (int, error) {
 	s.host.sent.Add(uint64(len(p)))
+	s.host.packets.Add(1)
 	at, ok := s.host.net.route(s.host, portOf(s.SimConn.LocalAddr()), to)
 	if !ok {
 		return len(p), nil
@@ -204,6 +209,7 @@ func (s *socket) WriteTo(p []byte, to net.Addr) (int, error) {
 func (s *socket) ReadFrom(p []byte) (int, net.Addr, error) {
 	k, from, err := s.SimConn.ReadFrom(p)
 	s.host.received.Add(uint64(max(k, 0)))
+	s.host.packets.Add(1)
 	if err != nil {
 		return k, from, err
 	}
