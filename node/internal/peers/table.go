@@ -130,7 +130,7 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 			e.keeper.Addrs = append(e.keeper.Addrs, a.Bytes())
 		}
 	}
-	ask = now.Sub(e.asked) > time.Minute
+	ask = now.Sub(e.asked) > time.Minute && len(t.entries) < plenty
 	if ask {
 		e.asked = now
 	}

@@ -25,7 +25,7 @@ const (
 	askHungry   = 15 * time.Second
 	askCalm     = 5 * time.Minute
 	savePause   = time.Minute
-	young       = 20 * time.Second // a connection that is not shed yet
+	young       = 10 * time.Second // a connection that is not shed yet
 )
 
 // target is how many public nodes a node goes to by itself.
