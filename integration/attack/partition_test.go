@@ -102,7 +102,7 @@ func TestMust_partition_heals(t *testing.T) {
 		w := nodetest.NewSimWorld(t, nodetest.SimConfig{Shards: 1})
 		defer w.Close()
 		halves := []half{settleHalf(w, "east"), settleHalf(w, "west")}
-		c := &crowd{t: t, w: w, posted: map[string]time.Time{}}
+		c := &crowd{t: t, w: w, posted: map[string]time.Time{}, at: map[string]spot{}}
 		needs, revoked := map[*nodetest.Member][]string{}, map[*nodetest.Member]int{}
 		for _, h := range halves {
 			c.members = append(c.members, h.carriers...)

@@ -13,6 +13,7 @@ import (
 // Bounds of one node. Streams and bytes of the protocols stand in protocolLimits.
 const (
 	maxTable   = 256 // public nodes remembered
+	plenty     = 64  // of these: whoever knows as many asks in its own time, not everyone it meets
 	maxShare   = 32  // of these, told to one who asks
 	maxWorkers = 32  // goroutines that keep connections up
 

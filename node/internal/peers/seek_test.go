@@ -101,7 +101,7 @@ func TestAHostGoesToThoseSought(t *testing.T) {
 		}
 		for range 17 { // before what is dialled is old enough to be shed
 			Seek(a, func(key.KeeperKey) bool { return true }, 1000, 10*time.Minute)
-			time.Sleep(time.Second)
+			time.Sleep(300 * time.Millisecond)
 		}
 		if n := count(); n < maxSought-4 || n > 1+maxSought {
 			t.Errorf("%d were dialled, however many are wanted", n)

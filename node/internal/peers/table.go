@@ -125,7 +125,7 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
 	e.reached, e.at, e.fails, e.next = now, ip, 0, time.Time{}
 	e.says(there)
-	ask = now.Sub(e.asked) > time.Minute
+	ask = now.Sub(e.asked) > time.Minute && len(t.entries) < plenty
 	if ask {
 		e.asked = now
 	}

@@ -27,7 +27,7 @@ const (
 	askHungry   = 15 * time.Second
 	askCalm     = 5 * time.Minute
 	savePause   = time.Minute
-	young       = 20 * time.Second // a connection that is not shed yet
+	young       = 10 * time.Second // a connection that is not shed yet
 )
 
 // target is how many public nodes a node goes to by itself.
@@ -54,7 +54,7 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 
 // shed closes connections that a public node dialled beyond its target: those in no mesh,
 // not young, with no stream of ours open. Else every node that was ever asked for
-// something would stay connected, and be told by gossip, six times each, of messages
+// something would stay connected, and be told by gossip, five times each, of messages
 // that it has from its mesh; and what a node spends would grow with the network.
 func shed(h *Host, there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target()
