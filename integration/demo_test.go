@@ -39,6 +39,10 @@ type demoReport struct {
 	LateOpened     int    `json:"offers_after_revocation_opened"`
 	LedgerEntries  int    `json:"ledger_entries"`
 	LedgersChecked int    `json:"ledgers_verified"`
+	GrantedByRule  int    `json:"granted_by_rule"`
+	GrantedLess    int    `json:"granted_less"`
+	Updates        int    `json:"updates"`
+	Lapses         int    `json:"lapses"`
 	AuditsOK       int    `json:"audits_ok"` // nodes whose exported ledger held
 	Latency        struct {
 		Heard    quantiles `json:"announce_to_heard"`
@@ -129,6 +133,10 @@ func held(t *testing.T, r demoReport, needs, vendors int) {
 		{"an offer of each vendor came late, and none was opened", r.Late == vendors && r.LateOpened == 0},
 		{"every ledger sound", r.LedgersChecked == r.Processes && r.LedgerEntries > 0},
 		{"what every node exports holds", r.AuditsOK == r.Processes},
+		{"needs grant by rule, and a rule of hers one more", r.GrantedByRule == r.Grants+1},
+		{"less is granted where there is a second vendor", r.GrantedLess == (vendors+1)/3},
+		{"a changed field goes out once", r.Updates == 1},
+		{"one promise is broken, by the one that was switched off", r.Lapses == 1},
 		{"latencies in order", r.Latency.Heard.P50 > 0 && r.Latency.Heard.P50 <= r.Latency.Heard.P99 && r.Latency.Offer.P50 > r.Latency.Heard.P50 && r.Latency.Deletion.P50 > 0},
 		{"announcements within their bounds", r.Bytes.Announcement.P50 > 1216 && r.Bytes.Announcement.P50 <= 3300 && r.Bytes.Announcement.Max <= 4096},
 		{"an answer for each opened offer", len(r.Answers) == r.Opened},
@@ -157,7 +165,7 @@ func TestDemo(t *testing.T) {
 	}
 	r := reported(t, stdout)
 	held(t, r, 16, 3)
-	if r.Processes != 5 {
+	if r.Processes != 6 {
 		t.Errorf("%d processes", r.Processes)
 	}
 }
@@ -264,9 +272,9 @@ func TestDemoTellsAStory(t *testing.T) {
 	}
 	at := 0
 	for _, want := range []string{
-		"Who is there", "Baobab Stores", "Keeper 2", "Thandi", "A need is announced", "What a stranger sees", "category", "The bytes themselves",
+		"Who is there", "Baobab Stores", "Keeper 2", "Thandi", "Dentist on Main", "Access without a need", "A need is announced", "What a stranger sees", "category", "The bytes themselves",
 		"<- category", "Vendors ask, her rule decides", "Granted", "what they now know", "The offers, which she alone can open", "ZAR",
-		"The best offer of each need is accepted", "Every grant is revoked", "The ledgers are checked", "What was counted",
+		"The best offer of each need is accepted", "What no rule decides waits", "granted by her rule", "Every grant is revoked", "The ledgers are checked", "What was counted",
 		"problems", "vendor Baobab Stores signed that it deleted",
 	} {
 		i := strings.Index(stdout[at:], want)

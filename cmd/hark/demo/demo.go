@@ -5,13 +5,18 @@
 //  2. make a home for each node and start it as a process of its own: vendors and
 //     keepers are public nodes, customers personal ones;
 //  3. vendors get a passport, a catalogue and rules; customers get made-up data;
-//  4. customers announce needs, vendors ask, customers' rules grant, vendors answer;
-//  5. the best offer of each need is accepted, fulfilled and closed;
-//  6. every grant is revoked while one more offer of each vendor is held back by
+//  4. one customer gives a practice of her choice a field, changes it, and takes it back
+//     while the practice is off: a deadline begins to run;
+//  5. customers announce needs, vendors ask, the needs grant what they offer, vendors
+//     answer; the best offer of each need is accepted, fulfilled and closed;
+//  6. one announces an interest that grants nothing by itself, and answers by a rule of
+//     hers, with less, or with a refusal;
+//  7. every grant is revoked while one more offer of each vendor is held back by
 //     keepers, so that it surfaces when nobody can open it any more;
-//  7. every node exports its ledger, and a judge without a node holds the exports
+//  8. the practice missed its deadline: the lapse is on record when it comes back;
+//  9. every node exports its ledger, and a judge without a node holds the exports
 //     against the signatures in them and against each other;
-//  8. all figures are read from the nodes' own APIs, and again from their homes once
+//  10. all figures are read from the nodes' own APIs, and again from their homes once
 //     they are stopped; whatever does not hold is a problem with a name.
 //
 // What the parent counts on the way only tells it how long to wait.
@@ -123,7 +128,7 @@ func Run(ctx context.Context, o Options, s *Story) (r figures.Report, err error)
 		return r, n.Explain(ctx, err)
 	}
 	s.players(n)
-	sh := &show{Network: n, in: in, story: s, held: heldBack}
+	sh := &show{Network: n, in: in, story: s, held: heldBack, sabotage: o.Sabotage}
 	if err := sh.play(ctx); err != nil {
 		if !n.AnyDied() && ctx.Err() != nil {
 			return r, context.Cause(ctx) // interrupted

@@ -97,13 +97,15 @@ func TestLateOffers(t *testing.T) {
 			if need > "n2" {
 				owner = customers[1]
 			}
-			g := desk.Grant{ID: need + v, Context: need, Vendor: v, State: "disclosed"}
+			g := desk.Grant{ID: need + v, Context: need, ContextKind: "need", Vendor: v, State: "disclosed"}
 			if need == "n1" && i == 2 {
 				g.State = "granted"
 			}
 			grants = append(grants, owned{g, owner})
 		}
 	}
+	interest := desk.Grant{ID: "i1A", Context: "i1", ContextKind: "interest", Vendor: "A", State: "disclosed"}
+	grants = append([]owned{{interest, customers[0]}}, grants...) // what stands under no need is left alone
 	late := sh.chooseLate(grants)
 	var got []string
 	for _, l := range late {
@@ -115,7 +117,7 @@ func TestLateOffers(t *testing.T) {
 	if len(sh.problems) != 0 {
 		t.Error(sh.problems)
 	}
-	if got := sh.chooseLate(grants[:2]); len(got) != 2 || len(sh.problems) != 1 {
+	if got := sh.chooseLate(grants[1:3]); len(got) != 2 || len(sh.problems) != 1 {
 		t.Errorf("%v, %q", got, sh.problems)
 	}
 }

@@ -35,6 +35,9 @@ type show struct {
 	story *Story
 	held  time.Duration
 
+	sabotage string    // that somebody does; nothing where empty
+	relation *relation // of the first act
+
 	mu        sync.Mutex
 	needs     []*announced // in the order of the input
 	problems  []string
@@ -62,6 +65,9 @@ func (sh *show) play(ctx context.Context) error {
 	for i, nd := range sh.in.Needs {
 		sh.needs = append(sh.needs, &announced{Need: nd, number: i + 1, customer: customers[i%len(customers)]})
 	}
+	if err := sh.standing(ctx); err != nil {
+		return err
+	}
 	if err := sh.announce(ctx, sh.needs[0]); err != nil {
 		return err
 	}
@@ -74,7 +80,13 @@ func (sh *show) play(ctx context.Context) error {
 	if err := sh.all(ctx, sh.needs, sh.deal); err != nil {
 		return err
 	}
+	if err := sh.decisions(ctx); err != nil {
+		return err
+	}
 	if err := sh.revoke(ctx); err != nil {
+		return err
+	}
+	if err := sh.lapses(ctx); err != nil {
 		return err
 	}
 	return sh.settle(ctx)
@@ -150,6 +162,9 @@ func (sh *show) arrived(ctx context.Context) {
 
 func (sh *show) countOffers(ctx context.Context) (made, got int, err error) {
 	for _, p := range sh.Nodes {
+		if p.Role == process.Practice {
+			continue // it offers nothing
+		}
 		list, err := figures.Pages(ctx, p.API.Customer().Offers().List, desk.Query{All: true})
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
@@ -274,7 +289,7 @@ func (sh *show) chooseLate(grants []owned) (out []lateOffer) {
 		var hit *owned
 		for j := range grants {
 			g := &grants[j]
-			if g.Vendor != v.Self.Vendor || g.State != "disclosed" {
+			if g.Vendor != v.Self.Vendor || g.State != "disclosed" || g.ContextKind != "need" {
 				continue
 			}
 			inUse := func(g *owned) bool {

@@ -108,6 +108,7 @@ func (s *Story) Imported(p *process.Process, sh input.Shop, r desk.ImportReport)
 var doings = map[process.Role]string{
 	process.Vendor:   "hears every need and answers from its catalogue; holds sealed mail for others",
 	process.Keeper:   "sells nothing; holds sealed mail for others",
+	process.Practice: "a vendor that customers choose themselves; its node, too, listens on no port",
 	process.Customer: "has a vault with made-up data; no port is open, nobody can connect to her",
 }
 
@@ -127,7 +128,7 @@ func (s *Story) first(ctx context.Context, sh *show, a *announced) {
 	if err != nil {
 		return // the figures will tell
 	}
-	s.head("1. A need is announced")
+	s.head("2. A need is announced")
 	limit := "no limit named"
 	if need.MaxPrice != nil {
 		limit = "at most " + money(need.MaxPrice)
@@ -139,7 +140,7 @@ func (s *Story) first(ctx context.Context, sh *show, a *announced) {
 	s.stranger(ctx, sh, a)
 	s.requests(ctx, a)
 	s.offers(ctx, sh, a)
-	s.head("5. The other needs go the same way, %d at a time", inFlight)
+	s.head("6. The other needs go the same way, %d at a time", inFlight)
 }
 
 // stranger shows the very bytes, as a vendor has heard them.
@@ -155,7 +156,7 @@ func (s *Story) stranger(ctx context.Context, sh *show, a *announced) {
 	if err != nil && heard.Hex == "" {
 		return
 	}
-	s.head("2. What a stranger sees: %d bytes", heard.Bytes)
+	s.head("3. What a stranger sees: %d bytes", heard.Bytes)
 	s.say("  Anyone on the network can read this much, and no more, from what %s:", who)
 	var rows [][]string
 	for _, p := range heard.Parts {
@@ -211,7 +212,7 @@ func (s *Story) requests(ctx context.Context, a *announced) {
 	if err != nil {
 		return
 	}
-	s.head("3. Vendors ask, her rule decides")
+	s.head("4. Vendors ask, her rule decides")
 	for _, q := range asked {
 		var fields []string
 		for _, f := range q.Fields {
@@ -245,7 +246,7 @@ func (s *Story) offers(ctx context.Context, sh *show, a *announced) {
 	if err != nil {
 		return
 	}
-	s.head("4. The offers, which she alone can open")
+	s.head("5. The offers, which she alone can open")
 	var rows [][]string
 	for i, o := range list[:min(8, len(list))] {
 		rows = append(rows, []string{fmt.Sprint(i + 1), input.Cut(o.Title, 56), money(o.Price), o.VendorName})
@@ -291,7 +292,7 @@ func (s *Story) answered(ctx context.Context, sh *show, a *announced) {
 }
 
 func (s *Story) deals() {
-	s.head("6. The best offer of each need is accepted, confirmed, fulfilled and closed")
+	s.head("7. The best offer of each need is accepted, confirmed, fulfilled and closed")
 }
 
 // dealsTold is how many deals are told of one by one.
@@ -311,7 +312,7 @@ func (s *Story) dealt(a *announced, o desk.Offer) {
 }
 
 func (s *Story) revoking(late []lateOffer, held time.Duration) {
-	s.head("7. Every grant is revoked")
+	s.head("9. Every grant is revoked")
 	for _, l := range late {
 		s.say("  %s sends %s one more offer; keepers hold it back for %v.", l.vendor.Name, l.owner.Name, held)
 	}
@@ -321,9 +322,10 @@ func (s *Story) revoking(late []lateOffer, held time.Duration) {
 
 // end tells what was found.
 func (s *Story) end(r figures.Report) {
+	s.head("11. What is left of the other grants")
 	s.say("  %d grants revoked, %d deletions signed, half of them within %d ms.", r.Revoked, r.Deletions, r.Latency.Deletion.P50)
 	s.say("  %d offers came after that; %d of them could be opened.", r.Late, r.LateOpened)
-	s.head("8. The ledgers are checked")
+	s.head("12. The ledgers are checked")
 	s.say("  %d entries in %d ledgers were recomputed one by one, and held against every head that", r.LedgerEntries, r.Processes)
 	s.say("  somebody else has countersigned: %d are sound.", r.LedgersChecked)
 	s.say("  Every node exported its ledger; a judge without a node, a key or a network held the exports")
@@ -354,6 +356,9 @@ func (s *Story) figures(r figures.Report) {
 		{"receipts", n(r.Receipts), fmt.Sprintf("followed by %d disclosures", r.Disclosures)},
 		{"offers", n(r.Offers), fmt.Sprintf("%d fit, %d missed what was wanted, %d came too late", r.Opened, r.Missed, r.Late)},
 		{"accepted", n(r.Accepted), fmt.Sprintf("%d closed", r.Closed)},
+		{"granted by rule", n(r.GrantedByRule), fmt.Sprintf("%d granted less than was asked", r.GrantedLess)},
+		{"updates", n(r.Updates), "disclosures because a field had changed"},
+		{"lapses", n(r.Lapses), "promises that were broken, and are on record"},
 		{"revoked", n(r.Revoked), fmt.Sprintf("%d deletions signed", r.Deletions)},
 		{"announcement", fmt.Sprintf("%d bytes", r.Bytes.Announcement.P50), fmt.Sprintf("at most %d", r.Bytes.Announcement.Max)},
 		took("announced to heard", r.Latency.Heard), took("announced to first offer", r.Latency.Offer),

@@ -35,6 +35,7 @@ const (
 	Vendor   Role = "vendor"
 	Keeper   Role = "keeper"
 	Customer Role = "customer"
+	Practice Role = "practice" // a vendor on a personal node, which customers choose themselves
 )
 
 // A Process is one node.

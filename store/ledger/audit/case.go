@@ -309,7 +309,7 @@ func (j *judged) deadline(asked wire.Signed, owed protocol.Kind) (protocol.Secon
 // keptBy tells whether a letter of the vendor, signed in time, keeps the promise.
 func (j *judged) keptBy(l Lapse, owed protocol.Kind) bool {
 	for _, s := range j.letters {
-		if h := s.Head(); s.Kind() == owed && h.Re == l.Re && h.Created <= l.Due {
+		if h := s.Head(); s.Kind() == owed && h.Re == l.Re && h.Created < l.Due { // at that second it has lapsed, as package flow has it
 			return true
 		}
 	}

@@ -37,7 +37,7 @@ func sound() *scene {
 	for c := range 2 {
 		id := fmt.Sprintf("need-%d", c)
 		s.asked = append(s.asked, Asked{Input: fmt.Sprintf("wish %d", c), ID: id, Customer: s.views[c].name})
-		s.views[c].needs = []desk.Need{{ID: id, AnnouncedMS: began}}
+		s.views[c].needs = []desk.Need{{ID: id, Kind: needKind, AnnouncedMS: began}}
 		for v, vendor := range []int{north, south} {
 			s.grant(c, vendor, id, fmt.Sprintf("grant-%d-%d", c, v), int64(10*(v+1)))
 		}
@@ -140,6 +140,35 @@ func TestFiguresOfASoundMarket(t *testing.T) {
 	}
 }
 
+// What stands under no need is counted apart, and a practice that made up for a lapse is
+// forgiven.
+func TestFiguresBesideTheNeeds(t *testing.T) {
+	s := sound()
+	want := Compute(s.views, s.asked).Counts
+	s.views[ann].needs = append(s.views[ann].needs, desk.Need{ID: "interest-1", Kind: "interest", AnnouncedMS: began}, desk.Need{ID: "relation-1", Kind: "relation"})
+	s.views[ann].requests = append(s.views[ann].requests, desk.Request{ID: "q", Context: "interest-1", State: "refused"})
+	s.views[ann].grants = append(s.views[ann].grants,
+		desk.Grant{ID: "g1", Context: "interest-1", State: "deleted", By: "rule", Disclosures: 1},
+		desk.Grant{ID: "g2", Context: "interest-1", State: "deleted", By: "person", Less: true, Updates: 2, Disclosures: 3},
+		desk.Grant{ID: "g3", Context: "relation-1", State: "deleted", Vendor: "v-dentist", Updates: 1, Lapses: []string{"late"}, Times: desk.GrantTimes{Revoked: began, Deleted: began + 20000}})
+	s.views[north].offers = append(s.views[north].offers, desk.Offer{ID: "o", Context: "interest-1"})
+	s.views[north].board = append(s.views[north].board, desk.Notice{ID: "ai", Context: "interest-1", HeardMS: began + 1})
+	s.views[ann].Audit, s.views[north].Audit = auditOf(&s.views[ann]), auditOf(&s.views[north])
+	s.views[ann].Audit.Lapses, s.views[ann].Audit.Announced = []string{"late"}, 2
+	s.views = append(s.views, View{name: "Dentist", role: process.Practice, vendor: "v-dentist", ledger: desk.LedgerReport{Entries: 10, OK: true, Device: "d"}})
+	want.LedgerEntries, want.LedgersChecked = want.LedgerEntries+10, want.LedgersChecked+1
+	r := Compute(s.views, s.asked)
+	if d := cmp.Diff(want, r.Counts); d != "" {
+		t.Error(d)
+	}
+	if r.Consent != (Consent{GrantedByRule: 1, GrantedLess: 1, Updates: 3, Lapses: 1}) || r.Latency.Deletion.P99 != 20 {
+		t.Errorf("%+v, %+v", r.Consent, r.Latency)
+	}
+	if p := s.problems(); len(p) != 0 {
+		t.Errorf("%q", p)
+	}
+}
+
 func TestReportKeepsItsForm(t *testing.T) {
 	raw, err := json.Marshal(Compute(nil, nil))
 	if err != nil {
@@ -147,7 +176,7 @@ func TestReportKeepsItsForm(t *testing.T) {
 	}
 	want := `{"schema":"hark.demo/1","processes":0,"needs":0,"announced":0,"expected_heard":0,"heard":0,"requests":0,"grants":0,"refusals":0,` +
 		`"receipts":0,"disclosures":0,"offers":0,"offers_opened":0,"offers_missed_constraints":0,"accepted":0,"closed":0,"revoked":0,"deletions":0,` +
-		`"offers_after_revocation":0,"offers_after_revocation_opened":0,"ledger_entries":0,"ledgers_verified":0,"audits_ok":0,"latency_ms":{"announce_to_heard":` +
+		`"offers_after_revocation":0,"offers_after_revocation_opened":0,"ledger_entries":0,"ledgers_verified":0,"granted_by_rule":0,"granted_less":0,"updates":0,"lapses":0,"audits_ok":0,"latency_ms":{"announce_to_heard":` +
 		`{"p50":0,"p99":0},"announce_to_offer":{"p50":0,"p99":0},"revoke_to_deletion":{"p50":0,"p99":0}},"bytes":{"announcement":{"p50":0,"max":0}},` +
 		`"answers":[],"problems":[]}`
 	if d := cmp.Diff(want, string(raw)); d != "" {
@@ -188,7 +217,7 @@ func TestProblemsAreFound(t *testing.T) {
 			s.asked = append(s.asked, Asked{"a third wish", "need-2", "Ben"})
 		}, `no vendor was granted access to the need "a third wish" of customer Ben`},
 		{"a request without an answer", func(s *scene) {
-			s.views[ann].requests = append(s.views[ann].requests, desk.Request{State: "requested"})
+			s.views[ann].requests = append(s.views[ann].requests, desk.Request{Context: "need-0", State: "requested"})
 		}, "5 requests, but 4 grants and 0 refusals"},
 		{"a grant without a receipt", func(s *scene) { s.views[ann].grants[0].Times.Receipted = 0 }, "3 of 4 grants were countersigned"},
 		{"a receipt without a disclosure", func(s *scene) { s.views[ann].grants[0].Disclosures = 0 }, "only 3 disclosures"},
@@ -205,6 +234,10 @@ func TestProblemsAreFound(t *testing.T) {
 			"customer Ann disclosed what was not granted, as 1 signed deletions of vendors name it: health.blood-group to vendor South"},
 		{"a promise lapses", func(s *scene) { s.views[ben].grants[0].Lapses = []string{"no deletion by noon"} },
 			"vendor North broke a promise to customer Ben: no deletion by noon"},
+		{"a practice does not make up for its lapse", func(s *scene) {
+			s.views = append(s.views, View{name: "Dentist", role: process.Practice, vendor: "v-dentist", ledger: s.views[ann].ledger})
+			s.views[ben].grants = append(s.views[ben].grants, desk.Grant{ID: "grant-d", Context: "relation-1", Vendor: "v-dentist", VendorName: "Dentist", Lapses: []string{"no deletion by one"}})
+		}, "vendor Dentist broke a promise to customer Ben: no deletion by one"},
 		{"a ledger is forked", func(s *scene) {
 			s.views[ben].ledger.OK, s.views[ben].ledger.Problems = false, []string{"the head of 7 entries is not a head of this ledger"}
 		}, "the ledger of customer Ben is not sound: the head of 7 entries"},

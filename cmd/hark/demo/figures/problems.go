@@ -33,7 +33,7 @@ func Blames(views []View) (out []string) {
 	for i := range views {
 		v := &views[i]
 		out = append(out, ledgerProblems(v)...)
-		out = append(out, customerProblems(v)...)
+		out = append(out, customerProblems(v, away(views))...)
 		out = append(out, vendorProblems(v, views)...)
 		if v.Audit != nil {
 			out = append(out, auditProblems(v)...)
@@ -50,7 +50,7 @@ func unheard(views []View, r Report) (out []string) {
 	announced := map[string]bool{}
 	for i := range views {
 		for _, n := range views[i].needs {
-			announced[n.ID] = views[i].role == process.Customer && n.AnnouncedMS > 0
+			announced[n.ID] = views[i].role == process.Customer && n.AnnouncedMS > 0 && n.Kind == needKind
 		}
 	}
 	for i := range views {
@@ -142,7 +142,7 @@ func unfinished(v *View) (out []string) {
 }
 
 // customerProblems are what a customer's own API gives away.
-func customerProblems(v *View) (out []string) {
+func customerProblems(v *View, away string) (out []string) {
 	if v.role != process.Customer {
 		return nil
 	}
@@ -154,6 +154,9 @@ func customerProblems(v *View) (out []string) {
 			beyond = append(beyond, fmt.Sprintf("%s to vendor %s under grant %s", strings.Join(more, ", "), g.VendorName, short(g.ID)))
 		}
 		for _, l := range g.Lapses {
+			if away != "" && g.Vendor == away && g.Times.Deleted > 0 {
+				continue // it was switched off, and has made up for it
+			}
 			out = append(out, fmt.Sprintf("vendor %s broke a promise to customer %s: %s", g.VendorName, v.name, l))
 		}
 	}
@@ -164,6 +167,16 @@ func customerProblems(v *View) (out []string) {
 		out = append(out, fmt.Sprintf("customer %s opened %d offers under grants that she had revoked: her node kept keys that it should have destroyed", v.name, late))
 	}
 	return out
+}
+
+// away is the vendor that was switched off past its deadline, as the show has it.
+func away(views []View) string {
+	for i := range views {
+		if views[i].role == process.Practice {
+			return views[i].vendor
+		}
+	}
+	return ""
 }
 
 // ungiven lists the fields that a vendor signed to have deleted and was never granted.

@@ -16,6 +16,7 @@ type Report struct {
 	Schema    string `json:"schema"`
 	Processes int    `json:"processes"`
 	Counts
+	Consent
 	AuditsOK int       `json:"audits_ok"` // nodes whose exported ledger held, as hark-audit judges
 	Latency  Latencies `json:"latency_ms"`
 	Bytes    Bytes     `json:"bytes"`
@@ -23,7 +24,8 @@ type Report struct {
 	Problems []string  `json:"problems"`
 }
 
-// Counts are how often each thing happened in all of the network. A heard is a pair
+// Counts are how often each thing happened, in all of the network, under the needs: what
+// came of interests and of grants without a need is left out, but in ledgers. A heard is a pair
 // of a need and a following vendor that heard of it; offers are all that vendors
 // made: opened ones that fit their need, opened ones that miss it, and those that
 // surfaced after their grant was revoked.
@@ -48,6 +50,24 @@ type Counts struct {
 	LateOpened     int   `json:"offers_after_revocation_opened"`
 	LedgerEntries  int64 `json:"ledger_entries"`
 	LedgersChecked int   `json:"ledgers_verified"`
+}
+
+// Consent counts what customers decided and what came of it, under needs and all else.
+type Consent struct {
+	GrantedByRule int `json:"granted_by_rule"` // by a rule of hers, or by what her need offers
+	GrantedLess   int `json:"granted_less"`    // than was asked
+	Updates       int `json:"updates"`         // disclosures because a field had changed
+	Lapses        int `json:"lapses"`          // promises that were broken
+}
+
+// consent adds what a customer's node tells.
+func (c *Consent) consent(v *View) {
+	for _, g := range v.grants {
+		c.GrantedByRule += one(g.By == "rule")
+		c.GrantedLess += one(g.Less)
+		c.Updates += int(g.Updates)
+		c.Lapses += len(g.Lapses)
+	}
 }
 
 // Latencies are in milliseconds. Offers are the first opened one of each pair of a
@@ -119,17 +139,47 @@ func Compute(views []View, needs []Asked) Report {
 			continue
 		}
 		for _, n := range v.needs {
-			if n.AnnouncedMS > 0 {
+			if n.AnnouncedMS > 0 && n.Kind == needKind {
 				announcedMS[n.ID] = n.AnnouncedMS
 			}
 		}
-		r.customer(v)
+		r.consent(v)
+	}
+	views = under(views, announcedMS)
+	for i := range views {
+		if v := &views[i]; v.role == process.Customer {
+			r.customer(v)
+		}
 	}
 	r.Announced = len(announcedMS)
 	r.ExpectedHeard = r.Announced * vendors
 	r.heard(views, announcedMS)
 	r.times(views, announcedMS)
 	return r
+}
+
+// needKind is the kind of a context that is a need.
+const needKind = "need"
+
+// under leaves of the views what stands under the contexts.
+func under(views []View, contexts map[string]int64) []View {
+	views = slices.Clone(views)
+	for i := range views {
+		v := &views[i]
+		v.requests = of(v.requests, contexts, func(q desk.Request) string { return q.Context })
+		v.grants = of(v.grants, contexts, func(g desk.Grant) string { return g.Context })
+		v.offers = of(v.offers, contexts, func(o desk.Offer) string { return o.Context })
+	}
+	return views
+}
+
+func of[T any](list []T, contexts map[string]int64, context func(T) string) (out []T) {
+	for _, v := range list {
+		if _, ok := contexts[context(v)]; ok {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // customer adds what a customer's node has counted.

@@ -22,6 +22,7 @@ type View struct {
 	name     string
 	role     process.Role
 	key      string // as a keeper
+	vendor   string // its id as one
 	needs    []desk.Need
 	requests []desk.Request
 	grants   []desk.Grant
@@ -59,8 +60,8 @@ func Pages[T any](ctx context.Context, list func(context.Context, desk.Query) (d
 
 // Look reads everything from one node.
 func Look(ctx context.Context, p *process.Process) (View, error) {
-	v := View{name: p.Name, role: p.Role, key: p.Self.Key}
-	if p.Role == process.Customer {
+	v := View{name: p.Name, role: p.Role, key: p.Self.Key, vendor: p.Self.Vendor}
+	if p.Role == process.Customer || p.Role == process.Practice {
 		v.key = "" // it is nobody's keeper
 	}
 	if !p.Alive() {

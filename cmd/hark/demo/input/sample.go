@@ -18,6 +18,12 @@ var (
 // CustomerName names the i-th customer, from 0.
 func CustomerName(i int) string { return nameOf(customerNames, i) }
 
+// PracticeName names the practice that a customer goes to.
+const PracticeName = "Dentist on Main"
+
+// Address is the field that a customer gives to her practice, and to nobody else.
+const Address = "contact.address"
+
 // nameOf gives the i-th name, with a number once the list is used up.
 func nameOf(names []string, i int) string {
 	if i < len(names) {
@@ -73,6 +79,7 @@ var values = map[string][]string{
 	"contact.hours":         {"09:00 to 12:00", "after 18:00", "weekends", "any time"},
 	"demographic.age-range": {"30-39", "50-59", "18-24", "40-49"},
 	"vehicle.model":         {"small hatchback, petrol", "single-cab bakkie, diesel", "none yet", "minibus"},
+	Address:                 {"3 Long Street", "11 Umgeni Road", "27 Park Street", "5 Vilakazi Street"},
 	Private:                 {"Titi", "Piet", "Ratu", "Ledi"},
 	"preference.brand":      {"no preference", "whatever can be repaired nearby", "the one I have now", "local makes first"},
 }

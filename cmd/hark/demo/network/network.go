@@ -1,7 +1,8 @@
 // Package network starts and stops the nodes of a demonstration, each a process of
 // this program's own binary, on loopback:
 //
-//  1. New casts them: vendors and keepers are public nodes, customers personal ones;
+//  1. New casts them: vendors and keepers are public nodes, customers and a practice
+//     that one of them goes to are personal ones;
 //  2. Open makes a home for each, starts it, waits until it answers and knows the
 //     others, and prepares it: passport, catalogue and rules, or a vault;
 //  3. News tells how far things are, from the nodes' event streams;
@@ -33,6 +34,10 @@ const (
 	shards = 4
 	effort = 10 // zero bits of work for an announcement
 )
+
+// DeletionDue is how long a vendor has to delete and say so. The usual network gives it
+// a week; this one has to be over sooner.
+const DeletionDue = 20 * protocol.Second(1)
 
 // A Network is all processes of a demonstration.
 type Network struct {
@@ -72,6 +77,7 @@ func New(c Cast, cancel context.CancelCauseFunc) *Network {
 		program: c.Program, outlive: c.Outlive, cancel: cancel, News: newNews(), shops: c.Shops,
 		genesis: node.NewGenesis("demo", shards, []protocol.LaneRule{{Lane: protocol.LaneWork, Effort: effort}}, salt),
 	}
+	n.genesis.Duties.Deletion = DeletionDue
 	add := func(r process.Role, name string) {
 		home := filepath.Join(c.Dir, fmt.Sprintf("%s-%d", r, len(n.Of(r))+1))
 		n.Nodes = append(n.Nodes, &process.Process{
@@ -88,6 +94,7 @@ func New(c Cast, cancel context.CancelCauseFunc) *Network {
 	for i := range c.Customers {
 		add(process.Customer, input.CustomerName(i))
 	}
+	add(process.Practice, input.PracticeName)
 	return n
 }
 
@@ -110,7 +117,7 @@ func (n *Network) Of(r process.Role) (out []*process.Process) {
 // Public lists the nodes that listen: vendors and keepers.
 func (n *Network) Public() (out []*process.Process) {
 	for _, p := range n.Nodes {
-		if p.Role != process.Customer {
+		if p.Role == process.Vendor || p.Role == process.Keeper {
 			out = append(out, p)
 		}
 	}
@@ -148,6 +155,8 @@ func (n *Network) Open(ctx context.Context, in input.Input, s Teller) error {
 			return n.prepareVendor(ctx, p, s)
 		case process.Customer:
 			return n.prepareCustomer(ctx, p, in)
+		case process.Practice:
+			return n.issue(ctx, p)
 		}
 		return nil
 	})
@@ -163,12 +172,20 @@ func (n *Network) start(ctx context.Context, p *process.Process, bootstrap []str
 		Paths: p.Paths, Profile: node.Public, Network: n.genesis, Bootstrap: bootstrap,
 		Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, API: "127.0.0.1:0", KeyStore: node.KeyFile,
 	}
-	if p.Role == process.Customer {
+	if p.Role == process.Customer || p.Role == process.Practice {
 		o.Profile, o.Listen, o.PostDelay = node.Personal, nil, "0s" // figures are at no delay
 	}
 	if err := node.Init(o); err != nil {
 		return fmt.Errorf("%s: %w", p, err)
 	}
+	if err := p.Start(n.program, n.outlive, &n.wg, n.ended); err != nil {
+		return err
+	}
+	return p.Ready(ctx)
+}
+
+// Again starts a node that was stopped, in its own home.
+func (n *Network) Again(ctx context.Context, p *process.Process) error {
 	if err := p.Start(n.program, n.outlive, &n.wg, n.ended); err != nil {
 		return err
 	}
@@ -213,7 +230,7 @@ const setupWait = 30 * time.Second
 // them to leave her mail with.
 func (n *Network) acquaint(ctx context.Context, p *process.Process) error {
 	enough := len(n.Public()) - 1
-	if p.Role == process.Customer {
+	if p.Role == process.Customer || p.Role == process.Practice {
 		enough = min(len(n.Public()), protocol.MaxKeepers)
 	}
 	return process.Poll(ctx, setupWait, fmt.Sprintf("%s should know %d public nodes", p, enough), func(ctx context.Context) (bool, error) {
@@ -230,24 +247,10 @@ func (n *Network) acquaint(ctx context.Context, p *process.Process) error {
 
 // prepareVendor gives a vendor its passport, its catalogue and its rules.
 func (n *Network) prepareVendor(ctx context.Context, p *process.Process, s Teller) error {
-	i := slices.Index(n.Nodes, p)
-	slug := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, strings.ToLower(p.Name))
-	desks := p.API.Vendor()
-	_, err := desks.Passports().Issue(ctx, desk.PassportSpec{
-		Name: p.Name, Registration: fmt.Sprintf("2020/%06d/07", i+1), Country: "ZA", Contact: "privacy@" + slug + ".example",
-		Officer: "the owner", Authority: "Information Regulator (South Africa)",
-	})
-	if err != nil {
-		return fmt.Errorf("%s: passport: %w", p, err)
+	if err := n.issue(ctx, p); err != nil {
+		return err
 	}
-	if p.Self, err = p.API.Network().Self(ctx); err != nil {
-		return fmt.Errorf("%s: %w", p, err)
-	}
+	i, desks := slices.Index(n.Nodes, p), p.API.Vendor()
 	rep, err := desks.Catalog().Import(ctx, bytes.NewReader(n.shops[i].CSV), desk.ImportSpec{Currency: "ZAR"})
 	if err != nil {
 		return fmt.Errorf("%s: catalogue %s: %w", p, n.shops[i].File, err)
@@ -259,6 +262,28 @@ func (n *Network) prepareVendor(ctx context.Context, p *process.Process, s Telle
 	_, err = desks.Rules().Set(ctx, desk.Follow{Sectors: []string{}, Regions: []string{}, Ask: true, Answer: true, Confirm: true, Fulfil: true})
 	if err != nil {
 		return fmt.Errorf("%s: rules: %w", p, err)
+	}
+	return nil
+}
+
+// issue makes the passport of one that asks customers for data.
+func (n *Network) issue(ctx context.Context, p *process.Process) error {
+	i := slices.Index(n.Nodes, p)
+	slug := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(p.Name))
+	_, err := p.API.Vendor().Passports().Issue(ctx, desk.PassportSpec{
+		Name: p.Name, Registration: fmt.Sprintf("2020/%06d/07", i+1), Country: "ZA", Contact: "privacy@" + slug + ".example",
+		Officer: "the owner", Authority: "Information Regulator (South Africa)",
+	})
+	if err != nil {
+		return fmt.Errorf("%s: passport: %w", p, err)
+	}
+	if p.Self, err = p.API.Network().Self(ctx); err != nil {
+		return fmt.Errorf("%s: %w", p, err)
 	}
 	return nil
 }
