@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/store/kv"
@@ -61,12 +62,12 @@ func (d netDesk) Peers(context.Context) ([]desk.Peer, error) {
 	out := []desk.Peer{}
 	if v, ok := d.n.port.(interface{ View() []peers.Known }); ok {
 		for _, k := range v.View() {
-			out = append(out, desk.Peer{Key: k.Keeper.Key.String(), Addrs: peers.AddrTexts(k.Keeper), Connected: k.Connected, From: k.From})
+			out = append(out, desk.Peer{Key: k.Keeper.Key.String(), Addrs: address.Texts(k.Keeper), Connected: k.Connected, From: k.From})
 		}
 		return out, nil
 	}
 	for _, k := range d.n.port.Keepers(256) {
-		out = append(out, desk.Peer{Key: k.Key.String(), Addrs: peers.AddrTexts(k)})
+		out = append(out, desk.Peer{Key: k.Key.String(), Addrs: address.Texts(k)})
 	}
 	return out, nil
 }
@@ -90,7 +91,7 @@ func (d netDesk) Info(context.Context) (desk.NetworkInfo, error) {
 // Self implements desk.Network.
 func (d netDesk) Self(ctx context.Context) (desk.Identity, error) {
 	self := d.n.port.Self()
-	v := desk.Identity{Profile: d.n.settings.Profile, Key: self.Key.String(), PeerID: peers.PeerID(self.Key), Addrs: peers.AddrTexts(self)}
+	v := desk.Identity{Profile: d.n.settings.Profile, Key: self.Key.String(), PeerID: peers.PeerID(self.Key), Addrs: address.Texts(self)}
 	if v.Addrs == nil {
 		v.Addrs = []string{}
 	}

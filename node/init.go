@@ -8,7 +8,7 @@ import (
 
 	toml "github.com/pelletier/go-toml/v2"
 
-	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -81,7 +81,7 @@ func Init(o InitOptions) error {
 		o.Network = DefaultGenesis()
 	}
 	for _, text := range o.Bootstrap {
-		if _, err := peers.ParseAddr(text); err != nil {
+		if _, err := address.Parse(text); err != nil {
 			return fmt.Errorf("bootstrap %q: %w", text, err)
 		}
 	}

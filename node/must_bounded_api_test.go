@@ -21,6 +21,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/store/kv"
 )
 
@@ -165,7 +166,7 @@ func depositAt(t *testing.T, n *node.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := peers.ParseAddr(self.Addrs[0])
+	to, err := address.Parse(self.Addrs[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -162,7 +163,7 @@ func openBringer(t *testing.T, at string, target *dhtNode) bringer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := peers.AddrInfoFromKeeper(target.Self())
+	to, err := address.Info(target.Self())
 	if err != nil {
 		t.Fatal(err)
 	}

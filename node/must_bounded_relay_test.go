@@ -24,6 +24,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	relaying "github.com/harkmarket/hark/node/internal/peers/relay"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
@@ -107,7 +108,7 @@ func (s *square) stranger(at *netem.Host) host.Host {
 
 func (s *square) at() peer.AddrInfo {
 	s.Helper()
-	info, err := peers.AddrInfoFromKeeper(s.relay.Self())
+	info, err := address.Info(s.relay.Self())
 	if err != nil || len(info.Addrs) == 0 {
 		s.Fatalf("the relay is nowhere: %v", err)
 	}
@@ -347,7 +348,7 @@ func (s *square) behind(lim relaying.Limits, known ...protocol.Keeper) *peers.Ho
 // near tells whether a raw address lies where a node is.
 func near(k protocol.Keeper, raw []byte) bool {
 	a, err := ma.NewMultiaddrBytes(raw)
-	return err == nil && peers.PrefixOf(k) == peers.PrefixOf(protocol.Keeper{Addrs: [][]byte{a.Bytes()}})
+	return err == nil && address.PrefixOf(k) == address.PrefixOf(protocol.Keeper{Addrs: [][]byte{a.Bytes()}})
 }
 
 func (s *square) until(what string, ok func() bool) {

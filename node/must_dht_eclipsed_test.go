@@ -26,6 +26,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -52,7 +53,7 @@ func TestMust_dht_eclipsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	honest := openHonest(t, g)
-	bootstrap := peers.AddrTexts(honest[0].port.Self())
+	bootstrap := address.Texts(honest[0].port.Self())
 	target := farFrom(t, honest)
 	t.Log("the honest are there")
 	sybils, liars := openSybils(t, net, honest[0].port.Self(), target)
@@ -122,7 +123,7 @@ func openHonest(t *testing.T, g *protocol.Genesis) (all []*Node) {
 	for i := range honestNodes {
 		var bootstrap []string
 		if i > 0 {
-			bootstrap = peers.AddrTexts(all[0].port.Self())
+			bootstrap = address.Texts(all[0].port.Self())
 		}
 		all = append(all, openPublic(t, g, bootstrap))
 	}
@@ -244,7 +245,7 @@ func openSybils(t *testing.T, net protocol.Hash, bootstrap protocol.Keeper, targ
 		tables = append(tables, table)
 		h.SetStreamHandler(peers.ProtoSync, func(s network.Stream) { _ = s.Reset() })
 		dial = append(dial, func() {
-			info, err := peers.AddrInfoFromKeeper(bootstrap)
+			info, err := address.Info(bootstrap)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,7 +277,7 @@ func farFrom(t *testing.T, honest []*Node) (best [32]byte) {
 	for i := range 4096 {
 		at, nearest := sha256.Sum256([]byte{byte(i), byte(i >> 8)}), 0
 		for _, n := range honest {
-			info, err := peers.AddrInfoFromKeeper(n.port.Self())
+			info, err := address.Info(n.port.Self())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,7 +309,7 @@ func vendorsNear(t *testing.T, net protocol.Hash, target [32]byte, honest []*Nod
 		}
 		nearest := 0
 		for _, n := range honest {
-			info, err := peers.AddrInfoFromKeeper(n.port.Self())
+			info, err := address.Info(n.port.Self())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -370,11 +371,11 @@ func putAndLeave(t *testing.T, net protocol.Hash, bootstrap []string, vendors []
 		t.Fatal(err)
 	}
 	defer func() { _ = table.Close() }()
-	k, err := peers.ParseAddr(bootstrap[0])
+	k, err := address.Parse(bootstrap[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := peers.AddrInfoFromKeeper(k)
+	info, err := address.Info(k)
 	if err != nil {
 		t.Fatal(err)
 	}

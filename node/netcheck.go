@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/reach"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/store/kv"
@@ -121,7 +122,7 @@ func (n *Node) checkKeepers(add func(name, is, format string, args ...any)) {
 	nets := map[string]bool{}
 	list := n.port.Keepers(256)
 	for _, k := range list {
-		nets[peers.PrefixOf(k)] = true
+		nets[address.PrefixOf(k)] = true
 	}
 	is := desk.No
 	switch {

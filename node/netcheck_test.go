@@ -5,6 +5,7 @@ import (
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -29,7 +30,7 @@ func TestNetcheck(t *testing.T) {
 	if v.Usable || by["public-node"] != desk.NotKnown || by["quic"] != desk.NotKnown || by["reachable"] != desk.NotKnown || by["way-bootstrap"] != desk.No {
 		t.Errorf("alone: %+v", v)
 	}
-	second := openPublic(t, g, peers.AddrTexts(first.port.Self()))
+	second := openPublic(t, g, address.Texts(first.port.Self()))
 	await(t, "they meet, and their DHTs", func() bool { return second.dht.Nodes() > 0 && first.dht.Nodes() > 0 })
 	v, by = check(second)
 	if !v.Usable || by["public-node"] != desk.Yes || by["quic"] != desk.Yes || by["tcp"] != desk.NotKnown || by["way-bootstrap"] != desk.Yes ||
@@ -47,7 +48,7 @@ func TestNetcheck(t *testing.T) {
 func TestAPassportIsFoundInTheDHT(t *testing.T) {
 	g := NewGenesis("found", 2, []protocol.LaneRule{{Lane: protocol.LaneNone}}, protocol.ID{3})
 	first := openPublic(t, g, nil)
-	bootstrap := peers.AddrTexts(first.port.Self())
+	bootstrap := address.Texts(first.port.Self())
 	second := openPublic(t, g, bootstrap)
 	await(t, "they are in each other's tables", func() bool { return second.dht.Nodes() > 0 && first.dht.Nodes() > 0 })
 	vendors := vendorsOf(t, second, 1)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -141,7 +141,7 @@ func DefaultGenesis() *protocol.Genesis {
 func keepersOf(texts []string) ([]protocol.Keeper, error) {
 	var out []protocol.Keeper
 	for _, text := range texts {
-		k, err := peers.ParseAddr(text)
+		k, err := address.Parse(text)
 		if err != nil {
 			return nil, fmt.Errorf("bootstrap %q: %w", text, err)
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/node/internal/metrics"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
@@ -380,7 +381,7 @@ func (n *Node) hear(ctx context.Context) {
 // that what it follows is not the whole truth about what it carries.
 func (n *Node) shards(f market.Follow) []uint16 {
 	want := map[uint16]bool{}
-	for _, s := range wire.Drawn(n.port.Self().Key, n.genesis.Shards) {
+	for _, s := range protocol.Drawn(n.port.Self().Key, n.genesis.Shards) {
 		want[s] = true
 	}
 	if f.Ask && (len(f.Sectors) == 0 || len(f.Regions) == 0) {
@@ -503,7 +504,7 @@ func (b book) Load() []protocol.Keeper {
 	}
 	var out []protocol.Keeper
 	for _, text := range texts[:min(len(texts), 256)] {
-		if k, err := peers.ParseAddr(text); err == nil {
+		if k, err := address.Parse(text); err == nil {
 			out = append(out, k)
 		}
 	}
@@ -514,7 +515,7 @@ func (b book) Load() []protocol.Keeper {
 func (b book) Save(list []protocol.Keeper) {
 	texts := []string{}
 	for _, k := range list {
-		if addrs := peers.AddrTexts(k); len(addrs) > 0 {
+		if addrs := address.Texts(k); len(addrs) > 0 {
 			texts = append(texts, addrs[0])
 		}
 	}

@@ -77,7 +77,7 @@ func TestRecordsTellALife(t *testing.T) {
 			e.Letters.Receipt.IsZero() || e.Basis != protocol.BasisConsent {
 			t.Fatalf("a thin record: %+v", e)
 		}
-		quiet(day-time.Hour, h.all[1:4]...)
+		quiet(day-3*time.Hour, h.all[1:4]...)
 		h.w.Until(2*time.Hour, "a second lease", func() (bool, error) { return h.show().Disclosures == 2, nil })
 		time.Sleep(time.Minute)
 		e = h.wantLife(h.grant, everyFormat, record.Requested, record.Given, record.Renewed)
@@ -110,7 +110,10 @@ func TestRecordsTellALife(t *testing.T) {
 	})
 	settled(t, "refused, and chosen", func(h *house) {
 		ctx := context.Background()
-		if _, err := h.vendor.Vendor().Rules().Set(ctx, desk.Follow{Ask: true, AskAlso: []string{"health.allergy"}}); err != nil {
+		if _, err := h.her.Consent().Add(ctx, desk.ConsentRule{Name: "no-more", Action: "deny", When: "fields.exists(f, !f.on_offer)"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.vendor.Vendor().Rules().Set(ctx, desk.Follow{Ask: true, AskAlso: []string{"identity.name"}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "another couch", Category: "home.furniture", Days: 7}); err != nil {

@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/harkmarket/hark/crypto/key"
+
 // A Genesis document defines a network. Its SHA-256 is the network's id; nobody
 // owns or signs it, and another document is another network. Hints at where nodes
 // may be found travel beside it, never in it.
@@ -34,3 +36,9 @@ type Duties struct {
 // rights 30 days (POPIA regulations of April 2025), letters 30 days, duty
 // mailboxes 400 days, leases 24 hours.
 var DefaultDuties = Duties{Deletion: 7 * Day, Right: 30 * Day, Letters: 30 * Day, Boxes: 400 * Day, Lease: Day}
+
+// Drawn gives the two shards that a public node carries by its key, whatever else it
+// follows. They may be one.
+func Drawn(k key.KeeperKey, shards uint16) [2]uint16 {
+	return [2]uint16{uint16(k[0]) % shards, uint16(k[1]) % shards}
+}

@@ -120,7 +120,7 @@ func (c *vaultSetCmd) value(ctx context.Context, a *app, h desk.House, spec desk
 	if media == "" {
 		media = mime.TypeByExtension(filepath.Ext(path))
 	}
-	m := a.meter("sealed", io.MultiReader(bytes.NewReader(head[:n]), src), size)
+	m := newMeter(a, "sealed", io.MultiReader(bytes.NewReader(head[:n]), src), size)
 	defer m.end()
 	return h.Customer().Files().Upload(ctx, c.Name, media, spec, m)
 }

@@ -86,7 +86,7 @@ func TestSmallText(t *testing.T) {
 func TestAMeterPassesEverything(t *testing.T) {
 	var errs bytes.Buffer
 	a := &app{stderr: &errs}
-	m := a.meter("read", strings.NewReader("some bytes"), 10)
+	m := newMeter(a, "read", strings.NewReader("some bytes"), 10)
 	got, err := io.ReadAll(m)
 	m.end()
 	if err != nil || string(got) != "some bytes" || m.n != 10 || errs.Len() != 0 {

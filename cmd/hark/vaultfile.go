@@ -61,7 +61,7 @@ type meter struct {
 	said  time.Time
 }
 
-func (a *app) meter(what string, src io.Reader, whole int64) *meter {
+func newMeter(a *app, what string, src io.Reader, whole int64) *meter {
 	return &meter{a: a, what: what, src: src, whole: whole, said: time.Now()}
 }
 
@@ -120,7 +120,7 @@ func (c *vaultImportCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	defer func() { _ = src.Close() }() // it was only read
-	m := a.meter("read", src, size)
+	m := newMeter(a, "read", src, size)
 	plain, err := c.open(a, bufio.NewReader(m))
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/node/nodetest/netem"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol"
 )
 
 // TestGossipDeliversWithLoss is needs in a network of forty nodes that loses one packet
@@ -51,7 +51,7 @@ func TestGossipReachesFewFollowers(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		got := c.countOf(func(m *nodetest.Member, shard uint16) bool {
-			drawn := wire.Drawn(m.Key.Public(), 16)
+			drawn := protocol.Drawn(m.Key.Public(), 16)
 			return slices.Contains(drawn[:], shard)
 		})
 		t.Logf("60 nodes, 16 shards, two of them each: %s", got)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -103,7 +104,7 @@ func TestSelf(t *testing.T) {
 		if len(a.Self().Addrs) != 1 || slices.Equal(a.Self().Addrs[0], b.Self().Addrs[0]) || len(her.Self().Addrs) != 0 {
 			t.Errorf("addresses %x, %x, %x", a.Self().Addrs, b.Self().Addrs, her.Self().Addrs)
 		}
-		if texts := peers.AddrTexts(a.Self()); len(texts) != 1 {
+		if texts := address.Texts(a.Self()); len(texts) != 1 {
 			t.Errorf("in words: %v", texts)
 		}
 		if got := her.Keepers(9); len(got) != 2 {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire/rules"
@@ -38,10 +37,4 @@ func Shard(category protocol.Category, region protocol.Region, shards uint16) ui
 	sum := seal.Digest(seal.LabelShard, []byte(category.Sector()), []byte{0}, []byte(region.Country()))
 	top := bits.Len16(shards) - 1
 	return uint16(uint32(binary.BigEndian.Uint16(sum[:])) >> (16 - max(top, 0)))
-}
-
-// Drawn gives the two shards that a public node carries by its key, whatever else it
-// follows. They may be one.
-func Drawn(k key.KeeperKey, shards uint16) [2]uint16 {
-	return [2]uint16{uint16(k[0]) % shards, uint16(k[1]) % shards}
 }

@@ -21,14 +21,11 @@ type relation struct {
 	revoked            time.Time
 }
 
-// patient is the customer who goes to the practice.
-func (sh *show) patient() *process.Process { return sh.Of(process.Customer)[0] }
-
 // standing gives the practice a field, changes it, and sees that the change goes out.
 // Then the practice is gone, and the grant is revoked: its deadline runs while the show
 // goes on. Where somebody else misbehaves the practice stays, and keeps its promise.
 func (sh *show) standing(ctx context.Context) error {
-	r := &relation{customer: sh.patient(), practice: sh.Of(process.Practice)[0]}
+	r := &relation{customer: sh.Of(process.Customer)[0], practice: sh.Of(process.Practice)[0]}
 	desks := r.customer.API.Customer()
 	for _, who := range []int{0, 1} { // where she lives, and where she has moved
 		if _, err := desks.Vault().Set(ctx, input.Address, desk.Value(input.Value(input.Address, who))); err != nil {
@@ -41,11 +38,11 @@ func (sh *show) standing(ctx context.Context) error {
 			}
 			r.grant = g.ID
 		}
-		if err := sh.await(ctx, r, "have the address", func(g desk.Grant) bool { return g.State == "disclosed" && g.Updates == uint64(who) }); err != nil {
+		if err := r.await(ctx, "have the address", func(g desk.Grant) bool { return g.State == "disclosed" && g.Updates == uint64(who) }); err != nil {
 			return err
 		}
 	}
-	if err := sh.holding(ctx, r); err != nil {
+	if err := r.holding(ctx); err != nil {
 		return err
 	}
 	sh.relation = r
@@ -64,7 +61,7 @@ func (sh *show) standing(ctx context.Context) error {
 
 // holding waits until the practice has acknowledged what it holds, so that nothing else
 // is under way when it goes.
-func (sh *show) holding(ctx context.Context, r *relation) error {
+func (r *relation) holding(ctx context.Context) error {
 	return process.Poll(ctx, dealWait, r.practice.String()+" should hold the address", func(ctx context.Context) (bool, error) {
 		list, err := figures.Pages(ctx, r.practice.API.Vendor().Held().List, desk.Query{})
 		return len(list) == 1 && slices.Contains(list[0].Fields, input.Address), err
@@ -72,7 +69,7 @@ func (sh *show) holding(ctx context.Context, r *relation) error {
 }
 
 // await waits for what becomes of a relation.
-func (sh *show) await(ctx context.Context, r *relation, what string, so func(desk.Grant) bool) error {
+func (r *relation) await(ctx context.Context, what string, so func(desk.Grant) bool) error {
 	return process.Poll(ctx, dealWait, fmt.Sprintf("%s should %s", r.practice, what), func(ctx context.Context) (bool, error) {
 		g, err := r.customer.API.Customer().Grants().Get(ctx, r.grant)
 		return err == nil && so(g), err
@@ -96,7 +93,7 @@ func (sh *show) lapses(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := sh.await(ctx, r, "delete what it held", func(g desk.Grant) bool { return g.State == "deleted" }); err != nil {
+	if err := r.await(ctx, "delete what it held", func(g desk.Grant) bool { return g.State == "deleted" }); err != nil {
 		return err
 	}
 	g, err := r.customer.API.Customer().Grants().Get(ctx, r.grant)
@@ -107,16 +104,10 @@ func (sh *show) lapses(ctx context.Context) error {
 	return nil
 }
 
-// decider is the customer who grants nothing by itself.
-func (sh *show) decider() *process.Process {
-	customers := sh.Of(process.Customer)
-	return customers[min(1, len(customers)-1)]
-}
-
 // ruleName names the rule by which one vendor is granted.
 const ruleName = "my-shop"
 
-// interests are what the decider announces, with the fields that she would tell.
+// interests are what one customer announces, with the fields that she would tell.
 var interests = desk.NeedSpec{
 	Name: "things made of wood, now and then", Category: "home.furniture", Interest: true,
 	Fields: map[string]int64{"location.area": 0, "preference.delivery": 0},
@@ -125,7 +116,8 @@ var interests = desk.NeedSpec{
 // decisions announces an interest that grants nothing by itself, and answers those who
 // ask in three ways: by a rule, with less, and not at all.
 func (sh *show) decisions(ctx context.Context) error {
-	her, vendors := sh.decider(), sh.Of(process.Vendor)
+	customers, vendors := sh.Of(process.Customer), sh.Of(process.Vendor)
+	her := customers[min(1, len(customers)-1)]
 	desks := her.API.Customer()
 	rule := desk.ConsentRule{Name: ruleName, Action: "allow", When: fmt.Sprintf("need.kind == 'interest' && vendor.id == '%s'", vendors[0].Self.Vendor)}
 	if _, err := her.API.Consent().Add(ctx, rule); err != nil {
@@ -148,7 +140,7 @@ func (sh *show) decisions(ctx context.Context) error {
 		return err
 	}
 	for _, q := range asked {
-		if err := sh.decide(ctx, her, q, slices.IndexFunc(vendors, func(v *process.Process) bool { return v.Self.Vendor == q.Vendor })); err != nil {
+		if err := decide(ctx, her, q, slices.IndexFunc(vendors, func(v *process.Process) bool { return v.Self.Vendor == q.Vendor })); err != nil {
 			return fmt.Errorf("%s could not decide on the request of %s: %w", her, q.VendorName, err)
 		}
 	}
@@ -163,7 +155,7 @@ func (sh *show) decisions(ctx context.Context) error {
 }
 
 // decide answers the request of the i-th vendor: the rule has granted the first.
-func (sh *show) decide(ctx context.Context, her *process.Process, q desk.Request, i int) (err error) {
+func decide(ctx context.Context, her *process.Process, q desk.Request, i int) (err error) {
 	switch i % 3 {
 	case 1:
 		_, err = her.API.Customer().Requests().Grant(ctx, q.ID, desk.LessSpec{Fields: []string{"location.area"}, Days: 3})

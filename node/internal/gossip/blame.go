@@ -8,7 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/harkmarket/hark/crypto/key"
-	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -113,7 +113,7 @@ func (b *blames) size() int {
 // punished at once: whoever held back an announcement himself, to have everybody else
 // found silent, can't empty a mesh.
 func (g *Gossip) blamed(who key.KeeperKey, shard uint16, withheld int) {
-	info, err := peers.AddrInfoFromKeeper(protocol.Keeper{Key: who})
+	info, err := address.Info(protocol.Keeper{Key: who})
 	if err != nil || who.Check() != nil || withheld <= 0 || shard >= g.cfg.Shards {
 		return
 	}

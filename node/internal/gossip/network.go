@@ -10,6 +10,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -87,7 +88,7 @@ func (n *Network) Followers(shard uint16) []protocol.Keeper {
 // named are peers as others may name them.
 func (n *Network) named(ids []peer.ID) (out []protocol.Keeper) {
 	for _, id := range ids {
-		if k, err := peers.KeeperFromAddrInfo(n.Libp2p().Peerstore().PeerInfo(id)); err == nil {
+		if k, err := address.Keeper(n.Libp2p().Peerstore().PeerInfo(id)); err == nil {
 			out = append(out, k)
 		}
 	}

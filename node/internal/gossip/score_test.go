@@ -15,6 +15,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 )
 
@@ -162,7 +163,7 @@ func leave(t *testing.T, net *netem.Net, nodes []*Network) {
 
 func keeperOf(t *testing.T, n *Network) key.KeeperKey {
 	t.Helper()
-	k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: n.Libp2p().ID()})
+	k, err := address.Keeper(peer.AddrInfo{ID: n.Libp2p().ID()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol"
 )
 
 // A topic whose mesh is thin has more nodes sought.
@@ -59,7 +59,7 @@ func (g *Gossip) thin() map[uint16]int {
 // carry tells nodes that are on the topic of a shard by their key.
 func (g *Gossip) carry(shard uint16) func(key.KeeperKey) bool {
 	return func(k key.KeeperKey) bool {
-		drawn := wire.Drawn(k, g.cfg.Shards)
+		drawn := protocol.Drawn(k, g.cfg.Shards)
 		return slices.Contains(drawn[:], shard)
 	}
 }

@@ -28,7 +28,7 @@ func straight(known []Known) (out []peer.AddrInfo) {
 		return 1
 	})
 	for _, k := range known {
-		info, err := AddrInfoFromKeeper(k.Keeper)
+		info, err := address.Info(k.Keeper)
 		if err == nil && !k.Failing && slices.ContainsFunc(info.Addrs, address.Direct) {
 			info.Addrs = slices.DeleteFunc(info.Addrs, address.Relayed)
 			out = append(out, info)
@@ -43,7 +43,7 @@ func operator(of func(key.KeeperKey) string) func(peer.ID) string {
 		return nil
 	}
 	return func(id peer.ID) string {
-		k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: id})
+		k, err := address.Keeper(peer.AddrInfo{ID: id})
 		if err != nil {
 			return ""
 		}

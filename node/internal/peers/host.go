@@ -3,6 +3,7 @@ package peers
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -249,7 +251,7 @@ func (h *Host) Self() protocol.Keeper {
 	if err != nil {
 		return nobody
 	}
-	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: h.host.ID(), Addrs: h.relay.Say(at)})
+	k, err := address.Keeper(peer.AddrInfo{ID: h.host.ID(), Addrs: h.relay.Say(at)})
 	if err != nil {
 		return nobody
 	}
@@ -338,7 +340,7 @@ func refused(s network.Stream, proto string) bool {
 
 // connect makes sure that there is a connection.
 func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error) {
-	info, err := AddrInfoFromKeeper(to)
+	info, err := address.Info(to)
 	if err != nil {
 		return "", err
 	}
@@ -346,7 +348,7 @@ func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error)
 		return info.ID, nil
 	}
 	if known, ok := h.known.get(to.Key); ok {
-		if more, err := AddrInfoFromKeeper(known); err == nil {
+		if more, err := address.Info(known); err == nil {
 			info.Addrs = append(info.Addrs, more.Addrs...)
 		}
 	}
@@ -475,4 +477,8 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 	c.met = c.met || n > 0
 	return n, err
+}
+
+func privateKey(k key.Private[key.Keeper]) (crypto.PrivKey, error) {
+	return crypto.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(k.Seed().Reveal()))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -284,7 +285,7 @@ func TestAKeeperThatComesBack(t *testing.T) {
 	at := a.Self()
 	p := open(t, Personal, nil, at)
 	until(t, "connected", func() bool { return p.connected(at.Key) })
-	listen := AddrTexts(at)
+	listen := address.Texts(at)
 	shut(t, a)
 	until(t, "gone", func() bool { return !p.connected(at.Key) })
 	if _, err := p.Dial(t.Context(), at, ProtoMail); !errors.Is(err, fault.Offline) {
@@ -309,7 +310,7 @@ func TestAKeeperThatComesBack(t *testing.T) {
 
 func peerID(t *testing.T, k key.KeeperKey) string {
 	t.Helper()
-	info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k})
+	info, err := address.Info(protocol.Keeper{Key: k})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (t *table) learn(ks []protocol.Keeper, by Way) int {
 	bootstrap := by == WayBootstrap
 	fresh := 0
 	for _, k := range ks {
-		info, err := AddrInfoFromKeeper(k)
+		info, err := address.Info(k)
 		if err != nil || k.Key == t.self || k.Key.Check() != nil || len(info.Addrs) == 0 {
 			continue
 		}
@@ -77,7 +77,7 @@ func (t *table) learn(ks []protocol.Keeper, by Way) int {
 			continue
 		}
 		e.bootstrap = e.bootstrap || bootstrap
-		e.keeper, err = KeeperFromAddrInfo(info)
+		e.keeper, err = address.Keeper(info)
 		if err != nil {
 			delete(t.entries, k.Key)
 		}

@@ -146,12 +146,12 @@ func TestPausesGrowAndEnd(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	const id = "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5"
 	for _, good := range []string{farAway + id, "/ip6/2001:db8::1/tcp/4001" + id, "/dns4/keeper.example/udp/4001/quic-v1" + id} {
-		k, err := ParseAddr(good)
+		k, err := address.Parse(good)
 		if err != nil || len(k.Addrs) != 1 {
 			t.Errorf("%s: %v, %v", good, k, err)
 			continue
 		}
-		if back := AddrTexts(k); len(back) != 1 || back[0] != good {
+		if back := address.Texts(k); len(back) != 1 || back[0] != good {
 			t.Errorf("%s comes back as %v", good, back)
 		}
 	}
@@ -159,22 +159,22 @@ func TestAddresses(t *testing.T) {
 		"", "x", farAway, id, "/ip4/198.51.100.7" + id + "x", farAway + "/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
 		"/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5",
 	} {
-		if k, err := ParseAddr(bad); err == nil {
+		if k, err := address.Parse(bad); err == nil {
 			t.Errorf("%q gives %v", bad, k)
 		}
 	}
 }
 
-func FuzzParseAddr(f *testing.F) {
+func FuzzParseAddress(f *testing.F) {
 	f.Add(farAway + "/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5")
 	f.Add("/ip4/1.2.3.4/tcp/1/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N")
 	f.Fuzz(func(t *testing.T, text string) {
-		k, err := ParseAddr(text)
+		k, err := address.Parse(text)
 		if err != nil {
 			return
 		}
-		for _, back := range AddrTexts(k) {
-			if again, err := ParseAddr(back); err != nil || again.Key != k.Key {
+		for _, back := range address.Texts(k) {
+			if again, err := address.Parse(back); err != nil || again.Key != k.Key {
 				t.Errorf("%q: %v, %v", back, again, err)
 			}
 		}
@@ -187,7 +187,7 @@ func FuzzKeeperAddresses(f *testing.F) {
 	f.Add(ma.StringCast(farAway + "/p2p/12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8/p2p-circuit").Bytes())
 	k := key.Generate[key.Keeper]().Public()
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		info, err := AddrInfoFromKeeper(protocol.Keeper{Key: k, Addrs: [][]byte{raw}})
+		info, err := address.Info(protocol.Keeper{Key: k, Addrs: [][]byte{raw}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -194,7 +194,7 @@ func (h *Host) meet(id peer.ID) {
 	if err != nil || len(serves) == 0 {
 		return
 	}
-	k, err := KeeperFromAddrInfo(peer.AddrInfo{ID: id})
+	k, err := address.Keeper(peer.AddrInfo{ID: id})
 	conns := h.host.Network().ConnsToPeer(id)
 	if err != nil || len(conns) == 0 {
 		return

@@ -9,7 +9,6 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers/address"
-	"github.com/harkmarket/hark/protocol"
 )
 
 // A Way is how a node comes to know of public nodes: four, which do not depend on
@@ -151,19 +150,6 @@ func AtHome(h *Host) bool {
 
 // HomeAddr tells whether an address lies on this machine or in a private network.
 func HomeAddr(a ma.Multiaddr) bool { return address.AddrScope(a) != address.Public }
-
-// PrefixOf is the address prefix of a node's first address, as handed to a Handler of
-// one that calls from there.
-func PrefixOf(k protocol.Keeper) string {
-	if len(k.Addrs) == 0 {
-		return "unknown"
-	}
-	a, err := ma.NewMultiaddrBytes(k.Addrs[0])
-	if err != nil {
-		return "unknown"
-	}
-	return address.Prefix(a)
-}
 
 // Home tells whether an address prefix, as handed to a Handler, lies on this machine
 // or in a private network.

@@ -49,3 +49,46 @@ func Info(k protocol.Keeper) (peer.AddrInfo, error) {
 	}
 	return info, nil
 }
+
+// Parse reads "/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3…", as others write a
+// node that can be reached. The peer id must be that of an Ed25519 key.
+func Parse(text string) (protocol.Keeper, error) {
+	info, err := peer.AddrInfoFromString(text)
+	if err != nil {
+		return protocol.Keeper{}, fmt.Errorf("address %q: %v: %w", text, err, fault.Malformed)
+	}
+	if len(info.Addrs) == 0 {
+		return protocol.Keeper{}, fmt.Errorf("address %q says who, not where: %w", text, fault.Malformed)
+	}
+	return Keeper(*info)
+}
+
+// Texts writes a keeper as Parse reads it, one line for each address.
+func Texts(k protocol.Keeper) []string {
+	info, err := Info(k)
+	if err != nil || len(info.Addrs) == 0 {
+		return nil // of a node without an address libp2p would write its id alone
+	}
+	full, err := peer.AddrInfoToP2pAddrs(&info)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range full {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// PrefixOf is the address prefix of a node's first address, as handed to a Handler of
+// one that calls from there.
+func PrefixOf(k protocol.Keeper) string {
+	if len(k.Addrs) == 0 {
+		return "unknown"
+	}
+	a, err := ma.NewMultiaddrBytes(k.Addrs[0])
+	if err != nil {
+		return "unknown"
+	}
+	return Prefix(a)
+}

@@ -39,6 +39,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/dht/hoard"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
@@ -215,7 +216,7 @@ func (d *DHT) save(t *kad.IpfsDHT) {
 	}
 	var list []protocol.Keeper
 	for _, id := range t.RoutingTable().ListPeers() {
-		k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: id, Addrs: d.cfg.Host.Libp2p().Peerstore().Addrs(id)})
+		k, err := address.Keeper(peer.AddrInfo{ID: id, Addrs: d.cfg.Host.Libp2p().Peerstore().Addrs(id)})
 		if err == nil && len(k.Addrs) > 0 && len(list) < maxList {
 			list = append(list, k)
 		}

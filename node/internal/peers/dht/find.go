@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/routing"
 
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -115,7 +116,7 @@ func (d *DHT) found(ctx context.Context, at cid.Cid) ([]protocol.Keeper, error) 
 		if len(info.Addrs) == 0 {
 			info.Addrs = d.cfg.Host.Libp2p().Peerstore().Addrs(info.ID)
 		}
-		k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: info.ID, Addrs: peers.Worth(d.cfg.Host, info.Addrs)})
+		k, err := address.Keeper(peer.AddrInfo{ID: info.ID, Addrs: peers.Worth(d.cfg.Host, info.Addrs)})
 		if err == nil && len(k.Addrs) > 0 {
 			all = append(all, k)
 		}
@@ -128,7 +129,7 @@ func (d *DHT) found(ctx context.Context, at cid.Cid) ([]protocol.Keeper, error) 
 func spread(all []protocol.Keeper) (out []protocol.Keeper) {
 	count := map[string]int{}
 	for _, k := range all {
-		from := peers.PrefixOf(k)
+		from := address.PrefixOf(k)
 		if count[from]++; len(out) < maxFound && (count[from] <= perNet || peers.Home(from)) {
 			out = append(out, k)
 		}

@@ -19,7 +19,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
-	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 )
 
@@ -51,14 +51,14 @@ func openWriter(t *testing.T, at string, target *node) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := peers.AddrInfoFromKeeper(target.Self())
+	info, err := address.Info(target.Self())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Connect(t.Context(), info); err != nil {
 		t.Fatal(err)
 	}
-	if from, want := target.Prefix(h.ID()), peers.PrefixOf(mustKeeper(t, h.ID(), h.Addrs())); from != want {
+	if from, want := target.Prefix(h.ID()), address.PrefixOf(mustKeeper(t, h.ID(), h.Addrs())); from != want {
 		t.Fatalf("one that listens at %s comes from %s", want, from)
 	}
 	return &writer{t, h.ID(), h.Addrs(), send, info.ID}
@@ -66,7 +66,7 @@ func openWriter(t *testing.T, at string, target *node) *writer {
 
 func mustKeeper(t *testing.T, id peer.ID, at []ma.Multiaddr) protocol.Keeper {
 	t.Helper()
-	k, err := peers.KeeperFromAddrInfo(peer.AddrInfo{ID: id, Addrs: at})
+	k, err := address.Keeper(peer.AddrInfo{ID: id, Addrs: at})
 	if err != nil {
 		t.Fatal(err)
 	}

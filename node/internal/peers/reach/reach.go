@@ -17,6 +17,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/relay"
 )
 
@@ -52,7 +53,7 @@ func Probe(ctx context.Context, h *peers.Host, over Transport) int {
 	known := h.View()
 	slices.SortStableFunc(known, func(a, b peers.Known) int { return rank(a) - rank(b) })
 	for _, k := range known {
-		info, err := peers.AddrInfoFromKeeper(k.Keeper)
+		info, err := address.Info(k.Keeper)
 		if err != nil {
 			continue
 		}

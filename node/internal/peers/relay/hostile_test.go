@@ -21,6 +21,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/internal/peers/relay"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
@@ -138,7 +139,7 @@ func TestAHostileRelay(t *testing.T) {
 		if err := ask(hers, before, peers.ProtoSync); !errors.Is(err, fault.Offline) {
 			t.Errorf("a pull over a relay that claims no limit: %v", err)
 		}
-		info, err := peers.AddrInfoFromKeeper(before)
+		info, err := address.Info(before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +220,7 @@ func TestWhoCallsOverARelayIsNotDialledAtHome(t *testing.T) {
 		home, far := ma.StringCast("/ip4/10.0.5.77/udp/53/quic-v1"), ma.StringCast("/ip4/1.0.99.1/udp/53/quic-v1")
 		caller := w.move(w.net.AddBehind(netem.Symmetric), nil)
 		w.seated(caller)
-		info, err := peers.AddrInfoFromKeeper(caller.Self())
+		info, err := address.Info(caller.Self())
 		if err != nil {
 			t.Fatal(err)
 		}
