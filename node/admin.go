@@ -274,7 +274,7 @@ func (n *Node) problems(v *desk.Status) {
 		}
 	}
 	if k := v.Counts["lapses"]; k > 0 {
-		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows them; hark grant lapse ID --out FILE writes the proof of each")
+		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows them; hark grant lapse ID FILE writes the proof of each")
 	}
 	keeperProblems(v.Keepers, add)
 	if by, of := n.roster.Ahead(); of > 0 && by.Abs() > clockWrong {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strings"
 	"time"
 
@@ -152,30 +150,21 @@ func deletionDue(g desk.Grant, field bool) time.Time {
 }
 
 type grantLapseCmd struct {
-	byID
-	Out string `help:"Where to write it; a file that is there already stays as it is." required:"" placeholder:"FILE"`
+	ID string `arg:"" help:"The grant: its id, or the beginning of it."`
+	fileArg
 }
 
+// Run writes what hark ledger evidence writes, where there is a lapse to show.
 func (c *grantLapseCmd) Run(ctx context.Context, a *app) error {
-	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		proof, err := h.Customer().Grants().Proof(ctx, c.ID)
+	return c.write(ctx, a, func(ctx context.Context, h desk.House, w io.Writer) error {
+		g, err := h.Customer().Grants().Get(ctx, c.ID)
 		if err != nil {
 			return err
 		}
-		if len(proof.Lapses) == 0 {
-			return fmt.Errorf("no promise under grant %s was broken: %w", short(proof.Grant), fault.NotFound)
+		if len(g.Lapses) == 0 {
+			return fmt.Errorf("no promise under grant %s was broken: %w", short(g.ID), fault.NotFound)
 		}
-		f, err := os.OpenFile(c.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("proof: %w", err)
-		}
-		enc := json.NewEncoder(f)
-		enc.SetIndent("", "  ")
-		if err := errors.Join(enc.Encode(proof), f.Close()); err != nil {
-			return fmt.Errorf("proof: %w", err)
-		}
-		return a.done("hark.proof/1", proof, "%d broken promises of %s, with %d signed messages, are in %s",
-			len(proof.Lapses), clean(proof.VendorName), len(proof.Envelopes), c.Out)
+		return h.Ledger().Evidence(ctx, g.ID, w)
 	})
 }
 

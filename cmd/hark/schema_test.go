@@ -23,7 +23,7 @@ import (
 var schemas = map[string]any{
 	"hark.status/1": desk.Status{}, "hark.id/1": desk.Identity{}, "hark.peers/1": []desk.Peer{}, "hark.network-info/1": desk.NetworkInfo{}, "hark.netcheck/1": desk.Netcheck{},
 	"hark.need/1": desk.Need{}, "hark.needs/1": []desk.Need{}, "hark.stranger/1": desk.Stranger{}, "hark.request/1": desk.Request{},
-	"hark.requests/1": []desk.Request{}, "hark.grant/1": desk.Grant{}, "hark.grants/1": []desk.Grant{}, "hark.proof/1": desk.Proof{}, "hark.offer/1": desk.Offer{},
+	"hark.requests/1": []desk.Request{}, "hark.grant/1": desk.Grant{}, "hark.grants/1": []desk.Grant{}, "hark.offer/1": desk.Offer{},
 	"hark.offers/1": []desk.Offer{}, "hark.deal/1": desk.Deal{}, "hark.deals/1": []desk.Deal{}, "hark.field/1": desk.Field{},
 	"hark.fields/1": []desk.Field{}, "hark.entries/1": []desk.LedgerEntry{}, "hark.entry/1": desk.LedgerProof{}, "hark.ledger/1": desk.LedgerReport{},
 	"hark.import/1": desk.ImportReport{}, "hark.products/1": []desk.Product{}, "hark.follow/1": desk.Follow{},

@@ -207,10 +207,6 @@ func (d grants) Right(ctx context.Context, id string, s desk.RightSpec) (desk.Gr
 	return Post[desk.Grant](ctx, d.c, at("/grants", id, "rights"), s)
 }
 
-func (d grants) Proof(ctx context.Context, id string) (desk.Proof, error) {
-	return Get[desk.Proof](ctx, d.c, at("/grants", id, "proof"))
-}
-
 func (d offers) List(ctx context.Context, q desk.Query) (desk.Page[desk.Offer], error) {
 	return list[desk.Offer](ctx, d.c, "/offers", q)
 }

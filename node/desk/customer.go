@@ -266,37 +266,6 @@ type GiveSpec struct {
 	Once         bool  `json:"once,omitempty"` // the values may be used once, at once; always so of special personal information
 }
 
-// ProofSchema names the form of a Proof.
-const ProofSchema = "hark.proof/1"
-
-// A Proof is what shows to others what was agreed under a grant and not kept: the very
-// envelopes, and each broken promise with the one it was owed under and its deadline.
-type Proof struct {
-	Schema     string       `json:"schema"`
-	Grant      string       `json:"grant"`
-	State      string       `json:"state"`
-	Vendor     string       `json:"vendor"`
-	VendorName string       `json:"vendor_name"`
-	Customer   string       `json:"customer"` // her key in this context alone
-	Lapses     []LapseProof `json:"lapses"`
-	Envelopes  []Envelope   `json:"envelopes"`
-}
-
-// A LapseProof is one promise that was not kept in time.
-type LapseProof struct {
-	Owed  string    `json:"owed"`  // the kind of message that did not come
-	Under string    `json:"under"` // the envelope that asked for it
-	Due   time.Time `json:"due"`
-	What  string    `json:"what"`
-}
-
-// An Envelope is a signed message as it was sent; its id is the hash of its bytes.
-type Envelope struct {
-	Kind string `json:"kind"`
-	ID   string `json:"id"`
-	Raw  string `json:"raw"` // base64
-}
-
 // A RightSpec exercises a right under a grant.
 type RightSpec struct {
 	Exercise string            `json:"exercise"` // access, correction, deletion, objection
@@ -314,7 +283,6 @@ type Grants interface {
 	Revoke(ctx context.Context, ids []string, q Query, reason string) ([]Grant, error)
 	Pause(ctx context.Context, id string, resume bool, reason string) (Grant, error)
 	Right(ctx context.Context, id string, spec RightSpec) (Grant, error)
-	Proof(ctx context.Context, id string) (Proof, error)
 }
 
 // An Offer is one that a customer opened, or a vendor made.

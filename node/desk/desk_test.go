@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden file anew")
 // views are all structs that cross the counter, in either direction.
 var views = []any{
 	Query{}, Page[Product]{}, Money{}, Due{}, NeedSpec{}, Need{}, FieldPrice{}, Stranger{}, StrangerPart{}, Request{}, FieldAsk{}, StringPair{},
-	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, Proof{}, LapseProof{}, Envelope{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, Blob{}, FieldSpec{}, VaultImport{}, VaultReport{},
+	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, Blob{}, FieldSpec{}, VaultImport{}, VaultReport{},
 	VaultChange{}, LedgerEntry{},
 	LedgerProof{}, LedgerCover{}, ExportSpec{}, LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},

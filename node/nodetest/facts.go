@@ -1,7 +1,7 @@
 package nodetest
 
 import (
-	"encoding/base64"
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
-	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/store/ledger/audit"
 )
 
 // A fact is something that a story can expect of one node: how many words it takes
@@ -108,29 +109,27 @@ var facts = map[string]fact{
 	"lapses": {0, func(s *Story, m *Member, _ []string) (string, error) { return fmt.Sprint(lapses(m)), nil }},
 }
 
-// proofs counts the broken promises that the signed messages show: what they were owed
-// under is among these, and each is what its hash says.
+// proofs counts the broken promises that the signed messages show, as hark-audit judges.
 func proofs(_ *Story, m *Member, _ []string) (string, error) {
 	n := 0
 	for _, g := range m.Grants(desk.Query{}) {
-		p, err := m.Customer().Grants().Proof(bg, g.ID)
-		if err != nil {
+		if g.Times.Granted == 0 {
+			continue
+		}
+		var file bytes.Buffer
+		if err := m.Ledger().Evidence(bg, g.ID, &file); err != nil {
 			return "", err
 		}
-		signed := map[string]string{}
-		for _, e := range p.Envelopes {
-			raw, err := base64.StdEncoding.DecodeString(e.Raw)
-			if err != nil {
-				return "", err
-			}
-			s, err := wire.Open(raw)
-			if err != nil || s.ID().String() != e.ID {
-				return "", fmt.Errorf("envelope %s does not open as itself: %w", e.ID, err)
-			}
-			signed[e.ID] = s.Kind().String()
+		judge := audit.New(time.Now(), false)
+		if err := judge.Add(g.ID, &file); err != nil {
+			return "", err
 		}
-		for _, l := range p.Lapses {
-			if signed[l.Under] != "" && !l.Due.IsZero() && slices.Contains(slices.Collect(maps.Values(signed)), "receipt") {
+		v := judge.Verdict()
+		if !v.OK {
+			return "", fmt.Errorf("evidence under grant %s does not hold: %v: %w", g.ID, v.Problems, fault.Malformed)
+		}
+		for _, what := range v.Proven {
+			if strings.Contains(what, " owed a signed ") {
 				n++
 			}
 		}

@@ -93,8 +93,6 @@ func (r *routes) grants() {
 
 	pages(r, op{id: "list-grants", path: "/grants", tag: "grants", does: "List grants, from either side"}, g, desk.Grants.List)
 	one(r, op{id: "get-grant", path: "/grants/{id}", tag: "grants", does: "Show one grant"}, g, desk.Grants.Get)
-	one(r, op{id: "get-grant-proof", path: "/grants/{id}/proof", tag: "grants", does: "Give the signed messages under a grant",
-		more: "With each promise that was not kept in time, and what it was owed under. Others can check them without this node."}, g, desk.Grants.Proof)
 	create(r, op{id: "give-grant", path: "/grants", tag: "grants", does: "Grant a vendor of one's choice access, with no need", keyed: true, status: http.StatusCreated}, g, desk.Grants.Give)
 	type revocation struct {
 		IDs     []string `json:"ids,omitempty" maxItems:"500" doc:"These grants; none: all that the other fields select"`

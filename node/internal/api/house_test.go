@@ -202,10 +202,6 @@ func (d grants) Right(_ ctx, id string, s desk.RightSpec) (desk.Grant, error) {
 	return say[desk.Grant](d.fake, "grants.Right", id, s)
 }
 
-func (d grants) Proof(_ ctx, id string) (desk.Proof, error) {
-	return say[desk.Proof](d.fake, "grants.Proof", id)
-}
-
 func (d offers) List(_ ctx, q desk.Query) (desk.Page[desk.Offer], error) {
 	return say[desk.Page[desk.Offer]](d.fake, "offers.List", q)
 }

@@ -2,18 +2,14 @@ package desks
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
 )
@@ -136,56 +132,4 @@ func (d Grants) toRevoke(ctx context.Context, ids []string, q desk.Query, field 
 		})
 	})
 	return grants, err
-}
-
-// Proof implements desk.Grants.
-func (d Grants) Proof(ctx context.Context, id string) (p desk.Proof, err error) {
-	gid, err := d.resolve(ctx, records.Agreements, id)
-	if err != nil {
-		return p, err
-	}
-	err = d.view(ctx, func(r kv.Reader) error {
-		a, err := records.GetAgreement(r, gid)
-		if err != nil {
-			return err
-		}
-		p, err = proof(r, &a)
-		return err
-	})
-	return p, err
-}
-
-// proof gathers the signed messages under a grant, and what was promised in them and not
-// kept.
-func proof(r kv.Reader, a *records.Agreement) (desk.Proof, error) {
-	p := desk.Proof{
-		Schema: desk.ProofSchema, Grant: a.ID.String(), State: a.Flow.State.String(), Vendor: a.Vendor.String(), VendorName: a.VendorName,
-		Customer: hexOf(a.Context), Lapses: []desk.LapseProof{}, Envelopes: []desk.Envelope{},
-	}
-	ids := []protocol.Hash{a.Letters.Request, a.Letters.Grant, a.Letters.Receipt, a.Letters.Revocation, a.Letters.Deletion}
-	for i, l := range a.Flow.Lapses {
-		v := desk.LapseProof{Owed: l.Owed.String(), Under: l.Re.String(), Due: moment(l.Due)}
-		if i < len(a.Lapses) {
-			v.What = a.Lapses[i]
-		}
-		p.Lapses, ids = append(p.Lapses, v), append(ids, l.Re)
-	}
-	for _, id := range ids {
-		if id.IsZero() || slices.ContainsFunc(p.Envelopes, func(e desk.Envelope) bool { return e.ID == id.String() }) {
-			continue
-		}
-		raw, err := records.GetEnvelope(r, id)
-		if errors.Is(err, fault.NotFound) {
-			continue
-		}
-		if err != nil {
-			return p, err
-		}
-		kind := "unknown"
-		if s, err := wire.Open(raw); err == nil {
-			kind = strings.ToLower(s.Kind().String())
-		}
-		p.Envelopes = append(p.Envelopes, desk.Envelope{Kind: kind, ID: id.String(), Raw: base64.StdEncoding.EncodeToString(raw)})
-	}
-	return p, nil
 }
