@@ -356,9 +356,10 @@ func (t *turn) agreementDue(id protocol.GrantID) error {
 	return t.advance(&a, flow.Event{}, "")
 }
 
-// mailPauseMS is how long a lapse waits for the mailbox to be read, before it is
-// asked for again.
-const mailPauseMS = 60_000
+// mailPauseMS is how long a lapse waits for the mailbox to be read, before it is asked
+// for again: a courier with its hands full leaves it be, and what ends is to be acted on
+// within a minute.
+const mailPauseMS = 10_000
 
 // mailFirst puts a tick off that would record a lapse of the other side, until its
 // mailbox was read after the deadline: this node may have been away when the
