@@ -122,8 +122,9 @@ func (r *Roster) Operator(k key.KeeperKey) protocol.VendorID {
 	return protocol.VendorID{}
 }
 
-// clockFor is how long a keeper's word about the time counts.
-const clockFor = 2 * time.Hour
+// clockFor is how long a keeper's word about the time counts: streams to it may stay open,
+// and be greeted on no more, for as long.
+const clockFor = 24 * time.Hour
 
 // Ahead is how far this node's clock goes before those of the keepers that it met of
 // late, behind where it is negative: the median, so that a few liars change nothing; of
