@@ -26,12 +26,12 @@ func TestBodyKeyMovesAfterACrash(t *testing.T) {
 		}
 		before, from := seq(), len(r.her.Grants(desk.Query{State: "disclosed"}))
 		r.revoke(t)
-		r.her.Stop() // long before 250 ms have passed
-		time.Sleep(time.Hour)
-		r.her.Start()
 		if n := seq(); n != before {
 			t.Fatalf("it moved before the crash, to seq %d: nothing is tested", n)
 		}
+		r.her.Stop() // long before 250 ms have passed
+		time.Sleep(time.Hour)
+		r.her.Start()
 		w.Until(time.Minute, "a new body key", func() (bool, error) { return seq() == before+1, nil })
 		time.Sleep(10 * time.Minute)
 		if n := seq(); n != before+1 {
