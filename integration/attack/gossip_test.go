@@ -44,7 +44,7 @@ func TestGossipReachesFewFollowers(t *testing.T) {
 		w := nodetest.NewSimWorld(t, nodetest.SimConfig{Shards: 16, Target: 4})
 		defer w.Close()
 		c := gather(t, w, 60)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Minute)
 		for i := range 64 {
 			c.post(i*7, uint16(i%16))
 			time.Sleep(500 * time.Millisecond)
@@ -88,7 +88,7 @@ func minute(t *testing.T, n int, seed uint64) (l load) {
 		w := nodetest.NewSimWorld(t, nodetest.SimConfig{Config: netem.Config{Seed: seed}, Shards: 4, Target: 4})
 		defer w.Close()
 		c := gather(t, w, n)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Minute)
 		var met atomic.Int64
 		count := &network.NotifyBundle{ConnectedF: func(network.Network, network.Conn) { met.Add(1) }}
 		for _, m := range c.members {

@@ -18,9 +18,10 @@ const BOM = "\ufeff"
 // maxCells bounds a row.
 const maxCells = 256
 
-// risky are the first letters for which spreadsheets take a cell as a formula, and the
-// one that marks a cell as made harmless.
-const risky = "=+-@\t\r\n＝＋－＠'"
+// risky are the first letters for which spreadsheets take a cell as a formula, the mark
+// that is left out at the head of a file, behind which one may hide, and the one that
+// marks a cell as made harmless.
+const risky = "=+-@\t\r\n＝＋－＠'" + BOM
 
 func starts(s string) bool {
 	first, n := utf8.DecodeRuneInString(s)

@@ -11,7 +11,7 @@ import (
 // TestNoCellIsAFormula: what could be one is marked, reads back as it was, and the
 // standard library's reader agrees on the cells.
 func TestNoCellIsAFormula(t *testing.T) {
-	cells := []string{"=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "＝1", "'", "'=1", "''", "plain", "", " =1 ", `a"b`, "a,b", "a\nb", "a\r\nb", "x\ry"}
+	cells := []string{"=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "＝1", "'", "'=1", "''", "plain", "", " =1 ", `a"b`, "a,b", "a\nb", "a\r\nb", "x\ry", "\ufeff=1"}
 	var b bytes.Buffer
 	Write(&b, cells)
 	for i, c := range cells {
@@ -58,6 +58,7 @@ func TestReadRefuses(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("a,\"b\"\"\",'=c\r\n1,2,3\n"))
 	f.Add([]byte("\ufeff\"x\ny\""))
+	f.Add([]byte("\"\ufeff\""))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		list, err := Read(raw, 1<<16, 100)
 		if err != nil {
