@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,5 +90,45 @@ func TestLimitHoldsChangesBack(t *testing.T) {
 		want(1, 3) // the lease, with the newest value: nothing is left to say
 		time.Sleep(3 * time.Hour)
 		want(1, 3)
+	})
+}
+
+// TestWhatBecomesSpecialStaysHome: a field that she calls special after it was granted for
+// a time goes out no more, by whatever rule it was granted; she has to grant that herself.
+func TestWhatBecomesSpecialStaysHome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewWorld(t)
+		defer w.Close()
+		vendor, her := w.Public("couches"), w.Personal("thandi")
+		w.Public("keeper")
+		time.Sleep(5 * time.Second)
+		vendor.Sell("")
+		her.Fill(map[string]string{"location.area": "Melville", "contact.hours": "evenings"})
+		ctx := context.Background()
+		if _, err := her.Customer().Needs().Create(ctx, desk.NeedSpec{Name: "a couch", Category: "home.furniture", Auto: true, Fields: map[string]int64{"location.area": 0, "contact.hours": 0}}); err != nil {
+			t.Fatal(err)
+		}
+		given := func() []string {
+			list, err := vendor.Vendor().Held().List(ctx, desk.Query{})
+			if err != nil || len(list.Items) != 1 {
+				return nil
+			}
+			return list.Items[0].Fields
+		}
+		w.Until(time.Minute, "both fields", func() (bool, error) { return len(given()) == 2, nil })
+		her.Fill(map[string]string{"contact.hours": "mornings"}) // an ordinary change goes out
+		time.Sleep(time.Minute)
+		if n := her.Grants(desk.Query{})[0].Updates; n != 1 {
+			t.Fatalf("%d updates of an ordinary field, so nothing is shown", n)
+		}
+		special := desk.Value("the shelter")
+		special.Class = "special"
+		if _, err := her.Customer().Vault().Set(ctx, "location.area", special); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(25 * time.Hour) // also past the next lease
+		if got := given(); !slices.Equal(got, []string{"contact.hours"}) {
+			t.Errorf("the vendor holds %v", got)
+		}
 	})
 }

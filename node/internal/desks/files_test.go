@@ -90,6 +90,14 @@ func TestTheLeastPriceIsAFloor(t *testing.T) {
 	if got["contact.email"] != 500 || got["contact.phone"] != 100 || got["contact.hours"] != 0 {
 		t.Errorf("floors %v", got)
 	}
+	// What costs something in another currency is not given away for nothing.
+	if _, err := (Needs{o}).Create(t.Context(), desk.NeedSpec{Name: "y", Currency: "ZAR", Fields: map[string]int64{"contact.phone": 0}}); !errors.Is(err, fault.Malformed) {
+		t.Errorf("named without a price: %v", err)
+	}
+	must(Vault{o}.Set(t.Context(), "contact.hours", desk.FieldSpec{MinPrice: &desk.Money{Minor: 300, Currency: "EUR"}}))
+	if n := must((Needs{o}).Create(t.Context(), desk.NeedSpec{Name: "z", Currency: "ZAR"})); len(n.Fields) != 0 {
+		t.Errorf("by the template: %+v", n.Fields)
+	}
 }
 
 // all gives every field with its value, and every large value.

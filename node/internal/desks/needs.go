@@ -129,7 +129,7 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		}
 		if len(s.Fields) == 0 {
 			for _, name := range protocol.Template(c) {
-				if f, ok := has[name]; ok && given(f) == nil {
+				if f, ok := has[name]; ok && given(f) == nil && !elsewhere(f, cur) {
 					out = append(out, protocol.FieldOnOffer{Name: name, Floor: floorOf(f, 0, cur)})
 				}
 			}
@@ -146,6 +146,10 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 			if err := given(has[f.Name]); err != nil {
 				return err
 			}
+			if elsewhere(has[f.Name], cur) && floor == 0 {
+				return fmt.Errorf("field %q costs at least %s by your vault, and this need is in %s: name a price in %s: %w",
+					name, has[f.Name].Min, cur, cur, fault.Malformed)
+			}
 			f.Floor = floorOf(has[f.Name], floor, cur)
 			out = append(out, f)
 		}
@@ -156,6 +160,11 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		err = fmt.Errorf("%d fields on offer, at most %d: %w", len(out), protocol.MaxFields, fault.Malformed)
 	}
 	return out, err
+}
+
+// elsewhere tells whether a field has a least price in another currency.
+func elsewhere(f vault.Field, cur protocol.Currency) bool {
+	return f.Min.Minor > 0 && f.Min.Currency != cur
 }
 
 // floorOf is the least price of a field on offer: what is asked for it here, but never

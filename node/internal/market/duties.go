@@ -100,18 +100,17 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 // deleted, the vendors are told under duty keys and owe a signed deletion. The
 // needs that still have living grants go to a new body key, which Moves sees to.
 func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
-	for _, id := range ids {
-		if err := m.Do(ctx, "revoke", func(t *turn) error {
+	var failed error
+	for _, id := range ids { // one that has ended meanwhile leaves none of the others living
+		failed = errors.Join(failed, m.Do(ctx, "revoke", func(t *turn) error {
 			a, err := records.GetAgreement(t, id)
 			if err != nil {
 				return err
 			}
 			return t.revoke(&a, reason)
-		}); err != nil {
-			return err
-		}
+		}))
 	}
-	return nil
+	return failed
 }
 
 // revoke ends one grant.

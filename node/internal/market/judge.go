@@ -208,7 +208,10 @@ func (m *Market) OwnRules(ctx context.Context) (list []terms.Rule, err error) {
 
 // AddRule keeps one more rule of hers, from the next request on.
 func (m *Market) AddRule(ctx context.Context, rule terms.Rule) error {
-	return m.changeRules(ctx, "rule added", rule, func(list []terms.Rule) ([]terms.Rule, error) {
+	return m.changeRules(ctx, "add rule", rule, func(list []terms.Rule) ([]terms.Rule, error) {
+		if slices.ContainsFunc(builtIn, func(b terms.Rule) bool { return b.Name == rule.Name }) {
+			return nil, fmt.Errorf("the rule %s is built in; give yours another name: %w", rule.Name, fault.Conflict)
+		}
 		if len(list) >= terms.MaxRules {
 			return nil, fmt.Errorf("%d rules, at most %d; remove one first: %w", len(list), terms.MaxRules, fault.Full)
 		}
@@ -218,7 +221,7 @@ func (m *Market) AddRule(ctx context.Context, rule terms.Rule) error {
 
 // RemoveRule forgets one.
 func (m *Market) RemoveRule(ctx context.Context, name string) error {
-	return m.changeRules(ctx, "rule removed", terms.Rule{Name: name}, func(list []terms.Rule) ([]terms.Rule, error) {
+	return m.changeRules(ctx, "remove rule", terms.Rule{Name: name}, func(list []terms.Rule) ([]terms.Rule, error) {
 		i := slices.IndexFunc(list, func(r terms.Rule) bool { return r.Name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("no rule is called %.60q: %w", name, fault.NotFound)

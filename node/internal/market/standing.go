@@ -55,20 +55,26 @@ const (
 // personal information, or a child's, whatever was proposed.
 func (t *turn) lease(a *records.Agreement) (protocol.Second, error) {
 	for _, f := range a.Terms.Fields {
-		info, _ := f.Name.Info()
-		class := info.Class
-		own, err := t.m.cfg.Stores.Vault.About(t, f.Name)
-		if err != nil && !errors.Is(err, fault.NotFound) {
+		guarded, err := t.guarded(f.Name)
+		if guarded || err != nil {
 			return 0, err
-		}
-		if max(class, own.Class) > protocol.Ordinary {
-			return 0, nil
 		}
 	}
 	if a.Standing.PerDay == 1 && a.Terms.Lease > 0 {
 		return max(a.Terms.Lease, dailyLease), nil
 	}
 	return a.Terms.Lease, nil
+}
+
+// guarded tells whether a field is special personal information or a child's, by the
+// vocabulary or to her.
+func (t *turn) guarded(name protocol.FieldName) (bool, error) {
+	info, _ := name.Info()
+	own, err := t.m.cfg.Stores.Vault.About(t, name)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return false, err
+	}
+	return max(info.Class, own.Class) > protocol.Ordinary, nil
 }
 
 // disclose sends what was granted, under the next lease, or puts it off where her limit
@@ -154,7 +160,8 @@ func (t *turn) gave(a *records.Agreement, values []protocol.FieldValue, why reas
 
 // values reads from the vault what may be disclosed now, and is the only place that
 // does: the fields of the signed grant without those that she took back, and under a
-// lease of 0 nothing after the first time.
+// lease of 0 nothing after the first time. A field that became special to her, or a
+// child's, after it was granted with a lease stays at home: nobody granted that.
 func (t *turn) values(a *records.Agreement) ([]protocol.FieldValue, error) {
 	if a.Terms.Lease == 0 && a.Leases > 0 {
 		return nil, nil
@@ -164,7 +171,16 @@ func (t *turn) values(a *records.Agreement) ([]protocol.FieldValue, error) {
 		return nil, err
 	}
 	allowed := *g
-	allowed.Fields = slices.DeleteFunc(slices.Clone(g.Fields), func(f protocol.FieldGrant) bool { return a.Standing.Lacks(f.Name) })
+	allowed.Fields = nil
+	for _, f := range g.Fields {
+		guarded, err := t.guarded(f.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !a.Standing.Lacks(f.Name) && (!guarded || a.Terms.Lease == 0) {
+			allowed.Fields = append(allowed.Fields, f)
+		}
+	}
 	if t.m.cfg.Misbehave == LeakField {
 		if err := t.leak(&allowed); err != nil {
 			return nil, err
@@ -306,20 +322,19 @@ func merge(list, more []string) []string {
 // and deals: a need's grant can't be written anew without another request.
 func (m *Market) WithdrawField(ctx context.Context, ids []protocol.GrantID, f protocol.FieldName, reason string) error {
 	var all []protocol.GrantID
+	var failed error
 	for _, id := range ids {
 		ends := false
 		err := m.Do(ctx, "withdraw field", func(t *turn) (err error) {
 			ends, err = t.withdrawField(id, f, reason)
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		if ends {
+		failed = errors.Join(failed, err)
+		if err == nil && ends {
 			all = append(all, id)
 		}
 	}
-	return m.Revoke(ctx, all, reason)
+	return errors.Join(failed, m.Revoke(ctx, all, reason))
 }
 
 // withdrawField takes a field back from one grant, or says that the grant has to end.

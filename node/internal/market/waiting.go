@@ -374,6 +374,9 @@ func (t *turn) refuseAll(v protocol.VendorID) error {
 	}
 	for _, a := range wait {
 		c, err := records.GetContext(t, a.Context)
+		if errors.Is(err, fault.NotFound) {
+			continue // nothing is left that could be granted
+		}
 		if err == nil {
 			err = t.refuseHere(&a, c, "")
 		}
