@@ -42,6 +42,7 @@ func gaps(r *protocol.Request, p *protocol.Passport, m protocol.Particulars, reg
 	need(r.Basis >= protocol.BasisConsent && r.Basis <= protocol.BasisLegitimate, "d", "whether she is free not to give it")
 	need(said(n.Consequence), "e", "what follows if she does not give it")
 	need(said(n.Law) || r.Basis != protocol.BasisObligation, "f", "which law demands it")
+	need(p.Country.Valid(), "g", "in which country it is itself")
 	need(all(r.Countries, protocol.Region.Valid), "g", "in a known code to which countries it sends the information")
 	abroad := func(c protocol.Region) bool { return c.Country() != region.Country() }
 	need(said(m.Protection) || !slices.ContainsFunc(r.Countries, abroad), "g", "what protects the information in another country")
