@@ -244,7 +244,7 @@ type requestLessCmd struct {
 	Fields []string `help:"Only these." placeholder:"FIELD"`
 	Days   int      `help:"For no longer." placeholder:"N"`
 	Coarse []string `help:"A coarser value: field=level (hark consent show --json lists the levels)." placeholder:"FIELD=LEVEL"`
-	Price  []string `help:"At least so much: field=1.00. The vendor is told, and may ask again." sep:"none" placeholder:"FIELD=PRICE"`
+	Price  []string `help:"At least so much: field=1.00. The vendor is told, and may ask again for less; nothing is granted for money yet, as nothing moves any." sep:"none" placeholder:"FIELD=PRICE"`
 }
 
 func (c *requestLessCmd) Run(ctx context.Context, a *app) error {

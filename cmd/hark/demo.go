@@ -19,7 +19,7 @@ type demoCmd struct {
 	Limit     int      `help:"Announce at most so many needs." default:"40"`
 	Seed      uint64   `help:"Decides how the sample catalogue is split." default:"1"`
 	Keep      bool     `help:"Leave the network running and say how to talk to it."`
-	Sabotage  string   `help:"Make one node break a promise: withhold-mail, keep-deleted, fork-ledger, reopen-revoked, flip-bits or leak-field. The demonstration must notice, and exit 1." placeholder:"HOW"`
+	Sabotage  string   `help:"Make one node break a promise: withhold-mail, keep-deleted, fork-ledger, rewrite-ledger, reopen-revoked, flip-bits or leak-field. The demonstration must notice, and exit 1." placeholder:"HOW"`
 }
 
 // errNotAll says that the demonstration ran and not everything held.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -80,7 +81,8 @@ func initials(v string) (string, bool) {
 	return strings.Join(out, " "), len(out) > 0
 }
 
-// lastParts gives the last so many parts of an address, of at least one more.
+// lastParts gives the last so many parts of an address, of at least one more. One with a
+// number is a house, a street or a postal code, and says more than a town: none is given.
 func lastParts(v string, n int) (string, bool) {
 	var parts []string
 	for _, part := range strings.FieldsFunc(v, func(c rune) bool { return c == ',' || c == '\n' }) {
@@ -91,10 +93,11 @@ func lastParts(v string, n int) (string, bool) {
 	if len(parts) <= n {
 		return "", false
 	}
-	return strings.Join(parts[len(parts)-n:], ", "), true
+	kept := strings.Join(parts[len(parts)-n:], ", ")
+	return kept, !strings.ContainsFunc(kept, unicode.IsDigit)
 }
 
-// prefix gives the first half of a postal code, at most two of its places.
+// prefix gives the first two places of a postal code.
 func prefix(v string) (string, bool) {
 	r := []rune(strings.TrimSpace(v))
 	if len(r) < 3 || len(r) > 10 || strings.ContainsAny(v, ",\n@") {

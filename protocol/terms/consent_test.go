@@ -58,7 +58,7 @@ func TestCoarseValues(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"year", "in May 1984"}, {"year", "1984"}, {"tens", "about 40"}, {"tens", "-4"}, {"initials", " "}, {"initials", "T."}, {"town", "Melville, Johannesburg"},
+		{"year", "in May 1984"}, {"year", "1984"}, {"tens", "about 40"}, {"tens", "-4"}, {"initials", " "}, {"initials", "T."}, {"town", "Melville, Johannesburg"}, {"town", "Flat 3, 12 Main Road, Melville"}, {"region", "12 Main Road, Melville, 2092"},
 		{"region", "Melville"}, {"prefix", "20"}, {"prefix", "a@b.c"}, {"domain", "thandi"}, {"domain", "thandi@"},
 	} {
 		got, err := Coarsen(c[0], c[1])
