@@ -53,7 +53,7 @@ const (
 	firstSplit = 4  // 16 parts: a shard that is equal costs some 350 bytes
 	maxSplit   = 6  // parts of one range, so that few differences don't cost many fingerprints
 	leaf       = 8  // ids that a range is split down to, ...
-	listed     = 16 // ... and at which it is listed
+	listed     = 24 // ... and at which it is listed; chance puts more than 16 into one leaf of some hundreds, which cost a round trip
 )
 
 // A Question is about ranges of a shard, as in an operation protocol.OpRanges.

@@ -166,19 +166,19 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// Which hundred is missing does not change what it costs.
+// Which hundred is missing, and how many there are in all, does not change what it costs.
 func TestCostIsNoMatterOfLuck(t *testing.T) {
 	var all []protocol.Hash
-	for n := range 50_000 {
+	for n := range 100_000 {
 		all = append(all, spread(n))
 	}
-	o := &other{salt: protocol.ID{1}, ids: sorted(all)}
 	most := 0
-	for at := range 8 {
-		o.bytes = 0
-		d, err := Find(t.Context(), o.ask, sorted(slices.Concat(all[:100*at], all[100*at+100:])))
+	for at := range 48 {
+		theirs := all[:50_000+1_000*at]
+		o := &other{salt: protocol.ID{1}, ids: sorted(theirs)}
+		d, err := Find(t.Context(), o.ask, sorted(slices.Concat(theirs[:100*at], theirs[100*at+100:])))
 		if err != nil || len(d.Missing) != 100 || d.Rounds > 4 {
-			t.Errorf("hundred %d: %d found in %d rounds, %v", at, len(d.Missing), d.Rounds, err)
+			t.Errorf("hundred %d of %d: %d found in %d rounds, %v", at, len(theirs), len(d.Missing), d.Rounds, err)
 		}
 		most = max(most, o.bytes)
 	}
@@ -220,7 +220,7 @@ func TestLiars(t *testing.T) {
 	}{
 		"fingerprints that never match":    {func(_ Question, a *Answer) { noise(a) }, fault.Malformed},
 		"and counts without end":           {func(_ Question, a *Answer) { noise(a); fill(a.Counts, 1<<31) }, nil},
-		"and counts that ask for splits":   {func(_ Question, a *Answer) { noise(a); fill(a.Counts, 17) }, fault.Malformed},
+		"and counts that ask for splits":   {func(_ Question, a *Answer) { noise(a); fill(a.Counts, listed+1) }, fault.Malformed},
 		"too few fingerprints":             {func(_ Question, a *Answer) { a.Counts = a.Counts[:len(a.Counts)/2] }, fault.Malformed},
 		"no fingerprints":                  {func(_ Question, a *Answer) { *a = Answer{} }, fault.Malformed},
 		"no salt":                          {func(_ Question, a *Answer) { a.Salt = protocol.ID{} }, fault.Malformed},
