@@ -88,6 +88,8 @@ func value(unit string, v float64) string {
 		return chart.Percent(v)
 	case "ms":
 		return chart.Millis(v)
+	case "count":
+		return chart.Count(v)
 	}
 	return chart.Bytes(v)
 }
