@@ -31,7 +31,7 @@ type stage struct {
 
 	mu   sync.Mutex
 	up   map[int]bool
-	base map[int][2]uint64 // bytes of a node before it came up
+	base map[int]play.Usage // of a node before it came up: bytes and packets, which the network counts
 }
 
 var _ play.Stage = (*stage)(nil)
@@ -43,7 +43,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		},
 		Shards: s.Network.Shards, Target: s.Network.Dials,
 	}
-	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int][2]uint64{}}
+	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int]play.Usage{}}
 	lane := protocol.LaneRule{Lane: protocol.LaneNone}
 	if s.Network.Work > 0 {
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
@@ -131,14 +131,14 @@ func (st *stage) Move(_ context.Context, i int, up bool) error {
 		m.Stop()
 		return nil
 	}
-	sent, received := m.Bytes()
+	was := carried(m)
 	m.Online(true)
 	st.starting <- struct{}{} // the world's log is that of the node which starts
 	st.w.Log = play.Listen(st.plan.Players[i].Name, st.saw)
 	m.Start()
 	<-st.starting
 	st.mu.Lock()
-	st.base[i] = [2]uint64{sent, received}
+	st.base[i] = was
 	st.mu.Unlock()
 	st.set(i, true)
 	return nil
@@ -174,8 +174,21 @@ func (st *stage) Usage(_ context.Context, i int) (u play.Usage, known bool, err 
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	sent, received := st.members[i].Bytes()
-	return play.Usage{Sent: sent - st.base[i][0], Received: received - st.base[i][1]}, true, nil
+	m := st.members[i]
+	u = carried(m)
+	u.Sent, u.Received, u.Packets = u.Sent-st.base[i].Sent, u.Received-st.base[i].Received, u.Packets-st.base[i].Packets
+	if g := m.Gossip.Gossip; g != nil {
+		c := g.Counts()
+		u.RPCs, u.Judged = c.SentRPC+c.ReceivedRPC, c.Kept+c.Ignored
+	}
+	return u, true, nil
+}
+
+// carried is what the network has carried for a member in all.
+func carried(m *nodetest.Member) (u play.Usage) {
+	u.Sent, u.Received = m.Bytes()
+	u.Packets = m.Packets()
+	return u
 }
 
 // Flush implements play.Stage: what nodes say is heard at once.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/cmd/hark/experiment"
@@ -19,6 +21,7 @@ type labCmd struct {
 	Run      labRunCmd      `cmd:"" help:"Run an experiment into a result folder that can be run again."`
 	Validate labValidateCmd `cmd:"" help:"Check a scenario, and show it in full."`
 	Report   labReportCmd   `cmd:"" help:"Compute figures and plots of a result folder anew, from its raw data."`
+	List     labListCmd     `cmd:"" help:"List the result folders in a folder, with their headline figures."`
 	Compare  labCompareCmd  `cmd:"" help:"Set two result folders side by side: what differs, and whether it is more than chance."`
 }
 
@@ -138,6 +141,8 @@ func figure(unit string, v float64) string {
 		return chart.Percent(v)
 	case "ms":
 		return chart.Millis(v)
+	case "count":
+		return chart.Count(v)
 	}
 	return chart.Bytes(v)
 }
@@ -176,6 +181,42 @@ func (c *labReportCmd) Run(a *app) error {
 		return err
 	}
 	return a.showResult(c.Folder, res)
+}
+
+type labListCmd struct {
+	Folder string `arg:"" optional:"" default:"." help:"Where result folders are, or one of them." placeholder:"DIR"`
+}
+
+// Run lists what the folders say of themselves.
+func (c *labListCmd) Run(a *app) error {
+	all, err := report.List(c.Folder)
+	if err != nil {
+		return err
+	}
+	keys := []string{"delivery_without_pull", "delivery_60s", "latency_p99_ms", "bytes_per_node"}
+	return list(a, "hark.lab-list/1", all, "", "FOLDER NAME MADE SEED GOSSIP PULL P99 BYTES PROBLEM", func(l report.Listed) []string {
+		row := []string{l.Folder, l.Name, cmp.Or(when(l.Started), "–"), seedsText(l.Seeds)}
+		for _, key := range keys {
+			cell := "–"
+			if i := slices.IndexFunc(l.Headline, func(s lab.Spread) bool { return s.Key == key }); i >= 0 {
+				cell = figure(l.Headline[i].Unit, l.Headline[i].Mean)
+			}
+			row = append(row, cell)
+		}
+		return append(row, strings.Join(l.Problems, "; "))
+	})
+}
+
+// seedsText says of which seeds there are runs.
+func seedsText(seeds []uint64) string {
+	switch n := len(seeds); n {
+	case 0:
+		return "–"
+	case 1:
+		return fmt.Sprint(seeds[0])
+	default:
+		return fmt.Sprintf("%d to %d", seeds[0], seeds[n-1])
+	}
 }
 
 type labCompareCmd struct {

@@ -13,7 +13,7 @@ import (
 type Measure struct {
 	Key   string
 	Title string
-	Unit  string // share, ms, bytes
+	Unit  string // share, ms, bytes, count
 	Head  bool   // it is among the three that every result begins with: delivery, latency, bytes
 	of    func(*Figures) *float64
 }
@@ -42,6 +42,9 @@ func Measures() []Measure {
 		{"latency_max_ms", "Latency, the longest", "ms", false, latency(func(q Quantiles) float64 { return q.Max })},
 		{"bytes_per_node", "Bytes of a public node", "bytes", true, func(f *Figures) *float64 { return f.BytesPerNode }},
 		{"bytes_per_announcement", "Bytes of a public node for each announcement", "bytes", true, func(f *Figures) *float64 { return f.BytesPerAnnouncement }},
+		{"packets_per_node", "Packets of a public node", "count", false, func(f *Figures) *float64 { return f.PacketsPerNode }},
+		{"rpcs_per_node", "Gossip RPCs of a public node", "count", false, func(f *Figures) *float64 { return f.RPCsPerNode }},
+		{"judged_per_node", "Announcements that a public node judged", "count", false, func(f *Figures) *float64 { return f.JudgedPerNode }},
 		{"cpu_ms_per_node", "CPU time of a node", "ms", false, func(f *Figures) *float64 { return f.CPUPerNode }},
 		{"rss_bytes_per_node", "Memory of a public node", "bytes", false, func(f *Figures) *float64 { return f.RSSPerNode }},
 		{"spy_precision_keeper", "First-spy guesses that name a keeper the author posted to", "share", false, func(f *Figures) *float64 { return f.SpyKeeper }},

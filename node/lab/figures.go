@@ -28,6 +28,9 @@ type Figures struct {
 
 	BytesPerNode         *float64 `json:"bytes_per_node,omitempty"` // sent and received, mean over honest public nodes
 	BytesPerAnnouncement *float64 `json:"bytes_per_announcement,omitempty"`
+	PacketsPerNode       *float64 `json:"packets_per_node,omitempty"` // as bytes
+	RPCsPerNode          *float64 `json:"rpcs_per_node,omitempty"`    // of gossip
+	JudgedPerNode        *float64 `json:"judged_per_node,omitempty"`  // announcements that its router judged and let pass, or ignored
 	CPUPerNode           *float64 `json:"cpu_ms_per_node,omitempty"`
 	RSSPerNode           *float64 `json:"rss_bytes_per_node,omitempty"`
 
@@ -138,27 +141,40 @@ func (f *Figures) finish(t *tables) {
 
 // costs adds up what honest public nodes used, over all their lives.
 func (f *Figures) costs(t *tables) {
-	var bytes, cpu, rss []float64
-	for _, n := range t.public {
-		b, c, r := -float64(t.before[n.Node].Sent+t.before[n.Node].Received), -float64(t.before[n.Node].CPUMS), 0.0
-		lives := t.usage[n.Node]
-		for _, u := range lives {
-			b, c, r = b+float64(u.Sent+u.Received), c+float64(u.CPUMS), max(r, float64(u.RSS))
+	var bytes, packets, rpcs, judged, cpu, rss []float64
+	known := func(list []float64, v float64) []float64 {
+		if v > 0 {
+			list = append(list, v)
 		}
+		return list
+	}
+	for _, n := range t.public {
+		lives := t.usage[n.Node]
 		if n.Role != Honest || len(lives) == 0 {
 			continue
 		}
-		bytes = append(bytes, b)
-		if c > 0 {
-			cpu = append(cpu, c)
+		sum := func(of func(Record) float64) float64 {
+			v := -of(t.before[n.Node])
+			for _, u := range lives {
+				v += of(u)
+			}
+			return v
 		}
-		if r > 0 {
-			rss = append(rss, r)
+		bytes = append(bytes, sum(func(u Record) float64 { return float64(u.Sent + u.Received) }))
+		packets = known(packets, sum(func(u Record) float64 { return float64(u.Packets) }))
+		rpcs = known(rpcs, sum(func(u Record) float64 { return float64(u.RPCs) }))
+		judged = known(judged, sum(func(u Record) float64 { return float64(u.Judged) }))
+		cpu = known(cpu, sum(func(u Record) float64 { return float64(u.CPUMS) }))
+		most := 0.0
+		for _, u := range lives {
+			most = max(most, float64(u.RSS))
 		}
+		rss = known(rss, most)
 	}
 	slices.Sort(bytes)
 	f.Series.BytesByNode = bytes
 	f.BytesPerNode, f.CPUPerNode, f.RSSPerNode = mean(bytes), mean(cpu), mean(rss)
+	f.PacketsPerNode, f.RPCsPerNode, f.JudgedPerNode = mean(packets), mean(rpcs), mean(judged)
 	if all := t.usage[""]; f.CPUPerNode == nil && len(all) > 0 { // the engine knows only what all used together
 		sum := -float64(t.before[""].CPUMS)
 		for _, u := range all {

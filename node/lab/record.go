@@ -67,6 +67,9 @@ type Record struct {
 
 	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage; what "start" says is not counted
 	Received uint64 `json:"received_bytes,omitempty"` // usage
+	Packets  uint64 `json:"packets,omitempty"`        // usage: sent and received
+	RPCs     int64  `json:"rpcs,omitempty"`           // usage: of gossip, sent and received
+	Judged   int64  `json:"judged,omitempty"`         // usage: announcements that its router judged and let pass, or ignored
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
 }

@@ -104,6 +104,8 @@ func (st *Stage) Usage(ctx context.Context, i int) (u play.Usage, known bool, er
 	return play.Usage{
 		Sent:     uint64(m[`hark_gossip_message_bytes_total{direction="sent"}`]),
 		Received: uint64(m[`hark_gossip_message_bytes_total{direction="received"}`]),
+		RPCs:     int64(m[`hark_gossip_rpcs_total{direction="sent"}`] + m[`hark_gossip_rpcs_total{direction="received"}`]),
+		Judged:   int64(m[`hark_gossip_messages_total{outcome="kept"}`] + m[`hark_gossip_messages_total{outcome="ignored"}`]),
 		CPU:      time.Duration(m["process_cpu_seconds_total"] * float64(time.Second)),
 		RSS:      int64(m["process_resident_memory_bytes"]),
 	}, true, nil

@@ -82,7 +82,7 @@ func TestTicksOfAClock(t *testing.T) {
 
 func TestUnits(t *testing.T) {
 	for got, want := range map[string]string{
-		Millis(250): "250 ms", Millis(2500): "2.5 s", Millis(300_000): "5 min", Millis(0): "0", Bytes(12): "12 B", Bytes(1234): "1.23 kB",
+		Millis(250): "250 ms", Millis(2500): "2.5 s", Millis(300_000): "5 min", Millis(0): "0", Bytes(12): "12 B", Count(7): "7", Count(999.4): "999", Count(1234.5): "1,235", Count(-1234567): "-1,234,567", Bytes(1234): "1.23 kB",
 		Bytes(45_600_000): "45.6 MB", Percent(1): "100 %", Percent(0.99999): "99.999 %", Percent(0.5): "50 %", Percent(0.1234): "12.3 %", Percent(0): "0 %",
 	} {
 		if got != want {

@@ -141,6 +141,18 @@ func Bytes(v float64) string {
 	return trim(v) + " B"
 }
 
+// Count writes a number of things, thousands apart.
+func Count(v float64) string {
+	if math.Abs(v) < 1000 {
+		return trim(v)
+	}
+	text := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
 // Percent writes a share, with as many digits as tell it from all or nothing.
 func Percent(v float64) string {
 	p := v * 100

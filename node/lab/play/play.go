@@ -52,6 +52,9 @@ type Stage interface {
 // Usage is what a node has used since it came up. What is not known is 0.
 type Usage struct {
 	Sent, Received uint64 // bytes
+	Packets        uint64 // sent and received
+	RPCs           int64  // of gossip, sent and received
+	Judged         int64  // announcements that its router judged and let pass, or ignored
 	CPU            time.Duration
 	RSS            int64
 }
@@ -352,7 +355,10 @@ func (r *run) usage(ctx context.Context, i int, what string) error {
 	if err != nil || !known {
 		return err
 	}
-	rec := lab.Record{Kind: lab.KindUsage, What: what, Sent: u.Sent, Received: u.Received, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1}
+	rec := lab.Record{
+		Kind: lab.KindUsage, What: what, Sent: u.Sent, Received: u.Received, Packets: u.Packets, RPCs: u.RPCs, Judged: u.Judged,
+		CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1,
+	}
 	if i >= 0 {
 		rec.Node = r.plan.Players[i].Name
 		r.mu.Lock()

@@ -10,7 +10,8 @@
 //	 1. Create makes the folder and refuses one that holds anything;
 //	 2. Raw opens the raw data of one run for writing;
 //	 3. Load reads scenario and raw data back, and computes the figures from them;
-//	 4. Write writes everything that is made from these. It can be done again at any time.
+//	 4. Write writes everything that is made from these. It can be done again at any time;
+//	 5. List tells what the result folders in a folder say of themselves.
 package report
 
 import (
@@ -174,7 +175,7 @@ const maxRaw = 4 << 30
 // Of run.json it keeps only how it was made.
 func Load(dir string) (lab.Scenario, lab.Result, error) {
 	var res lab.Result
-	raw, err := os.ReadFile(filepath.Join(dir, scenarioFile))
+	raw, err := readAtMost(filepath.Join(dir, scenarioFile), maxResult)
 	if errors.Is(err, os.ErrNotExist) {
 		return lab.Scenario{}, res, fmt.Errorf("%s is no result folder, there is no %s in it: %w", dir, scenarioFile, fault.NotFound)
 	}
@@ -221,9 +222,26 @@ func fill(s *lab.Scenario, res *lab.Result) {
 	}
 }
 
+// maxResult bounds run.json and scenario.toml when they are read.
+const maxResult = 64 << 20
+
+// readAtMost reads a file that is no larger than most.
+func readAtMost(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	raw, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = fmt.Errorf("%s: larger than %d bytes: %w", path, most, fault.Malformed)
+	}
+	return raw, err
+}
+
 // readResult reads run.json, which is not there yet after a run that was broken off.
 func readResult(dir string) (res lab.Result, err error) {
-	raw, err := os.ReadFile(filepath.Join(dir, resultFile))
+	raw, err := readAtMost(filepath.Join(dir, resultFile), maxResult)
 	if errors.Is(err, os.ErrNotExist) {
 		return res, nil
 	}

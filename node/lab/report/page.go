@@ -16,11 +16,12 @@ const css = `:root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--soft:#57
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:64rem;margin:0 auto;padding:1rem}h1{font-size:1.8rem;line-height:1.2;margin:.5rem 0}h2{font-size:1.25rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.5rem 0 .3rem}
 p{max-width:46rem}a{color:var(--link)}.soft{color:var(--soft)}
-dl.head{display:grid;grid-template-columns:repeat(auto-fit,minmax(13rem,1fr));gap:.75rem;margin:1rem 0}
-dl.head div{background:var(--box);border:1px solid var(--line);border-radius:.5rem;padding:.75rem}dl.head dt{color:var(--soft);font-size:.9rem}dl.head dd{margin:0;font-size:1.5rem;font-weight:600}dl.head small{display:block;font-size:.85rem;font-weight:400;color:var(--soft)}
+dl.head{display:grid;grid-template-columns:repeat(auto-fit,minmax(17rem,1fr));gap:.75rem;margin:1rem 0}
+dl.head div{display:flex;flex-direction:column;justify-content:space-between;background:var(--box);border:1px solid var(--line);border-radius:.5rem;padding:.75rem}dl.head dt{color:var(--soft);font-size:.9rem}dl.head dd{margin:0;font-size:1.5rem;font-weight:600}dl.head small{display:block;font-size:.85rem;font-weight:400;color:var(--soft)}
 .wide{overflow-x:auto}.wide:focus-visible,summary:focus-visible,a:focus-visible{outline:3px solid var(--link);outline-offset:2px}
-figure{margin:0 0 1.5rem}figure svg{display:block;width:100%;min-width:30rem;height:auto;max-width:52rem}figcaption{color:var(--soft);font-size:.9rem}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.5rem 0}th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right}td.n{white-space:nowrap}
+@media (max-width:40rem){dl.head{grid-template-columns:1fr 1fr;gap:.5rem}dl.head dd{font-size:1.25rem}}
+figure{margin:0 0 .5rem}details{margin:0 0 1.5rem}figure svg{display:block;width:100%;min-width:34rem;height:auto;max-width:52rem}figcaption{color:var(--soft);font-size:.9rem}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums;margin:.5rem 0}th,td{padding:.3rem .7rem .3rem 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right}td.n{white-space:nowrap}table.keys td{min-width:8rem;max-width:28rem}table.keys td:nth-child(2){max-width:18rem;overflow-wrap:anywhere}
 caption{text-align:left;color:var(--soft)}pre,code{font:.9rem ui-monospace,monospace}pre{background:var(--box);border:1px solid var(--line);border-radius:.5rem;padding:.75rem;white-space:pre-wrap;overflow-wrap:anywhere}
 .bad{border-left:4px solid #c62828;padding-left:.75rem}summary{cursor:pointer;padding:.25rem 0}`
 
@@ -46,8 +47,8 @@ func page(s lab.Scenario, res lab.Result, plots []plot) string {
 	if res.About != "" {
 		w.put(`<p>%s</p>`, res.About)
 	}
-	w.put(`<p class="soft">%d public and %d personal nodes, %d needs, %s engine, %s. Made %s by hark %s.</p>`, s.Network.Public, s.Network.Personal,
-		s.Load.Needs, res.Engine, runsText(len(res.Runs)), res.Made.Started.UTC().Format("2006-01-02 15:04 UTC"), res.Made.Program)
+	w.put(`<p class="soft">%s, %s needs, %s engine, %s. Made %s by hark %s.</p>`, nodesText(s), count(s.Load.Needs), res.Engine, runsText(len(res.Runs)),
+		res.Made.Started.UTC().Format("2006-01-02 15:04 UTC"), res.Made.Program)
 	w.problems(res)
 	w.headline(res)
 	w.put(`<h2>Plots</h2>`)
@@ -61,6 +62,20 @@ func page(s lab.Scenario, res lab.Result, plots []plot) string {
 	w.made(res)
 	w.put(`</main></body></html>` + "\n")
 	return w.String()
+}
+
+func count(n int) string { return chart.Count(float64(n)) }
+
+// nodesText says who was there.
+func nodesText(s lab.Scenario) string {
+	text := fmt.Sprintf("%s public and %s personal nodes", count(s.Network.Public), count(s.Network.Personal))
+	if n := s.Sybils.Count; n > 0 {
+		text += fmt.Sprintf(", %d Sybils", n)
+	}
+	if n := s.Spies.Count; n > 0 {
+		text += fmt.Sprintf(", %d spies", n)
+	}
+	return text
 }
 
 func runsText(n int) string {
@@ -88,6 +103,8 @@ func value(unit string, v float64) string {
 		return chart.Percent(v)
 	case "ms":
 		return chart.Millis(v)
+	case "count":
+		return chart.Count(v)
 	}
 	return chart.Bytes(v)
 }
@@ -114,9 +131,9 @@ asked her node. Bytes are %s.</p>`, res.Bytes)
 }
 
 func (w *writer) plot(p plot) {
-	w.put(`<figure><div class="wide" role="region" tabindex="0" aria-label="%s">`, p.chart.Title)
+	w.put(`<h3>%s</h3><figure><div class="wide" role="region" tabindex="0" aria-label="%s">`, p.chart.Title, p.chart.Title)
 	w.WriteString(p.chart.SVG(false))
-	w.put(`</div><figcaption>%s: %s</figcaption></figure><details><summary>The same as a table: %s</summary>`, p.chart.Title, p.chart.Desc, p.chart.Title)
+	w.put(`</div><figcaption>%s</figcaption></figure><details><summary>The same as a table</summary>`, p.chart.Desc)
 	w.table(p.chart.Title, p.head, p.rows)
 	w.put(`</details>`)
 }
@@ -151,16 +168,21 @@ func (w *writer) table(caption string, head []string, rows [][]string) {
 func (w *writer) figures(res lab.Result) {
 	var rows [][]string
 	for _, f := range res.Figures {
-		row := []string{title(f.Key), value(f.Unit, f.Mean), value(f.Unit, f.Min), value(f.Unit, f.Max)}
-		if f.Runs > 1 {
-			row = append(row, value(f.Unit, f.SD))
-		} else {
-			row = append(row, "–")
+		row := []string{title(f.Key), value(f.Unit, f.Mean)}
+		switch {
+		case f.Runs > 1:
+			row = append(row, value(f.Unit, f.Min), value(f.Unit, f.Max), value(f.Unit, f.SD))
+		case len(res.Runs) > 1:
+			row = append(row, "–", "–", "–") // known of one run alone
 		}
 		rows = append(rows, row)
 	}
+	head := []string{"Figure", "Value"}
+	if len(res.Runs) > 1 {
+		head = []string{"Figure", "Mean", "Least", "Most", "Standard deviation"}
+	}
 	w.put(`<h2>All figures</h2>`)
-	w.table("Over "+runsText(len(res.Runs)), []string{"Figure", "Mean", "Least", "Most", "Standard deviation"}, rows)
+	w.table("Over "+runsText(len(res.Runs)), head, rows)
 	w.put(`<p class="soft">CPU time is %s.</p>`, res.CPU)
 }
 
@@ -168,8 +190,8 @@ func (w *writer) runs(res lab.Result) {
 	var rows [][]string
 	for _, f := range res.Runs {
 		rows = append(rows, []string{
-			fmt.Sprint(f.Seed), fmt.Sprint(f.Announced), fmt.Sprint(f.Failed), fmt.Sprint(f.Pairs), fmt.Sprint(f.PairsAtOnce), fmt.Sprint(f.HeardOutright),
-			fmt.Sprint(f.HeardInTime), fmt.Sprint(f.Heard), fmt.Sprint(f.Unjudged),
+			fmt.Sprint(f.Seed), count(f.Announced), count(f.Failed), count(f.Pairs), count(f.PairsAtOnce), count(f.HeardOutright), count(f.HeardInTime),
+			count(f.Heard), count(f.Unjudged),
 		})
 	}
 	w.table("What was counted in each run", []string{"Seed", "Announced", "Failed", "Pairs", "there from the start", "heard without pull", "heard within 60 s", "heard", "not judged"}, rows)
@@ -182,7 +204,7 @@ hark lab compare . ANOTHER-FOLDER</pre><p>The figures and plots here are compute
 }
 
 func (w *writer) parameters(res lab.Result) {
-	w.put(`<h2>Parameters</h2><div class="wide" role="region" tabindex="0" aria-label="Parameters"><table><caption>Every key of scenario.toml</caption><thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">Meaning</th></tr></thead><tbody>`)
+	w.put(`<h2>Parameters</h2><div class="wide" role="region" tabindex="0" aria-label="Parameters"><table class="keys"><caption>Every key of scenario.toml</caption><thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">Meaning</th></tr></thead><tbody>`)
 	means := lab.Meanings()
 	for _, p := range res.Parameters {
 		w.put(`<tr><th scope="row"><code>%s</code></th><td>%s</td><td>%s</td></tr>`, p.Key, p.Value, means[p.Key])

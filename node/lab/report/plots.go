@@ -39,8 +39,8 @@ func delivery(res *lab.Result) plot {
 	p := plot{file: "delivery", head: []string{"Time", "Due", "Heard", "Share"}}
 	p.chart = chart.Chart{
 		ID: "delivery", Title: "Delivery over time",
-		Desc: fmt.Sprintf("Pairs of an announcement and a public node that should hear it: %d became due, %d were heard.", len(due), len(got)),
-		X:    chart.Axis{Name: "time since the load began", Time: true, Text: chart.Millis}, Y: chart.Axis{Name: "pairs, added up", Text: whole},
+		Desc: fmt.Sprintf("Pairs of an announcement and a public node that should hear it: %s became due, %s were heard.", count(len(due)), count(len(got))),
+		X:    chart.Axis{Name: "time since the load began", Time: true, Text: chart.Millis}, Y: chart.Axis{Name: "pairs, added up", Text: chart.Count},
 		Lines: []chart.Line{{Name: "due", Points: stairs(due)}, {Name: "heard", Points: stairs(got)}}, Marks: marks,
 	}
 	end := 0.0
@@ -57,12 +57,10 @@ func delivery(res *lab.Result) plot {
 		if d > 0 {
 			share = chart.Percent(float64(g) / float64(d))
 		}
-		p.rows = append(p.rows, []string{chart.Millis(at), fmt.Sprint(d), fmt.Sprint(g), share})
+		p.rows = append(p.rows, []string{chart.Millis(at), count(d), count(g), share})
 	}
 	return p
 }
-
-func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 // stairs adds up events at sorted times.
 func stairs(times []float64) []chart.Point {
@@ -120,7 +118,7 @@ func latency(res *lab.Result) plot {
 		q := func(share float64) string {
 			return chart.Millis(list[max(0, int(math.Ceil(share*float64(len(list))))-1)])
 		}
-		p.rows = append(p.rows, []string{w.name, fmt.Sprint(len(list)), q(0.5), q(0.9), q(0.99), q(1)})
+		p.rows = append(p.rows, []string{w.name, count(len(list)), q(0.5), q(0.9), q(0.99), q(1)})
 	}
 	return p
 }
@@ -137,22 +135,22 @@ func bytesOf(res *lab.Result) plot {
 	p := plot{file: "bytes", head: []string{"From", "To", "Nodes"}}
 	p.chart = chart.Chart{
 		ID: "bytes", Title: "Bytes of each public node", Desc: "How many public nodes sent and received how many bytes.",
-		X: chart.Axis{Name: "bytes sent and received", Text: chart.Bytes}, Y: chart.Axis{Name: "nodes", Text: whole},
+		X: chart.Axis{Name: "bytes sent and received", Text: chart.Bytes}, Y: chart.Axis{Name: "nodes", Text: chart.Count},
 	}
 	if len(all) == 0 {
 		return p
 	}
 	top := slices.Max(all)
 	step := max(top/bins, 1)
-	count := make([]int, bins)
+	nodes := make([]int, bins)
 	for _, v := range all {
-		count[min(int(v/step), bins-1)]++
+		nodes[min(int(v/step), bins-1)]++
 	}
-	for i, n := range count {
+	for i, n := range nodes {
 		from, to := step*float64(i), step*float64(i+1)
 		p.chart.Bars = append(p.chart.Bars, chart.Bar{From: from, To: to, Height: float64(n)})
 		if n > 0 {
-			p.rows = append(p.rows, []string{chart.Bytes(from), chart.Bytes(to), fmt.Sprint(n)})
+			p.rows = append(p.rows, []string{chart.Bytes(from), chart.Bytes(to), count(n)})
 		}
 	}
 	return p

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -151,6 +152,56 @@ func TestLargeRawDataIsCompressed(t *testing.T) {
 	}
 	if _, res, err := Load(dir); err != nil || res.Runs[0].Heard != 12_000 {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestListReadsNoMoreThanItMust: what folders say is listed newest first; a result that
+// is too large, no JSON or not there is a problem of its folder alone.
+func TestListReadsNoMoreThanItMust(t *testing.T) {
+	dir := t.TempDir()
+	s := lab.Default()
+	for day, name := range []string{"old", "new", "broken", "large", "fresh"} {
+		s.Name = name
+		at := filepath.Join(dir, name)
+		if err := Create(at, s); err != nil {
+			t.Fatal(err)
+		}
+		res := lab.Result{Made: lab.Made{Started: time.Date(2026, 1, 1+day, 0, 0, 0, 0, time.UTC)}, Seeds: []uint64{1}}
+		if err := Write(at, s, res); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "broken", resultFile), []byte("{"), 0o600), os.Truncate(filepath.Join(dir, "large", resultFile), maxResult+1),
+		os.Remove(filepath.Join(dir, "fresh", resultFile)), os.Mkdir(filepath.Join(dir, "no result"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	all, err := List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range all {
+		if l.Name != filepath.Base(l.Folder) || (len(l.Problems) == 0) != (len(l.Seeds) == 1) {
+			t.Errorf("%+v", l)
+		}
+		got = append(got, strings.Join(append([]string{l.Name}, l.Problems...), ": "))
+	}
+	want := []string{"broken: .*not of schema", "fresh: no figures yet", "large: .*larger than", "new$", "old$"}
+	for i, w := range want {
+		if len(got) != len(want) || !regexp.MustCompile("^"+w).MatchString(got[i]) {
+			t.Fatalf("%q", got)
+		}
+	}
+	for i := range maxListed {
+		if err := os.MkdirAll(filepath.Join(dir, fmt.Sprint("more ", i), rawFolder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("more ", i), scenarioFile), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := List(dir); !errors.Is(err, fault.Full) {
+		t.Errorf("more than %d: %v", maxListed, err)
 	}
 }
 
