@@ -21,7 +21,7 @@ func TestExampleRecord(t *testing.T) {
 	}
 	e := record.Entry{Record: record.Record{
 		Grant: protocol.Hash{1}, Subject: protocol.Hash{2}, Reason: protocol.ContextRelation, Vendor: record.Party{ID: protocol.Hash{3}, Name: "Veld & Vine"},
-		Basis: protocol.BasisConsent, Rail: protocol.RailNone, Start: 1_800_000_000, End: 1_900_000_000, Countersigned: 1_800_000_001,
+		Basis: protocol.BasisConsent, Rail: protocol.RailNone, Span: record.Span{Start: 1_800_000_000, End: 1_900_000_000}, Countersigned: 1_800_000_001,
 		Fields:   []record.Field{{Name: "contact.delivery-address", Purpose: protocol.PurposeFulfil, Form: protocol.FormValue, Retention: 30}},
 		Statuses: []record.Status{{State: record.Given, At: 1_800_000_000}},
 		Letters:  record.Letters{Grant: protocol.Hash{4}, Receipt: protocol.Hash{5}},

@@ -135,7 +135,7 @@ func TestRecordsTellALife(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := h.her.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: own.Vendor, Name: "my couch people", Fields: []string{"location.area"}})
+		g, err := h.her.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: own.Vendor, Name: "my couch people", Fields: []string{"location.area"}, PerDay: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,8 +145,8 @@ func TestRecordsTellALife(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		e = h.wantLife(g.ID, everyFormat, record.Given)
-		if e.Vendor.Name != "couches" || e.Vendor.Passport.IsZero() || e.Reason != protocol.ContextRelation {
-			t.Errorf("she chose %+v", e.Vendor)
+		if e.Vendor.Name != "couches" || e.Vendor.Passport.IsZero() || e.Reason != protocol.ContextRelation || e.PerDay != 2 || e.Lease == 0 {
+			t.Errorf("she chose %+v, %d a day for %d s", e.Vendor, e.PerDay, e.Lease)
 		}
 		h.unlinked(g.ID, refusal(h.her), e)
 	})

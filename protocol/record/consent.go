@@ -15,7 +15,7 @@ type process struct {
 	Purpose string    `json:"dpv:hasPurpose"`
 	Data    datum     `json:"dpv:hasPersonalData"`
 	Storage []storage `json:"dpv:hasStorageCondition,omitempty"`
-	Price   sum       `json:"hark:price"`
+	Price   spell.Sum `json:"hark:price"`
 }
 
 // A datum is a field by its name, never its value.
@@ -26,6 +26,8 @@ type datum struct {
 	Necessity string `json:"dpv:hasNecessity"`
 	Source    string `json:"dpv:hasDataSource"`
 	Form      string `json:"hark:form"`
+	Level     string `json:"hark:level,omitempty"`
+	Expressly bool   `json:"hark:expressly,omitempty"`
 }
 
 type storage struct {
@@ -65,8 +67,8 @@ func consentOf(e *Entry) consent {
 	for _, f := range r.Fields {
 		class, category := classOf(f.Name)
 		p := process{
-			Type: "dpv:Process", Purpose: purposeTerms[f.Purpose], Price: sumOf(f.Price),
-			Data: datum{fieldURN(r.Grant, f.Name), class, category, necessity(f.Required), "dpv:DataSubjectDataSource", spell.Term(formTerms, f.Form)},
+			Type: "dpv:Process", Purpose: purposeTerms[f.Purpose], Price: spell.SumOf(f.Price),
+			Data: datum{fieldURN(r.Grant, f.Name), class, category, necessity(f.Required), "dpv:DataSubjectDataSource", spell.Term(formTerms, f.Form), f.Level, f.Expressly},
 		}
 		if f.Retention > 0 {
 			p.Storage = []storage{{"dpv:StorageDuration", spell.Days(f.Retention)}}
@@ -83,7 +85,7 @@ func (c *consent) entry() (e Entry, err error) {
 	for _, p := range c.Processes {
 		f := Field{
 			Name: r.fieldName(e.Grant, p.Data.ID), Purpose: r.purpose(p.Purpose), Form: spell.Find[protocol.Form](&r.Reader, formTerms, p.Data.Form),
-			Required: p.Data.Necessity == necessary, Price: r.Amount(p.Price.Value, p.Price.Currency),
+			Level: p.Data.Level, Required: p.Data.Necessity == necessary, Expressly: p.Data.Expressly, Price: r.Amount(p.Price.Value, p.Price.Currency),
 		}
 		if len(p.Storage) > 0 {
 			f.Retention = uint32(r.Duration("P", p.Storage[0].Duration, "D"))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -18,10 +17,10 @@ import (
 
 // columns of a row. Title, category and class are derived from field.
 var columns = []string{
-	"grant", "field", "title", "category", "class", "purpose", "form", "required", "retention_days", "price", "price_currency",
+	"grant", "field", "title", "category", "class", "purpose", "form", "level", "required", "expressly", "retention_days", "price", "price_currency",
 	"customer", "reason", "vendor", "vendor_name", "registration", "country", "contact", "information_officer", "authority", "passport",
-	"basis", "notice_source", "notice_consequence", "notice_law", "notice_rights", "notice_complaints", "recipients", "countries",
-	"whole_price", "whole_price_currency", "rail", "start", "end", "lease_seconds", "terms",
+	"basis", "notice_source", "notice_consequence", "notice_law", "notice_rights", "notice_complaints", "protection", "automated", "recipients", "countries",
+	"whole_price", "whole_price_currency", "rail", "start", "end", "lease_seconds", "disclosures_per_day", "terms",
 	"requested", "given", "refused", "renewed", "expired", "withdrawn", "revoked", "why", "refused_under", "countersigned",
 	"request_envelope", "refusal_envelope", "grant_envelope", "receipt_envelope", "revocation_envelope", "deletion_envelope",
 }
@@ -29,7 +28,7 @@ var columns = []string{
 const (
 	csvStart = "grant,field,title,"
 	fieldOf  = 1  // the first column about a field
-	grantOf  = 11 // the first after those
+	grantOf  = 13 // the first after those
 )
 
 func writeCSV(entries []Entry) []byte {
@@ -58,8 +57,8 @@ func aboutField(f Field) []string {
 	info, _ := f.Name.Info()
 	class, category := classOf(f.Name)
 	return []string{
-		string(f.Name), info.Title, category, class, purposeTerms[f.Purpose], spell.Term(formTerms, f.Form), strconv.FormatBool(f.Required),
-		strconv.FormatUint(uint64(f.Retention), 10), spell.Amount(f.Price), string(f.Price.Currency),
+		string(f.Name), info.Title, category, class, purposeTerms[f.Purpose], spell.Term(formTerms, f.Form), f.Level, strconv.FormatBool(f.Required),
+		strconv.FormatBool(f.Expressly), strconv.FormatUint(uint64(f.Retention), 10), spell.Amount(f.Price), string(f.Price.Currency),
 	}
 }
 
@@ -71,9 +70,9 @@ func aboutGrant(r *Record) []string {
 	}
 	out := []string{
 		r.Subject.String(), spell.Term(reasonTerms, r.Reason), v.ID.String(), v.Name, v.Registration, string(v.Country), v.Contact, v.Officer, v.Authority,
-		hexOf(v.Passport), spell.Term(basisTerms, r.Basis), n.Source, n.Consequence, n.Law, n.Rights, n.Complaints, join(r.Recipients), join(countries),
+		hexOf(v.Passport), spell.Term(basisTerms, r.Basis), n.Source, n.Consequence, n.Law, n.Rights, n.Complaints, n.Protection, n.Automated, rows.Join(r.Recipients), rows.Join(countries),
 		spell.Amount(r.Price), string(r.Price.Currency), spell.Term(railTerms, r.Rail), spell.Moment(r.Start), spell.Moment(r.End),
-		strconv.FormatUint(uint64(r.Lease), 10), hexOf(r.Terms),
+		strconv.FormatUint(uint64(r.Lease), 10), strconv.FormatUint(uint64(r.PerDay), 10), hexOf(r.Terms),
 	}
 	for s := Requested; s <= Revoked; s++ {
 		out = append(out, spell.Moment(r.At(s)))
@@ -83,30 +82,6 @@ func aboutGrant(r *Record) []string {
 }
 
 func hexOf(h protocol.Hash) string { return spell.URN("", h) }
-
-// join and split put a list into one cell, an item to a line.
-var lines = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
-
-func join(list []string) string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = lines.Replace(s)
-	}
-	return strings.Join(out, "\n")
-}
-
-var unlines = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
-
-func split(cell string) []string {
-	if cell == "" {
-		return nil
-	}
-	out := strings.Split(cell, "\n")
-	for i, s := range out {
-		out[i] = unlines.Replace(s)
-	}
-	return out
-}
 
 func readCSV(raw []byte) ([]Entry, error) {
 	list, err := rows.Read(raw, MaxFile, 1+MaxEntries*protocol.MaxFields)
@@ -144,13 +119,13 @@ func readCSV(raw []byte) ([]Entry, error) {
 }
 
 func (r *reader) field(row []string) Field {
-	retention, err := strconv.ParseUint(row[7], 10, 32)
+	retention, err := strconv.ParseUint(row[9], 10, 32)
 	if err != nil {
-		r.Bad("retention", row[7])
+		r.Bad("retention", row[9])
 	}
 	return Field{
 		Name: protocol.FieldName(row[0]), Purpose: r.purpose(row[4]), Form: spell.Find[protocol.Form](&r.Reader, formTerms, row[5]),
-		Required: row[6] == "true", Retention: uint32(retention), Price: r.Amount(row[8], row[9]),
+		Level: row[6], Required: row[7] == "true", Expressly: row[8] == "true", Retention: uint32(retention), Price: r.Amount(row[10], row[11]),
 	}
 }
 
@@ -164,6 +139,15 @@ type cursor struct {
 func (c *cursor) text() string {
 	c.next++
 	return c.row[c.next-1]
+}
+
+func (c *cursor) number(what string) uint32 {
+	s := c.text()
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		c.r.Bad(what, s)
+	}
+	return uint32(n)
 }
 
 func (c *cursor) hash() protocol.Hash         { return c.r.URN("", c.text()) }
@@ -181,18 +165,14 @@ func (r *reader) grant(row []string) (g Record) {
 	g.Basis = spell.Find[protocol.LegalBasis](&r.Reader, basisTerms, c.text())
 	n := &g.Notice
 	n.Source, n.Consequence, n.Law, n.Rights, n.Complaints = c.text(), c.text(), c.text(), c.text(), c.text()
-	g.Recipients = split(c.text())
-	for _, s := range split(c.text()) {
+	n.Protection, n.Automated = c.text(), c.text()
+	g.Recipients = rows.Split(c.text())
+	for _, s := range rows.Split(c.text()) {
 		g.Countries = append(g.Countries, protocol.Region(s))
 	}
 	g.Price, g.Rail = c.sum(), spell.Find[protocol.Rail](&r.Reader, railTerms, c.text())
 	g.Start, g.End = c.moment(), c.moment()
-	lease := c.text()
-	seconds, err := strconv.ParseUint(lease, 10, 32)
-	if err != nil {
-		r.Bad("lease", lease)
-	}
-	g.Lease, g.Terms = protocol.Second(seconds), c.hash()
+	g.Lease, g.PerDay, g.Terms = protocol.Second(c.number("lease")), c.number("disclosures a day"), c.hash()
 	for s := Requested; s <= Revoked; s++ {
 		if at := c.moment(); at != 0 {
 			g.Statuses = append(g.Statuses, Status{s, at})

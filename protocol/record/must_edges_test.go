@@ -182,6 +182,15 @@ func plantedViolations(t *testing.T, s map[Format]*jsonschema.Schema) (found int
 		{TS27560, "a category that the field is not of", `"pd:Location"`, `"pd:Name"`, false},
 		{TS27560, "a ground that its law does not have", `"popia:S11-1-`, `"popia:S11-9-`, true},
 		{TS27560, "a time that is none", `"hark:countersigned": "`, `"hark:countersigned": "x`, true},
+		{TS27560, "a level of the value itself", `"hark:form": "hark:CoarserValue"`, `"hark:form": "hark:Value"`, true},
+		{TS27560, "a lease that is none", `"hark:lease": "PT3600S"`, `"hark:lease": "PT03600S"`, true},
+		{TS27560, "more disclosures a day than there are", `"hark:disclosuresPerDay": 5`, `"hark:disclosuresPerDay": 25`, true},
+		{TS27560, "a marker of special information that says no", `"hark:expressly": true`, `"hark:expressly": false`, true},
+		{ODRL, "no lease", `"hark:lease": "PT3600S",`, ``, true},
+		{ODRL, "a coarse level in one place, and another in the next", `"hark:level": "town"`, `"hark:level": "region"`, false},
+		{TS10, "protection abroad of nothing", `"hark:protection": "a contract with clauses that bind"`, `"hark:protection": ""`, true},
+		{CSV, "a level of the value itself", "hark:CoarserValue,town", "hark:Value,town", true},
+		{CSV, "more disclosures a day than there are", ",3600,5,", ",3600,25,", true},
 		{TS27560, "two ids", `"dct:identifier": "` + grant, `"dct:identifier": "` + given.Subject.String(), false},
 		{Receipt, "a publisher that did not sign", `"dct:publisher": "urn:hark:vendor:`, `"dct:publisher": "urn:hark:context:`, true},
 		{Receipt, "no record", `"dpv:hasRecordOfActivity"`, `"dpv:hasRecords"`, true},
@@ -225,6 +234,47 @@ func plantedViolations(t *testing.T, s map[Format]*jsonschema.Schema) (found int
 	return found
 }
 
+// TestEveryFormatCarries: what was granted, and what was told, makes a difference in each
+// format. A fact that one of them drops would come back as nothing.
+func TestEveryFormatCarries(t *testing.T) {
+	changes := map[string]func(*Entry){
+		"how coarse":               func(e *Entry) { e.Fields[0].Level = "region" },
+		"asked for expressly":      func(e *Entry) { e.Fields[1].Expressly = false },
+		"special by its name":      func(e *Entry) { e.Fields[1].Name = "preference.brand" },
+		"how often a day":          func(e *Entry) { e.PerDay = 6 },
+		"no bound of a day":        func(e *Entry) { e.PerDay = 0 },
+		"the lease":                func(e *Entry) { e.Lease = 7200 },
+		"once":                     func(e *Entry) { e.Lease = 0 },
+		"what protects it abroad":  func(e *Entry) { e.Notice.Protection = "a law" },
+		"decisions of no person":   func(e *Entry) { e.Notice.Automated = "" },
+		"who receives it":          func(e *Entry) { e.Recipients = append(e.Recipients, "Others") },
+		"where it goes":            func(e *Entry) { e.Countries[0] = "NA" },
+		"how long it is kept":      func(e *Entry) { e.Fields[0].Retention++ },
+		"what nobody can tell off": nil,
+	}
+	base := plain(Requested, Given, Renewed, Withdrawn)
+	for what, change := range changes {
+		for _, f := range Formats() {
+			e := base
+			e.Fields, e.Countries, e.Recipients = slices.Clone(base.Fields), slices.Clone(base.Countries), slices.Clone(base.Recipients)
+			if change != nil {
+				change(&e)
+			}
+			was, err := Encode(f, []Entry{base})
+			if err != nil {
+				t.Fatal(err)
+			}
+			is, err := Encode(f, []Entry{e})
+			if err != nil {
+				t.Fatalf("%s, %s: %v", f, what, err)
+			}
+			if bytes.Equal(was, is) != (change == nil) {
+				t.Errorf("%s does not carry %s", f, what)
+			}
+		}
+	}
+}
+
 // TestEncodeRefuses: what is no record, or is not for the format, is not written.
 func TestEncodeRefuses(t *testing.T) {
 	asked, refused := plain(Requested), plain(Requested, Refused)
@@ -256,6 +306,11 @@ func TestEncodeRefuses(t *testing.T) {
 		"a price in no currency":   func(e *Entry) { e.Fields[0].Price = protocol.Money{Minor: 1} },
 		"a purpose of its own":     func(e *Entry) { e.Fields[0].Purpose = "sell-on" },
 		"too many fields":          func(e *Entry) { e.Fields = make([]Field, protocol.MaxFields+1) },
+		"a level of a value":       func(e *Entry) { e.Fields[1].Level = "town" },
+		"a level of two lines":     func(e *Entry) { e.Fields[0].Level = "town\ntown" },
+		"too long a level":         func(e *Entry) { e.Fields[0].Level = strings.Repeat("x", MaxLevel+1) },
+		"too often":                func(e *Entry) { e.PerDay = protocol.MaxPerDay + 1 },
+		"automated, untold":        func(e *Entry) { e.Notice.Automated = strings.Repeat("x", protocol.MaxText+1) },
 		"too long a lease":         func(e *Entry) { e.Lease = MaxLease + 1 },
 		"a request without letter": func(e *Entry) { e.Letters.Request = protocol.Hash{} },
 		"log without receipt":      func(e *Entry) { e.Disclosures = []Disclosure{{1, 1, nil}} },

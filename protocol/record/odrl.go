@@ -49,6 +49,8 @@ type asset struct {
 	Broader   string `json:"skos:broader,omitempty"`
 	Necessity string `json:"dpv:hasNecessity"`
 	Form      string `json:"hark:form"`
+	Level     string `json:"hark:level,omitempty"`
+	Expressly bool   `json:"hark:expressly,omitempty"`
 }
 
 // An act is an action that is refined.
@@ -64,31 +66,22 @@ type constraint struct {
 	Unit     string `json:"unit,omitempty"`
 }
 
-type node struct {
-	ID string `json:"@id"`
-}
-
-type literal struct {
-	Value string `json:"@value"`
-	Type  string `json:"@type"`
-}
-
 func compensate(m protocol.Money) rule {
-	c := constraint{Left: "payAmount", Operator: "eq", Right: literal{spell.Amount(m), "xsd:decimal"}}
+	c := constraint{Left: "payAmount", Operator: "eq", Right: spell.Literal{Value: spell.Amount(m), Type: "xsd:decimal"}}
 	if m.Currency != "" {
 		c.Unit = urnCurrency + string(m.Currency)
 	}
 	return rule{
 		Action:     []act{{"compensate", []constraint{c}}},
-		Constraint: []constraint{{Left: "event", Operator: "lt", Right: node{"odrl:policyUsage"}}},
+		Constraint: []constraint{{Left: "event", Operator: "lt", Right: spell.Node{ID: "odrl:policyUsage"}}},
 	}
 }
 
 // deletion is owed after the time that a value may be kept, or with the end.
 func deletion(f Field, end protocol.Second) rule {
-	c := constraint{Left: "dateTime", Operator: "lteq", Right: literal{spell.Moment(end), "xsd:dateTime"}}
+	c := constraint{Left: "dateTime", Operator: "lteq", Right: spell.Literal{Value: spell.Moment(end), Type: "xsd:dateTime"}}
 	if f.Retention > 0 {
-		c = constraint{Left: "elapsedTime", Operator: "lteq", Right: literal{spell.Days(f.Retention), "xsd:duration"}}
+		c = constraint{Left: "elapsedTime", Operator: "lteq", Right: spell.Literal{Value: spell.Days(f.Retention), Type: "xsd:duration"}}
 	}
 	return rule{Action: "delete", Constraint: []constraint{c}}
 }
@@ -105,11 +98,11 @@ func agreementOf(e *Entry) agreement {
 	recipients = append(recipients, r.Recipients...)
 	for _, f := range r.Fields {
 		_, category := classOf(f.Name)
-		target := &asset{fieldURN(r.Grant, f.Name), "Asset", category, necessity(f.Required), spell.Term(formTerms, f.Form)}
+		target := &asset{fieldURN(r.Grant, f.Name), "Asset", category, necessity(f.Required), spell.Term(formTerms, f.Form), f.Level, f.Expressly}
 		use := []constraint{
-			{Left: "purpose", Operator: "isA", Right: node{purposeTerms[f.Purpose]}},
-			{Left: "dateTime", Operator: "gteq", Right: literal{spell.Moment(r.Start), "xsd:dateTime"}},
-			{Left: "dateTime", Operator: "lteq", Right: literal{spell.Moment(r.End), "xsd:dateTime"}},
+			{Left: "purpose", Operator: "isA", Right: spell.Node{ID: purposeTerms[f.Purpose]}},
+			{Left: "dateTime", Operator: "gteq", Right: spell.Literal{Value: spell.Moment(r.Start), Type: "xsd:dateTime"}},
+			{Left: "dateTime", Operator: "lteq", Right: spell.Literal{Value: spell.Moment(r.End), Type: "xsd:dateTime"}},
 		}
 		a.Permission = append(a.Permission, rule{target, "use", use, []rule{compensate(f.Price), deletion(f, r.End)}})
 		a.Prohibition = append(a.Prohibition, rule{
@@ -139,8 +132,8 @@ func (r *reader) permission(g protocol.GrantID, p rule) (f Field) {
 		return f
 	}
 	f.Name, f.Form = r.fieldName(g, p.Target.ID), spell.Find[protocol.Form](&r.Reader, formTerms, p.Target.Form)
-	f.Required = p.Target.Necessity == necessary
-	f.Purpose = r.purpose(text(p.Constraint[0].Right, "@id"))
+	f.Required, f.Level, f.Expressly = p.Target.Necessity == necessary, p.Target.Level, p.Target.Expressly
+	f.Purpose = r.purpose(spell.Text(p.Constraint[0].Right, "@id"))
 	pay, del := p.Duty[0], p.Duty[1]
 	if acts, _ := pay.Action.([]any); len(acts) == 1 {
 		f.Price = r.pay(acts[0])
@@ -148,7 +141,7 @@ func (r *reader) permission(g protocol.GrantID, p rule) (f Field) {
 		r.Bad("duty to compensate", "")
 	}
 	if len(del.Constraint) == 1 && del.Constraint[0].Left == "elapsedTime" {
-		f.Retention = uint32(r.Duration("P", text(del.Constraint[0].Right, "@value"), "D"))
+		f.Retention = uint32(r.Duration("P", spell.Text(del.Constraint[0].Right, "@value"), "D"))
 	}
 	return f
 }
@@ -161,16 +154,9 @@ func (r *reader) pay(a any) protocol.Money {
 		return protocol.Money{}
 	}
 	c, _ := list[0].(map[string]any)
-	currency := text(c, "unit")
+	currency := spell.Text(c, "unit")
 	if currency != "" {
 		currency = currency[min(len(urnCurrency), len(currency)):]
 	}
-	return r.Amount(text(c["rightOperand"], "@value"), currency)
-}
-
-// text finds a text in an object that was read as any.
-func text(v any, name string) string {
-	m, _ := v.(map[string]any)
-	s, _ := m[name].(string)
-	return s
+	return r.Amount(spell.Text(c["rightOperand"], "@value"), currency)
 }

@@ -83,6 +83,8 @@ type notice struct {
 	Law         string `json:"hark:law,omitempty"`
 	Rights      string `json:"hark:rights,omitempty"`
 	Complaints  string `json:"hark:complaints,omitempty"`
+	Protection  string `json:"hark:protection,omitempty"`
+	Automated   string `json:"hark:automated,omitempty"`
 }
 
 // A status is one state of the consent.
@@ -90,17 +92,6 @@ type status struct {
 	Type []string `json:"@type"`
 	At   string   `json:"dpv:isIndicatedAtTime"`
 	By   string   `json:"dpv:isIndicatedBy,omitempty"`
-}
-
-// A sum is an amount of money; without a currency there is none to be paid.
-type sum struct {
-	Type     string `json:"@type"`
-	Value    string `json:"schema:value"`
-	Currency string `json:"schema:currency,omitempty"`
-}
-
-func sumOf(m protocol.Money) sum {
-	return sum{"schema:MonetaryAmount", spell.Amount(m), string(m.Currency)}
 }
 
 // envelopes are the signed letters that prove it.
@@ -125,8 +116,9 @@ type facts struct {
 	From          string    `json:"schema:validFrom,omitempty"`
 	Through       string    `json:"schema:validThrough,omitempty"`
 	Lease         string    `json:"hark:lease,omitempty"`
+	PerDay        uint32    `json:"hark:disclosuresPerDay,omitempty"`
 	Rail          string    `json:"hark:rail"`
-	Price         sum       `json:"hark:price"`
+	Price         spell.Sum `json:"hark:price"`
 	Terms         string    `json:"hark:terms,omitempty"`
 	Statuses      []status  `json:"dpv:hasConsentStatus"`
 	Why           string    `json:"hark:why,omitempty"`
@@ -139,8 +131,8 @@ func factsOf(r *Record) facts {
 	l := r.Letters
 	f := facts{
 		Reason: spell.Term(reasonTerms, r.Reason), Jurisdiction: spell.Place(protocol.Region(r.Vendor.Country.Country())),
-		Basis: []string{spell.Term(basisTerms, r.Basis)}, From: spell.Moment(r.Start), Through: spell.Moment(r.End), Lease: spell.Seconds(r.Lease),
-		Rail: spell.Term(railTerms, r.Rail), Price: sumOf(r.Price), Terms: spell.URN(urnTerms, r.Terms), Statuses: []status{},
+		Basis: []string{spell.Term(basisTerms, r.Basis)}, From: spell.Moment(r.Start), Through: spell.Moment(r.End), Lease: leaseOf(r), PerDay: r.PerDay,
+		Rail: spell.Term(railTerms, r.Rail), Price: spell.SumOf(r.Price), Terms: spell.URN(urnTerms, r.Terms), Statuses: []status{},
 		Why: r.Why, RefusedUnder: r.Law, Countersigned: spell.Moment(r.Countersigned),
 		Letters: envelopes{
 			Request: spell.URN(urnEnvelope, l.Request), Refusal: spell.URN(urnEnvelope, l.Refusal), Grant: spell.URN(urnEnvelope, l.Grant),
@@ -153,7 +145,7 @@ func factsOf(r *Record) facts {
 	}
 	if !l.Request.IsZero() {
 		n := r.Notice
-		f.Notice = &notice{spell.URN(urnEnvelope, l.Request), "dpv:ConsentNotice", n.Source, n.Consequence, n.Law, n.Rights, n.Complaints}
+		f.Notice = &notice{spell.URN(urnEnvelope, l.Request), "dpv:ConsentNotice", n.Source, n.Consequence, n.Law, n.Rights, n.Complaints, n.Protection, n.Automated}
 	}
 	for _, who := range r.Recipients {
 		f.Recipients = append(f.Recipients, named{Type: "dpv:Recipient", Name: who})
@@ -165,6 +157,17 @@ func factsOf(r *Record) facts {
 		f.Statuses = append(f.Statuses, statusOf(r, s))
 	}
 	return f
+}
+
+// once is the lease of what may be used once, at once.
+const once = "PT0S"
+
+// leaseOf spells a lease; one of 0 too, where something was given.
+func leaseOf(r *Record) string {
+	if r.Lease == 0 && r.At(Given) != 0 {
+		return once
+	}
+	return spell.Seconds(r.Lease)
 }
 
 // statusOf says who indicated a state: the vendor asks, she answers, and nobody says
@@ -190,11 +193,14 @@ func (r *reader) take(f facts, into *Record) {
 	into.Rail = spell.Find[protocol.Rail](&r.Reader, railTerms, f.Rail)
 	into.Price = r.Amount(f.Price.Value, f.Price.Currency)
 	into.Start, into.End = r.Moment(f.From), r.Moment(f.Through)
-	into.Lease = protocol.Second(r.Duration("PT", f.Lease, "S"))
+	if into.PerDay = f.PerDay; f.Lease != once {
+		into.Lease = protocol.Second(r.Duration("PT", f.Lease, "S"))
+	}
 	into.Terms = r.URN(urnTerms, f.Terms)
 	into.Why, into.Law, into.Countersigned = f.Why, f.RefusedUnder, r.Moment(f.Countersigned)
 	if n := f.Notice; n != nil {
-		into.Notice = protocol.Notice{Source: n.Source, Consequence: n.Consequence, Law: n.Law, Rights: n.Rights, Complaints: n.Complaints}
+		told := protocol.Notice{Source: n.Source, Consequence: n.Consequence, Law: n.Law, Rights: n.Rights, Complaints: n.Complaints}
+		into.Notice = Notice{told, n.Protection, n.Automated}
 	}
 	for _, who := range f.Recipients {
 		into.Recipients = append(into.Recipients, who.Name)

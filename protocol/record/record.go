@@ -21,6 +21,8 @@ package record
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/harkmarket/hark/protocol"
@@ -37,6 +39,7 @@ const (
 	MaxLog     = 512          // disclosures of one grant; the latest
 	MaxTime    = 253402300799 // the last second that RFC 3339 can write
 	MaxLease   = 1<<32 - 1
+	MaxLevel   = 32 // bytes of the name of a level, as on the wire
 )
 
 // A State is where a consent stands, as DPV names it.
@@ -95,9 +98,27 @@ type Field struct {
 	Name      protocol.FieldName
 	Purpose   protocol.Purpose
 	Form      protocol.Form
+	Level     string // of a coarser value: how coarse
 	Required  bool
+	Expressly bool   // asked for expressly, as what is special or a child's has to be
 	Retention uint32 // days
 	Price     protocol.Money
+}
+
+// A Notice is what was told before she decided, with what stands beside the notice of
+// the Request.
+type Notice struct {
+	protocol.Notice
+	Protection string // what protects the fields in another country
+	Automated  string // decisions that no person takes
+}
+
+// A Span is for how long, and how often. Start and End are as granted; End is as asked
+// where nothing was granted.
+type Span struct {
+	Start, End protocol.Second
+	Lease      protocol.Second // for which a disclosure is good; 0: its values are used once
+	PerDay     uint32          // disclosures in any 24 hours; 0: no bound of hers
 }
 
 // Letters are the hashes of the signed envelopes; zero where there is none. The
@@ -109,19 +130,18 @@ type Letters struct {
 // A Record is what both sides know of one grant, or of one request that was not
 // granted.
 type Record struct {
-	Grant         protocol.GrantID
-	Subject       protocol.Hash // the customer: her key of this one context
-	Reason        protocol.ContextKind
-	Vendor        Party
-	Basis         protocol.LegalBasis
-	Notice        protocol.Notice
-	Recipients    []string
-	Countries     []protocol.Region
-	Fields        []Field
-	Price         protocol.Money
-	Rail          protocol.Rail
-	Start, End    protocol.Second // as granted; End as asked where nothing was granted
-	Lease         protocol.Second
+	Grant      protocol.GrantID
+	Subject    protocol.Hash // the customer: her key of this one context
+	Reason     protocol.ContextKind
+	Vendor     Party
+	Basis      protocol.LegalBasis
+	Notice     Notice
+	Recipients []string
+	Countries  []protocol.Region
+	Fields     []Field
+	Price      protocol.Money
+	Rail       protocol.Rail
+	Span
 	Terms         protocol.Hash
 	Statuses      []Status
 	Why, Law      string          // of the refusal; Why also of the withdrawal
@@ -184,13 +204,15 @@ func (r *Record) Check() error {
 		return bad("time", max(r.Start, r.End, r.Countersigned))
 	case r.Lease > MaxLease:
 		return bad("lease", r.Lease)
+	case r.PerDay > protocol.MaxPerDay:
+		return bad("disclosures a day", r.PerDay)
 	case (r.Countersigned == 0) != r.Letters.Receipt.IsZero():
 		return bad("countersigned", r.Countersigned)
 	case r.Letters.Request.IsZero() != (r.At(Requested) == 0) || r.Letters.Grant.IsZero() != (r.At(Given) == 0):
 		return bad("letters that do not match the statuses", r.Statuses)
 	case r.At(Given) != 0 && (r.Start == 0 || r.End == 0):
 		return bad("given without start or end", r.End)
-	case r.Letters.Request.IsZero() && r.Notice != (protocol.Notice{}):
+	case r.Letters.Request.IsZero() && r.Notice != (Notice{}):
 		return bad("notice without a request", r.Notice.Source)
 	}
 	if err := r.checkStatuses(); err != nil {
@@ -223,7 +245,7 @@ func (r *Record) checkTexts() error {
 	}
 	v, n := r.Vendor, r.Notice
 	texts := append([]string{v.Name, v.Registration, v.Contact, v.Officer, v.Authority, n.Source, n.Consequence, n.Law, n.Rights,
-		n.Complaints, r.Why, r.Law}, r.Recipients...)
+		n.Complaints, n.Protection, n.Automated, r.Why, r.Law}, r.Recipients...)
 	for _, t := range texts {
 		if len(t) > protocol.MaxText || !utf8.ValidString(t) {
 			return fmt.Errorf("record: a text of %d bytes: %w", len(t), fault.Malformed)
@@ -250,11 +272,17 @@ func checkFields(fields []Field) error {
 	}
 	for _, f := range fields {
 		if !f.Name.WellFormed() || !f.Purpose.Known() || f.Form < protocol.FormValue || f.Form > protocol.FormCredential ||
-			!spell.Sound(f.Price) {
+			!spell.Sound(f.Price) || !levelFits(f) {
 			return fmt.Errorf("record: field %.60q: %w", f.Name, fault.Malformed)
 		}
 	}
 	return nil
+}
+
+// levelFits: as a Grant has it, a line, with a coarser value alone.
+func levelFits(f Field) bool {
+	line := !strings.ContainsFunc(f.Level, unicode.IsControl) && utf8.ValidString(f.Level)
+	return f.Level == "" || f.Form == protocol.FormCoarse && line && len(f.Level) <= MaxLevel
 }
 
 // Check refuses what no log can be.

@@ -70,6 +70,9 @@ func (d dice) field() Field {
 	if d.maybe() {
 		f.Retention = d.Uint32()
 	}
+	if f.Expressly = d.maybe(); f.Form == protocol.FormCoarse && d.maybe() {
+		f.Level = []string{"year", "tens", "initials", "=1+1", "level of tomorrow", strings.Repeat("x", MaxLevel)}[d.IntN(6)]
+	}
 	return f
 }
 
@@ -96,7 +99,8 @@ func (d dice) entry(life []State) (e Entry) {
 	e.Vendor = Party{ID: d.hash(), Passport: d.perhaps(), Name: d.text(), Registration: d.text(), Country: d.region(),
 		Contact: d.text(), Officer: d.text(), Authority: d.text()}
 	e.Basis, e.Rail, e.Price = protocol.LegalBasis(1+d.IntN(6)), protocol.Rail(1+d.IntN(2)), d.money()
-	e.Lease = protocol.Second(d.Uint64N(MaxLease + 1))
+	e.Lease = protocol.Second(d.Uint64N(MaxLease+1) * d.Uint64N(2)) // half of them once
+	e.PerDay = d.Uint32N(protocol.MaxPerDay + 1)
 	for _, s := range life {
 		e.Statuses = append(e.Statuses, Status{s, d.time()})
 	}
@@ -124,7 +128,8 @@ func (d dice) prove(e *Entry) {
 	e.Terms = d.perhaps()
 	if e.At(Requested) > 0 {
 		e.Letters.Request = d.hash()
-		e.Notice = protocol.Notice{Source: d.text(), Consequence: d.text(), Law: d.text(), Rights: d.text(), Complaints: d.text()}
+		e.Notice.Notice = protocol.Notice{Source: d.text(), Consequence: d.text(), Law: d.text(), Rights: d.text(), Complaints: d.text()}
+		e.Notice.Protection, e.Notice.Automated = d.text(), d.text()
 	}
 	if last := e.Last(); last == Refused || last == Withdrawn {
 		e.Why = d.text()
@@ -165,18 +170,20 @@ func plain(life ...State) Entry {
 	e.Vendor.Name, e.Vendor.Registration, e.Vendor.Contact = "Veld & Vine", "2019/123456/07", "hello@veld.example"
 	e.Vendor.Officer, e.Vendor.Authority, e.Vendor.Country, e.Vendor.Passport = "N. Dlamini", "Information Regulator (South Africa)", "ZA", d.hash()
 	if e.At(Requested) > 0 {
-		e.Notice = protocol.Notice{Source: "from you", Consequence: "no offer can be made", Law: "none", Rights: "all of them", Complaints: "the regulator"}
+		told := protocol.Notice{Source: "from you", Consequence: "no offer can be made", Law: "none", Rights: "all of them", Complaints: "the regulator"}
+		e.Notice = Notice{told, "a contract with clauses that bind", "a score of your credit"}
 	}
 	e.Recipients, e.Countries, e.Terms = []string{"Veld & Vine"}, []protocol.Region{"ZA"}, d.hash()
 	e.Price = protocol.Money{Minor: 1250, Currency: "ZAR"}
+	e.Lease, e.PerDay = 3600, 5
 	e.Why, e.Law = "", ""
 	if e.Last() == Refused {
 		e.Why, e.Law = "asked before", "POPIA s69(2)"
 	}
 	e.Fields = []Field{
-		{"location.area", protocol.PurposeOffer, protocol.FormCoarse, true, 30, protocol.Money{Minor: 500, Currency: "ZAR"}},
-		{"health.allergy", protocol.PurposeService, protocol.FormPredicate, false, 0, protocol.Money{}},
-		{"child.age", protocol.PurposeContact, protocol.FormValue, false, 7, protocol.Money{}},
+		{"location.area", protocol.PurposeOffer, protocol.FormCoarse, "town", true, false, 30, protocol.Money{Minor: 500, Currency: "ZAR"}},
+		{"health.allergy", protocol.PurposeService, protocol.FormPredicate, "", false, true, 0, protocol.Money{}},
+		{"child.age", protocol.PurposeContact, protocol.FormValue, "", false, true, 7, protocol.Money{}},
 	}
 	if e.Countersigned > 0 {
 		e.Disclosures = []Disclosure{{e.Countersigned, 1, []protocol.FieldName{"location.area"}}, {e.Countersigned + 9, 4, []protocol.FieldName{"location.area", "child.age"}}}

@@ -101,7 +101,9 @@ func TestEveryWordIsDefined(t *testing.T) {
 			for j := range e.Fields {
 				e.Fields[j].Purpose = []protocol.Purpose{protocol.PurposeOffer, protocol.PurposeFulfil, protocol.PurposeService,
 					protocol.PurposeIdentity, protocol.PurposeContact, protocol.PurposeResearch}[(i+j)%6]
-				e.Fields[j].Form = protocol.Form(1 + (i+j)%4)
+				if e.Fields[j].Form = protocol.Form(1 + (i+j)%4); e.Fields[j].Form != protocol.FormCoarse {
+					e.Fields[j].Level = ""
+				}
 			}
 			for _, f := range Formats() {
 				if f == CSV || !f.Holds(&e) {

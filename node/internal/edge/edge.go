@@ -1,8 +1,8 @@
 // Package edge reads what this node holds of its grants into records for others.
 //
 //  1. All that both sides know comes from the signed envelopes, which both keep: what
-//     was asked and told from the Request, what was granted from the Grant, the times
-//     from their headers. So the customer and the vendor read the same record.
+//     was asked and told from the Request, what was granted from the Grant, with what
+//     stands beside them under ignorable keys, the times from their headers. So the customer and the vendor read the same record.
 //  2. Disclosures are in no envelope that a vendor keeps. They come from the ledger,
 //     where each side noted the names of what went over, and when it was made.
 //  3. Where an envelope is gone, or never was (a grant that ended before its vendor
@@ -24,6 +24,8 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/record"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
@@ -60,22 +62,28 @@ func (s Source) Entries(ctx context.Context, list []records.Agreement) ([]record
 
 // opened reads a kept envelope; ok is false where there is none.
 func opened[M protocol.Message](s Source, id protocol.Hash) (m M, ok bool, err error) {
+	m, _, ok, err = whole[M](s, id)
+	return m, ok, err
+}
+
+// whole also gives what stands under ignorable keys.
+func whole[M protocol.Message](s Source, id protocol.Hash) (m M, x protocol.Extra, ok bool, err error) {
 	if id.IsZero() {
-		return m, false, nil
+		return m, nil, false, nil
 	}
 	raw, err := records.GetEnvelope(s, id)
 	if errors.Is(err, fault.NotFound) {
-		return m, false, nil
+		return m, nil, false, nil
 	}
 	if err != nil {
-		return m, false, err
+		return m, nil, false, err
 	}
 	signed, err := wire.Open(raw)
 	if err != nil {
-		return m, false, err
+		return m, nil, false, err
 	}
 	m, err = wire.As[M](signed)
-	return m, err == nil, err
+	return m, signed.Extra(), err == nil, err
 }
 
 // record puts together what both sides know.
@@ -117,7 +125,7 @@ func (b *builder) request(context.Context) error {
 	if id.IsZero() {
 		return nil
 	}
-	m, ok, err := opened[*protocol.Request](b.Source, id)
+	m, x, ok, err := whole[*protocol.Request](b.Source, id)
 	if err != nil {
 		return err
 	}
@@ -127,11 +135,14 @@ func (b *builder) request(context.Context) error {
 		return nil
 	}
 	b.began(record.Requested, m.Created, 0)
-	b.r.Basis, b.r.Notice, b.r.Recipients, b.r.Countries = m.Basis, m.Notice, m.Recipients, m.Countries
+	more := particulars.Of(x)
+	b.r.Basis, b.r.Recipients, b.r.Countries = m.Basis, m.Recipients, m.Countries
+	b.r.Notice = record.Notice{Notice: m.Notice, Protection: more.Protection, Automated: more.Automated}
 	b.r.Terms, b.r.Rail, b.r.End = m.Terms, m.Rail, writable(m.Until)
 	for _, f := range m.Fields {
 		b.r.Fields = append(b.r.Fields, record.Field{
-			Name: f.Name, Purpose: f.Purpose, Form: f.Form, Required: f.Required, Retention: f.Retention, Price: f.Price,
+			Name: f.Name, Purpose: f.Purpose, Form: f.Form, Required: f.Required, Expressly: slices.Contains(more.Explicit, f.Name),
+			Retention: f.Retention, Price: f.Price,
 		})
 	}
 	chain, err := wire.OpenChain(m.Chain, m.Net)
@@ -185,7 +196,7 @@ func (b *builder) grant(ctx context.Context) error {
 	if id.IsZero() {
 		return nil
 	}
-	m, ok, err := opened[*protocol.Grant](b.Source, id)
+	m, x, ok, err := whole[*protocol.Grant](b.Source, id)
 	if err != nil {
 		return err
 	}
@@ -194,11 +205,12 @@ func (b *builder) grant(ctx context.Context) error {
 		b.began(record.Given, 0, b.a.Times.Granted)
 		t := b.a.Terms
 		b.granted(t.Fields, t.Start, t.End, t.Lease)
+		b.r.PerDay = b.a.Standing.PerDay
 		return nil
 	}
 	b.began(record.Given, m.Created, 0)
 	b.granted(m.Fields, m.Start, m.End, m.Lease)
-	b.r.Price, b.r.Rail, b.r.Terms = m.Price, m.Rail, m.Terms
+	b.r.Price, b.r.Rail, b.r.Terms, b.r.PerDay = m.Price, m.Rail, m.Terms, limits.Of(x).PerDay
 	if b.a.Letters.Request.IsZero() {
 		return b.chosen(ctx, m.Created)
 	}
@@ -211,9 +223,11 @@ func (b *builder) granted(fields []protocol.FieldGrant, start, end, lease protoc
 	b.r.Fields = nil
 	for _, f := range fields {
 		i := slices.IndexFunc(asked, func(q record.Field) bool { return q.Name == f.Name && q.Purpose == f.Purpose })
-		b.r.Fields = append(b.r.Fields, record.Field{
-			Name: f.Name, Purpose: f.Purpose, Form: f.Form, Required: i >= 0 && asked[i].Required, Retention: f.Retention, Price: f.Price,
-		})
+		g := record.Field{Name: f.Name, Purpose: f.Purpose, Form: f.Form, Level: f.Level, Retention: f.Retention, Price: f.Price}
+		if i >= 0 {
+			g.Required, g.Expressly = asked[i].Required, asked[i].Expressly
+		}
+		b.r.Fields = append(b.r.Fields, g)
 	}
 	b.r.Start, b.r.End = max(writable(start), 1), max(writable(end), 1)
 	b.r.Lease = min(lease, record.MaxLease)

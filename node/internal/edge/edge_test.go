@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"testing"
 
@@ -12,6 +13,8 @@ import (
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/record"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/limits"
+	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
@@ -168,4 +171,110 @@ func asked(heard ...flow.Event) records.Agreement {
 	a := granted()
 	a.Letters, a.Terms, a.Flow.Heard = records.Letters{Request: protocol.Hash{6}}, records.Terms{Why: "no", Law: "POPIA s69"}, heard
 	return a
+}
+
+// signed are a vendor's Request and the Grant that answers it, as both sides keep them: it
+// tells of what is special, of another country and of decisions of no person, and she
+// gives less, coarser, and not too often.
+func signed(t *testing.T, more protocol.Particulars, most uint32) (request, grant []byte, a records.Agreement) {
+	t.Helper()
+	must := func(raw []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	extra := func(x protocol.Extra, err error) protocol.Extra { return must(x, err) }
+	net, now := protocol.Hash{7}, protocol.Second(1000)
+	root, next, op, ctx := key.Generate[key.Root](), key.Generate[key.Root](), key.Generate[key.Operational](), key.Generate[key.Context]()
+	box, depositor := key.Generate[key.Mailbox](), key.Generate[key.Depositor]()
+	keepers := []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public(), Addrs: [][]byte{{4, 127, 0, 0, 1}}}}
+	p := &protocol.Passport{
+		Header: protocol.Header{Net: net, Kind: protocol.KindPassport, ID: wire.NewID(), Seq: 1, Created: now, Expires: now + protocol.Day},
+		Root:   root.Public(), Next: wire.NextRoot(next.Public()), Name: "Klinik", Contact: "tel", Country: "DE",
+		Operational: []protocol.Operational{{Key: op.Public(), Roles: protocol.RoleRequests, From: now, Until: now + protocol.Day}},
+		Inbox:       protocol.Inbox{Box: box.Public(), Seal: key.GenerateSeal[key.InboxSeal]().Public(), Keepers: keepers},
+	}
+	chain := [][]byte{must(wire.Sign(root, p))}
+	address := func() protocol.Address {
+		c := protocol.Capability{Box: box.Public(), ID: wire.NewID(), Depositor: depositor.Public(), Letters: 4, KiB: 64, Expires: now + protocol.Day}
+		if err := wire.SignCapability(box, &c); err != nil {
+			t.Fatal(err)
+		}
+		return protocol.Address{Keepers: keepers, Capability: c, Seed: protocol.Share(depositor.Seed())}
+	}
+	r := &protocol.Request{
+		Header: protocol.Header{Net: net, Kind: protocol.KindRequest, ID: wire.NewID(), To: protocol.Hash(ctx.Public()), Context: protocol.Hash(ctx.Public()),
+			Seq: 1, Created: now, Expires: now + protocol.Hour, Re: protocol.Hash{1}},
+		Vendor: wire.ID(chain[0]), Passport: wire.ID(chain[0]), Chain: chain, Recipients: []string{"Klinik"}, Countries: []protocol.Region{"DE"},
+		Basis: protocol.BasisConsent, Notice: protocol.Notice{Source: "you", Consequence: "nothing", Law: "none", Rights: "all", Complaints: "there"},
+		Terms: protocol.Hash{1}, Rail: protocol.RailNone, Seal: key.GenerateSeal[key.RequestSeal]().Public(), Reply: address(), Until: now + protocol.Day,
+		Fields: []protocol.FieldAsk{
+			{Name: "health.allergy", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 9},
+			{Name: "contact.address", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 9, Required: true},
+		},
+	}
+	request = must(wire.SignExtra(op, r, extra(particulars.Extra(more))))
+	a = records.Agreement{
+		Context: ctx.Public(), Reason: protocol.ContextNeed, Vendor: r.Vendor, Flow: flow.NewAgreement(protocol.Vendor, protocol.DefaultDuties),
+		ID: wire.GrantID(ctx.Public(), r.Vendor, wire.ID(request)), Letters: records.Letters{Request: wire.ID(request)},
+	}
+	g := &protocol.Grant{
+		Header: protocol.Header{Net: net, Kind: protocol.KindGrant, ID: wire.NewID(), To: r.Vendor, Context: protocol.Hash(ctx.Public()),
+			Seq: 1, Created: now, Expires: now + protocol.Hour, Re: wire.ID(request)},
+		Grant: a.ID, Reason: protocol.ContextNeed, Start: now, End: now + protocol.Day, Lease: 7200, Rail: protocol.RailNone, Terms: protocol.Hash{1},
+		Fields: []protocol.FieldGrant{
+			{Name: "health.allergy", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 9},
+			{Name: "contact.address", Purpose: protocol.PurposeOffer, Form: protocol.FormCoarse, Level: "town", Retention: 9},
+		},
+		OfferSeal: key.GenerateSeal[key.OfferSeal]().Public(), DutyKey: key.Generate[key.Duty]().Public(), DutySeal: key.GenerateSeal[key.DutySeal]().Public(),
+		OfferBox: address(), DutyBox: address(), Ledger: protocol.Hash{2},
+	}
+	grant = must(wire.SignExtra(ctx, g, extra(limits.Extra(protocol.GrantLimits{PerDay: most}))))
+	a.Letters.Grant = wire.ID(grant)
+	return request, grant, a
+}
+
+// TestWhatStandsBesideTheLetters: how coarse, how often, what was asked for expressly and
+// what protects it abroad come into the record from the signed letters, and through every
+// format back.
+func TestWhatStandsBesideTheLetters(t *testing.T) {
+	for _, c := range []struct {
+		more protocol.Particulars
+		most uint32
+	}{
+		{protocol.Particulars{Explicit: []protocol.FieldName{"health.allergy"}, Protection: "the GDPR", Automated: "a score"}, 5},
+		{},
+	} {
+		d := open(t)
+		request, grant, a := signed(t, c.more, c.most)
+		err := d.kv.Update(t.Context(), func(tx kv.Tx) error {
+			return errors.Join(records.PutEnvelope(tx, wire.ID(request), request), records.PutEnvelope(tx, wire.ID(grant), grant))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := d.read(2000, a)[0]
+		want := []record.Field{
+			{Name: "health.allergy", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Expressly: c.most > 0, Retention: 9},
+			{Name: "contact.address", Purpose: protocol.PurposeOffer, Form: protocol.FormCoarse, Level: "town", Required: true, Retention: 9},
+		}
+		if !slices.Equal(e.Fields, want) || e.PerDay != c.most || e.Lease != 7200 || e.Notice.Protection != c.more.Protection || e.Notice.Automated != c.more.Automated {
+			t.Errorf("of %+v and %d a day: %+v", c.more, c.most, e)
+		}
+		for _, f := range record.Formats() {
+			if !f.Holds(&e) {
+				continue
+			}
+			raw, err := record.Encode(f, []record.Entry{e})
+			if err != nil {
+				t.Fatalf("%s: %v", f, err)
+			}
+			back, err := record.Decode(f, raw)
+			if err != nil || len(e.Differences(&back[0])) > 0 {
+				t.Errorf("%s comes back otherwise: %v, %v", f, e.Differences(&back[0]), err)
+			}
+		}
+	}
 }

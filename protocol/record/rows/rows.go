@@ -119,3 +119,29 @@ func readCell(s string) (cell, rest string, more bool, err error) {
 	}
 	return cell, after, false, nil
 }
+
+// lines escapes an item of a list.
+var lines = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
+
+// Join puts a list into one cell, an item to a line.
+func Join(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = lines.Replace(s)
+	}
+	return strings.Join(out, "\n")
+}
+
+var unlines = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
+
+// Split undoes it.
+func Split(cell string) []string {
+	if cell == "" {
+		return nil
+	}
+	out := strings.Split(cell, "\n")
+	for i, s := range out {
+		out[i] = unlines.Replace(s)
+	}
+	return out
+}

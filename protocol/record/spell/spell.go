@@ -99,6 +99,18 @@ func Amount(m protocol.Money) string {
 	return digits[:len(digits)-n] + "." + digits[len(digits)-n:]
 }
 
+// A Sum is an amount of money in JSON-LD; without a currency there is none to be paid.
+type Sum struct {
+	Type     string `json:"@type"`
+	Value    string `json:"schema:value"`
+	Currency string `json:"schema:currency,omitempty"`
+}
+
+// SumOf writes one.
+func SumOf(m protocol.Money) Sum {
+	return Sum{"schema:MonetaryAmount", Amount(m), string(m.Currency)}
+}
+
 // Amount reads what Amount spells.
 func (r *Reader) Amount(s, currency string) protocol.Money {
 	minor, err := strconv.ParseInt(strings.Replace(s, ".", "", 1), 10, 64)
@@ -179,4 +191,22 @@ func capitals(s string, least, most int) bool {
 		}
 	}
 	return len(s) >= least && len(s) <= most
+}
+
+// A Node names a thing in JSON-LD.
+type Node struct {
+	ID string `json:"@id"`
+}
+
+// A Literal is a value with its type.
+type Literal struct {
+	Value string `json:"@value"`
+	Type  string `json:"@type"`
+}
+
+// Text finds a text in an object that was read as any; empty where there is none.
+func Text(v any, name string) string {
+	m, _ := v.(map[string]any)
+	s, _ := m[name].(string)
+	return s
 }
