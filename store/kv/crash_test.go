@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		writeUntilKilled(dir)
 	}
+	if dir := os.Getenv(crashGroupDir); dir != "" {
+		shareUntilKilled(dir)
+	}
 	os.Exit(m.Run())
 }
 
@@ -51,24 +54,34 @@ func crash(t *testing.T, dir string, acks int) int {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crashDir+"="+dir)
+	told := killedAfter(t, cmd, acks)
+	if len(told) == 0 {
+		return -1
+	}
+	return told[len(told)-1]
+}
+
+// killedAfter runs a writer until it has acknowledged acks records, kills it, and
+// returns all that it acknowledged.
+func killedAfter(t *testing.T, cmd *exec.Cmd, acks int) (told []int) {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
-	last := -1
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		n, err := strconv.Atoi(lines.Text())
 		if err != nil {
 			t.Errorf("the writer says %q", lines.Text())
 			break
 		}
-		last = n
+		told = append(told, n)
 		if acks--; acks == 0 {
 			must(t, cmd.Process.Kill()) // by its own pid, SIGKILL; the rest of its pipe is still read
 		}
 	}
 	_ = cmd.Wait()
-	return last
+	return told
 }
 
 // checkRecords looks for every record up to the last one that was acknowledged.

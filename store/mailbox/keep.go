@@ -53,7 +53,7 @@ func Open(s kv.Store, self key.Private[key.Keeper], p Policy) (*Mailboxes, error
 		return nil, fmt.Errorf("mailbox: open: %w", err)
 	}
 	m.replay()
-	return &Mailboxes{s: s, self: self, p: m.p, mem: m}, nil
+	return &Mailboxes{s: s, writes: kv.NewGroup(s), self: self, p: m.p, mem: m}, nil
 }
 
 func (m *memory) addLetter(b *box, name key.MailboxKey, id, value []byte) error {

@@ -133,6 +133,7 @@ func (p *Policy) horizon(now protocol.Second) protocol.Second {
 // reads nothing from disk and conflicts with no other.
 type Mailboxes struct {
 	s        kv.Store
+	writes   *kv.Group // deposits and deletions that come together are synced together
 	self     key.Private[key.Keeper]
 	p        Policy
 	mem      *memory
@@ -252,9 +253,12 @@ func (m *Mailboxes) receipt(l *letter, now protocol.Second) (protocol.DepositRec
 	return r, err
 }
 
+// perWrite is about what a key, and what is noted under it, take.
+const perWrite = 128
+
 // commit writes a letter, and removes the one that gives way to it.
 func (m *Mailboxes) commit(ctx context.Context, l *letter, raw []byte) error {
-	return m.s.Update(ctx, func(tx kv.Tx) error {
+	return m.writes.Update(ctx, len(raw)+perWrite*2, func(tx kv.Tx) error {
 		if v := l.victim; v != nil {
 			if err := dropLetter(tx, v); err != nil {
 				return err

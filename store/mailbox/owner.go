@@ -119,7 +119,7 @@ func (m *Mailboxes) Delete(ctx context.Context, box key.MailboxKey, hashes []pro
 		return nil, nil
 	}
 	if c.size() > 0 {
-		err = m.s.Update(ctx, c.write)
+		err = m.writes.Update(ctx, c.size()*2*perWrite, c.write)
 	}
 	m.mem.end(c, err)
 	if err != nil {
