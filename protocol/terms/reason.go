@@ -28,7 +28,7 @@ const (
 	PassedOn                        // to somebody else
 	Abroad                          // to a third country
 	FieldNever                      // her own rule for the field
-	AskedBefore                     // a second time after a refusal
+	AskedBefore                     // a second time within a need, or again for what she withheld
 	Blocked                         // the vendor is blocked
 	HerRule                         // one of her rules
 	HerWord                         // she herself
