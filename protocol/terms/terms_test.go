@@ -88,12 +88,12 @@ func TestTheRuleRefuses(t *testing.T) {
 		spoil          func(all)
 	}{
 		{"withdrawn", "withdrawn", "s11", func(x all) { x.a.Status = protocol.Withdrawn }},
-		{"other terms", "terms", "her terms", func(x all) { x.r.Terms[0]++ }},
-		{"no terms", "terms", "her terms", func(x all) { x.r.Terms = protocol.Hash{} }},
+		{"other terms", "terms", "s11(1)(a), s1 (consent", func(x all) { x.r.Terms[0]++ }},
+		{"no terms", "terms", "s11(1)(a), s1 (consent", func(x all) { x.r.Terms = protocol.Hash{} }},
 		{"legitimate interest", "consent", "s11(1)(a)", func(x all) { x.r.Basis = protocol.BasisLegitimate }},
 		{"an obligation, law named", "consent", "s11(1)(a)", func(x all) { x.r.Basis, x.r.Notice.Law = protocol.BasisObligation, "FICA" }},
-		{"no rail", "rail", "her terms", func(x all) { x.r.Rail = 0 }},
-		{"vouchers", "rail", "her terms", func(x all) { x.r.Rail = protocol.RailVoucher }},
+		{"no rail", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = 0 }},
+		{"vouchers", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = protocol.RailVoucher }},
 		{"without end", "until when", "s14", func(x all) { x.r.Until = 0 }},
 		{"not on offer", "contact.email is not on offer", "POPIA s10; GDPR art. 5(1)(c)", func(x all) { x.r.Fields[0].Name = "contact.email" }},
 		{"twice", "twice", "s10", func(x all) { x.r.Fields[1] = x.r.Fields[0] }},
@@ -105,14 +105,14 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"credential", "value only", "s10", func(x all) { x.r.Fields[0].Form = protocol.FormCredential }},
 		{"no form", "value only", "s10", func(x all) { x.r.Fields[0].Form = 0 }},
 		{"kept too long", "367 days", "s14", func(x all) { x.r.Fields[0].Retention = MaxRetention + 1 }},
-		{"below the floor", "at least ZAR 50.00", "her terms", func(x all) { x.r.Fields[0].Name = "financial.income-band" }},
-		{"floor in another currency", "at least", "her terms", func(x all) {
+		{"below the floor", "at least ZAR 50.00", "s11(1)(a), s1 (consent", func(x all) { x.r.Fields[0].Name = "financial.income-band" }},
+		{"floor in another currency", "at least", "s11(1)(a), s1 (consent", func(x all) {
 			x.r.Fields[0].Name, x.r.Fields[0].Price = "financial.income-band", protocol.Money{Minor: 9000, Currency: "USD"}
 		}},
-		{"at the floor, but nothing pays it", "no rail", "her terms", func(x all) {
+		{"at the floor, but nothing pays it", "no rail", "s11(1)(a), s1 (consent", func(x all) {
 			x.r.Fields[0].Name, x.r.Fields[0].Price = "financial.income-band", protocol.Money{Minor: 5000, Currency: "ZAR"}
 		}},
-		{"negative price", "no rail", "her terms", func(x all) { x.r.Fields[0].Price.Minor = -1 }},
+		{"negative price", "no rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Fields[0].Price.Minor = -1 }},
 		{"passed on", `"Broker"`, "s15", func(x all) { x.r.Recipients = []string{"Acme", "Broker"} }},
 		{"third country", `"US"`, "s72", func(x all) { x.r.Countries = []protocol.Region{"ZA", "US"} }},
 		{"vendor abroad, unsaid", "for KE", "s18(1)(g)", func(x all) { x.p.Country, x.r.Countries = "KE", nil }},
