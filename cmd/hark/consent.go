@@ -13,7 +13,7 @@ import (
 )
 
 type consentCmd struct {
-	Show   consentShowCmd   `cmd:"" help:"Show the rules, the prompts of a day, and who is blocked."`
+	Show   consentShowCmd   `cmd:"" help:"Show the rules, the prompts of a day, who is blocked, and what you refused to whom."`
 	Rule   consentRuleCmd   `cmd:"" help:"Your own rules for requests."`
 	Budget consentBudgetCmd `cmd:"" help:"How often a day you are told of requests; what is not given stays."`
 	Words  consentWordsCmd  `cmd:"" help:"List the words that conditions may use."`
@@ -29,6 +29,9 @@ func showConsent(a *app, v desk.ConsentView, err error) error {
 		p.table(strings.Fields("RULE ACTION WHEN"), ruleRows(v.Rules))
 		for _, b := range v.Blocked {
 			p.line("Blocked: %s %s, since %s", clean(b.Name), short(b.Vendor), when(b.Since))
+		}
+		for _, w := range v.Withheld {
+			p.line("Refused: %s %s, %s, on %s; hark request unblock %s lifts it", clean(w.Name), short(w.Vendor), strings.Join(w.Fields, " "), when(w.Since), short(w.Vendor))
 		}
 	})
 }
@@ -180,7 +183,7 @@ func (c *vendorArg) block(ctx context.Context, a *app, yes bool) error {
 		if err != nil {
 			return err
 		}
-		word := map[bool]string{true: "blocked", false: "no longer blocked"}[yes]
+		word := map[bool]string{true: "blocked", false: "heard again, also about what you refused it before"}[yes]
 		return a.done("hark.consent/1", v, "%s: %s", clean(c.Vendor), word)
 	})
 }

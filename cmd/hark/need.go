@@ -290,7 +290,7 @@ type requestCmd struct {
 	Refuse  requestRefuseCmd  `cmd:"" help:"Refuse one that waits."`
 	Snooze  requestSnoozeCmd  `cmd:"" help:"Put one off; it comes back once."`
 	Block   requestBlockCmd   `cmd:"" help:"Drop a vendor's requests before you see anything of them."`
-	Unblock requestUnblockCmd `cmd:"" help:"Hear a vendor again."`
+	Unblock requestUnblockCmd `cmd:"" help:"Hear a vendor again, also about what you refused it before."`
 	Blocked requestBlockedCmd `cmd:"" help:"List the vendors that are blocked."`
 	Ask     requestAskCmd     `cmd:"" help:"Ask for access to an announced need, as a vendor."`
 }

@@ -30,14 +30,26 @@ type BlockedVendor struct {
 	Since  time.Time `json:"since"`
 }
 
+// A WithheldVendor is one that she refused something: it may not ask for that again but
+// under a need that she announced since, and that has it on offer.
+type WithheldVendor struct {
+	Vendor string    `json:"vendor"`
+	Name   string    `json:"name,omitempty"`
+	Fields []string  `json:"fields"` // that it asked for; need: for the need alone
+	Since  time.Time `json:"since"`  // the latest refusal
+}
+
 // A ConsentView is all that decides on requests, besides the law, the needs and the rules
 // for single fields.
 type ConsentView struct {
 	Rules   []ConsentRule   `json:"rules"`
 	Budget  PromptBudget    `json:"budget"`
 	Blocked []BlockedVendor `json:"blocked"`
-	Words   []string        `json:"words"`  // that conditions may use, each with its type
-	Levels  []string        `json:"levels"` // at which a value can be granted coarser
+	// Withheld are the vendors that she refused something, at most 500, the latest refused
+	// first.
+	Withheld []WithheldVendor `json:"withheld"`
+	Words    []string         `json:"words"`  // that conditions may use, each with its type
+	Levels   []string         `json:"levels"` // at which a value can be granted coarser
 }
 
 // A Replay is what would become of an earlier request by the rules as they are.
@@ -69,7 +81,8 @@ type Consent interface {
 	// a name, one more.
 	Test(ctx context.Context, more ConsentRule) (ConsentTest, error)
 	Budget(ctx context.Context, b PromptBudget) (ConsentView, error)
-	// Block drops the requests of a vendor, named by its id or by a request of it.
+	// Block drops the requests of a vendor, named by its id or by a request of it; or hears
+	// it again, also about what she refused it before.
 	Block(ctx context.Context, vendor string, yes bool) (ConsentView, error)
 }
 

@@ -28,7 +28,7 @@ const (
 	PassedOn                        // to somebody else
 	Abroad                          // to a third country
 	FieldNever                      // her own rule for the field
-	AskedBefore                     // a second time after a refusal
+	AskedBefore                     // a second time within a need, or again for what she withheld
 	Blocked                         // the vendor is blocked
 	HerRule                         // one of her rules
 	HerWord                         // she herself
@@ -37,9 +37,10 @@ const (
 	reasonEnd
 )
 
-// The law that reasons stand on.
+// The law that reasons stand on. Consent is voluntary and specific (POPIA s1, GDPR art.
+// 4(11)): what she gives at her terms and her price is not given at others.
 const (
-	lawTerms      = "her terms"
+	lawTerms      = "POPIA s11(1)(a), s1 (consent: voluntary, specific); GDPR art. 4(11)"
 	lawConsent    = "POPIA s11(1)(a); GDPR art. 6(1)(a)"
 	lawMinimality = "POPIA s10; GDPR art. 5(1)(c)"
 	lawPurpose    = "POPIA s13; GDPR art. 5(1)(b)"
@@ -49,7 +50,7 @@ const (
 	lawSpecial    = "POPIA s26; GDPR art. 9"
 	lawChild      = "POPIA s34; GDPR art. 8"
 	lawObject     = "POPIA s11(3); GDPR art. 21"
-	lawOnce       = "POPIA s69(2); GDPR art. 7(4)"
+	lawOnce       = "POPIA s69(2); GDPR art. 21(3)"
 	lawTransfer   = "POPIA s72; GDPR art. 44"
 )
 
@@ -99,7 +100,7 @@ func (r Reason) Rule() string {
 	return reasons[r].rule
 }
 
-// Law names the sections that the rule stands on, or her own terms.
+// Law names the sections that the rule stands on, of POPIA, GDPR, or both.
 func (r Reason) Law() string {
 	if r >= reasonEnd {
 		return ""

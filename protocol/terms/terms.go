@@ -43,7 +43,7 @@ type Decision struct {
 	Rule   string        // its short name, or that of her own rule
 	Hash   protocol.Hash // names her own rule exactly
 	Why    string        // one sentence without a full stop
-	Law    string        // sections that it stands on, or her own terms
+	Law    string        // sections that it stands on
 }
 
 // Decide applies the consent rule to a request r for access to what a offers, from

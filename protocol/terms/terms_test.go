@@ -31,7 +31,7 @@ func fair() (*protocol.Announcement, *protocol.Request, *protocol.Passport) {
 		Basis: protocol.BasisConsent, Rail: protocol.RailNone, Terms: terms, Until: 1000,
 		Recipients: []string{"Acme"}, Countries: []protocol.Region{"ZA"},
 		Notice: protocol.Notice{
-			Source: "you", Consequence: "no offer", Rights: "access, correction, objection",
+			Source: "you", Consequence: "no offer", Law: "none demands it", Rights: "access, correction, objection",
 			Complaints: "the Information Regulator",
 		},
 	}
@@ -60,7 +60,7 @@ func TestTheRuleGrantsWhatIsOnOfferAndNoMore(t *testing.T) {
 	if diff := cmp.Diff(want, GrantFields(r)); diff != "" {
 		t.Errorf("granted fields (-want +got):\n%s", diff)
 	}
-	r.Basis, r.Countries, r.Recipients = protocol.BasisContract, nil, nil
+	r.Basis = protocol.BasisContract
 	if d := decide(a, r, p); !d.Grant {
 		t.Errorf("on a contract, to nobody else: %+v", d)
 	}
@@ -88,12 +88,12 @@ func TestTheRuleRefuses(t *testing.T) {
 		spoil          func(all)
 	}{
 		{"withdrawn", "withdrawn", "s11", func(x all) { x.a.Status = protocol.Withdrawn }},
-		{"other terms", "terms", "her terms", func(x all) { x.r.Terms[0]++ }},
-		{"no terms", "terms", "her terms", func(x all) { x.r.Terms = protocol.Hash{} }},
+		{"other terms", "terms", "s11(1)(a), s1 (consent", func(x all) { x.r.Terms[0]++ }},
+		{"no terms", "terms", "s11(1)(a), s1 (consent", func(x all) { x.r.Terms = protocol.Hash{} }},
 		{"legitimate interest", "consent", "s11(1)(a)", func(x all) { x.r.Basis = protocol.BasisLegitimate }},
 		{"an obligation, law named", "consent", "s11(1)(a)", func(x all) { x.r.Basis, x.r.Notice.Law = protocol.BasisObligation, "FICA" }},
-		{"no rail", "rail", "her terms", func(x all) { x.r.Rail = 0 }},
-		{"vouchers", "rail", "her terms", func(x all) { x.r.Rail = protocol.RailVoucher }},
+		{"no rail", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = 0 }},
+		{"vouchers", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = protocol.RailVoucher }},
 		{"without end", "until when", "s14", func(x all) { x.r.Until = 0 }},
 		{"not on offer", "contact.email is not on offer", "POPIA s10; GDPR art. 5(1)(c)", func(x all) { x.r.Fields[0].Name = "contact.email" }},
 		{"twice", "twice", "s10", func(x all) { x.r.Fields[1] = x.r.Fields[0] }},
@@ -105,17 +105,17 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"credential", "value only", "s10", func(x all) { x.r.Fields[0].Form = protocol.FormCredential }},
 		{"no form", "value only", "s10", func(x all) { x.r.Fields[0].Form = 0 }},
 		{"kept too long", "367 days", "s14", func(x all) { x.r.Fields[0].Retention = MaxRetention + 1 }},
-		{"below the floor", "at least ZAR 50.00", "her terms", func(x all) { x.r.Fields[0].Name = "financial.income-band" }},
-		{"floor in another currency", "at least", "her terms", func(x all) {
+		{"below the floor", "at least ZAR 50.00", "s11(1)(a), s1 (consent", func(x all) { x.r.Fields[0].Name = "financial.income-band" }},
+		{"floor in another currency", "at least", "s11(1)(a), s1 (consent", func(x all) {
 			x.r.Fields[0].Name, x.r.Fields[0].Price = "financial.income-band", protocol.Money{Minor: 9000, Currency: "USD"}
 		}},
-		{"at the floor, but nothing pays it", "no rail", "her terms", func(x all) {
+		{"at the floor, but nothing pays it", "no rail", "s11(1)(a), s1 (consent", func(x all) {
 			x.r.Fields[0].Name, x.r.Fields[0].Price = "financial.income-band", protocol.Money{Minor: 5000, Currency: "ZAR"}
 		}},
-		{"negative price", "no rail", "her terms", func(x all) { x.r.Fields[0].Price.Minor = -1 }},
+		{"negative price", "no rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Fields[0].Price.Minor = -1 }},
 		{"passed on", `"Broker"`, "s15", func(x all) { x.r.Recipients = []string{"Acme", "Broker"} }},
 		{"third country", `"US"`, "s72", func(x all) { x.r.Countries = []protocol.Region{"ZA", "US"} }},
-		{"vendor abroad, unsaid", "for KE", "s18(1)(g)", func(x all) { x.p.Country, x.r.Countries = "KE", nil }},
+		{"vendor abroad, unsaid", "for KE", "s18(1)(g)", func(x all) { x.p.Country = "KE" }},
 		{"(a) no source", "comes from", "s18(1)(a)", func(x all) { x.r.Notice.Source = " " }},
 		{"(b) no name", "its name", "s18(1)(b)", func(x all) { x.p.Name = "" }},
 		{"(b) no contact", "its name", "s18(1)(b)", func(x all) { x.p.Contact = "" }},
@@ -123,7 +123,16 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"(d) no basis", "free not to", "s18(1)(d)", func(x all) { x.r.Basis = 0 }},
 		{"(d) unknown basis", "free not to", "s18(1)(d)", func(x all) { x.r.Basis = 7 }},
 		{"(e) no consequence", "what follows", "s18(1)(e)", func(x all) { x.r.Notice.Consequence = "" }},
-		{"(f) obligation without law", "which law", "s18(1)(f)", func(x all) { x.r.Basis = protocol.BasisObligation }},
+		{"(f) obligation without law", "which law", "s18(1)(f)", func(x all) { x.r.Basis, x.r.Notice.Law = protocol.BasisObligation, "" }},
+		{"(a) a field of no name", "which information", "s18(1)(a)", func(x all) { x.r.Fields[0].Name = "Area" }},
+		{"(b) a name of blanks", "its name", "s18(1)(b)", func(x all) { x.p.Name = " " }},
+		{"(d) no ground, and no field", "free not to", "s18(1)(d)", func(x all) { x.r.Basis, x.r.Fields = 0, nil }},
+		{"(f) of no law, nothing is said", "or that none does", "s18(1)(f)", func(x all) { x.r.Notice.Law = " " }},
+		{"(g) its own country untold", "in which country it is", "s18(1)(g)", func(x all) { x.p.Country = "" }},
+		{"(g) no country at all", "its own at least", "s18(1)(g)", func(x all) { x.r.Countries = nil }},
+		{"(h) an absent list of recipients", "itself by its name", "s18(1)(h)", func(x all) { x.r.Recipients = nil }},
+		{"(h) an empty list of recipients", "itself by its name", "s18(1)(h)", func(x all) { x.r.Recipients = []string{} }},
+		{"art. 13(1)(d), legitimate interests", "other than consent", "s11(1)(a)", func(x all) { x.r.Basis = protocol.BasisLegitimate }},
 		{"(g) no such country", "countries", "s18(1)(g)", func(x all) { x.r.Countries[0] = "ZZ-9" }},
 		{"(h) nameless recipient", "who receives", "s18(1)(h)", func(x all) { x.r.Recipients[0] = "" }},
 		{"(g) no protection", "protects", "s18(1)(g)", func(x all) { x.r.Countries = append(x.r.Countries, "US"); x.m.Protection = "" }},

@@ -552,3 +552,20 @@ func TestDeadlinesAgreeWithAModel(t *testing.T) {
 		})
 	})
 }
+
+// What is withheld from a vendor is bounded, each field once, the latest last.
+func TestWithholdIsBounded(t *testing.T) {
+	var a Acquaintance
+	ask := func(i int) protocol.FieldAsk {
+		return protocol.FieldAsk{Name: protocol.FieldName(fmt.Sprintf("x.f%d", i)), Purpose: protocol.PurposeOffer}
+	}
+	for i := range MaxWithheld + 3 {
+		a.Withhold([]protocol.FieldAsk{ask(i), ask(5)}, int64(i+1))
+	}
+	if n := len(a.Withheld); n != MaxWithheld || a.WithheldMS("x.f5", protocol.PurposeOffer) != MaxWithheld+3 || a.WithheldMS("x.f0", protocol.PurposeOffer) != 0 {
+		t.Errorf("%d are withheld, the oldest %+v", n, a.Withheld[0])
+	}
+	if a.WithheldMS("x.f5", protocol.PurposeResearch) != 0 {
+		t.Error("another purpose is withheld too")
+	}
+}

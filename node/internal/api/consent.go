@@ -26,7 +26,7 @@ func (r *routes) decisions() {
 
 // consent makes the operations on what decides by itself.
 func (r *routes) consent(c func() desk.Consent) {
-	add(r, op{id: "get-consent", verb: http.MethodGet, path: "/consent", tag: "consent", does: "Show the rules for requests, the prompts of a day, and who is blocked"},
+	add(r, op{id: "get-consent", verb: http.MethodGet, path: "/consent", tag: "consent", does: "Show the rules for requests, the prompts of a day, who is blocked, and what was refused to whom"},
 		func(ctx context.Context, _ *none) (desk.ConsentView, error) { return c().Get(ctx) })
 	create(r, op{id: "add-consent-rule", path: "/consent/rules", tag: "consent", does: "Add a rule", status: http.StatusCreated,
 		more: "`when` is an expression in CEL over the words that get-consent lists. Of the rules that hold the most restrictive wins: deny, ask, allow. None allows special information or a child's."},
@@ -37,7 +37,7 @@ func (r *routes) consent(c func() desk.Consent) {
 		more: "By the rules as they are, and, where the body names one, by one more. Nothing is changed."}, c, desk.Consent.Test)
 	create(r, op{id: "set-consent-budget", verb: http.MethodPut, path: "/consent/budget", tag: "consent", does: "Change how many prompts there are in a day"}, c, desk.Consent.Budget)
 	for verb, yes := range map[string]bool{http.MethodPut: true, http.MethodDelete: false} {
-		id, does := "unblock-vendor", "Hear a vendor again"
+		id, does := "unblock-vendor", "Hear a vendor again, also about what was refused it before"
 		if yes {
 			id, does = "block-vendor", "Drop a vendor's requests before anything of them is shown"
 		}

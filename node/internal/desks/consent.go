@@ -1,6 +1,7 @@
 package desks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -111,7 +112,7 @@ type Consent struct {
 
 // Get implements desk.Consent.
 func (d Consent) Get(ctx context.Context) (desk.ConsentView, error) {
-	v := desk.ConsentView{Rules: []desk.ConsentRule{}, Blocked: []desk.BlockedVendor{}, Words: d.Words(), Levels: terms.Levels()}
+	v := desk.ConsentView{Rules: []desk.ConsentRule{}, Blocked: []desk.BlockedVendor{}, Withheld: []desk.WithheldVendor{}, Words: d.Words(), Levels: terms.Levels()}
 	list, err := d.Market.OwnRules(ctx)
 	if err != nil {
 		return v, err
@@ -129,10 +130,26 @@ func (d Consent) Get(ctx context.Context) (desk.ConsentView, error) {
 			if a.BlockedMS > 0 {
 				v.Blocked = append(v.Blocked, desk.BlockedVendor{Vendor: a.Vendor.String(), Name: a.Name, Since: momentMS(a.BlockedMS)})
 			}
+			if len(a.Withheld) > 0 {
+				v.Withheld = append(v.Withheld, showWithheld(a))
+			}
 			return true, nil
 		})
 	})
+	slices.SortStableFunc(v.Withheld, func(a, b desk.WithheldVendor) int { return b.Since.Compare(a.Since) })
+	v.Withheld = v.Withheld[:min(len(v.Withheld), maxWithheldShown)]
 	return v, err
+}
+
+// maxWithheldShown bounds a view.
+const maxWithheldShown = 500
+
+func showWithheld(a records.Acquaintance) desk.WithheldVendor {
+	v := desk.WithheldVendor{Vendor: a.Vendor.String(), Name: a.Name, Since: momentMS(a.Withheld[len(a.Withheld)-1].AtMS)}
+	for _, w := range a.Withheld {
+		v.Fields = append(v.Fields, cmp.Or(string(w.Field), "need"))
+	}
+	return v
 }
 
 func showRule(r terms.Rule) desk.ConsentRule {

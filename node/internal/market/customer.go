@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
@@ -75,7 +77,10 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 
 // decide does with a request what her rules say: grant it, refuse it, or leave it to her.
 func (t *turn) decide(a *records.Agreement, c records.Context, q asking) error {
-	d, err := t.judge(&c, q, t.compiled())
+	d, err := t.withheld(&c, q)
+	if err == nil && d.Why == "" {
+		d, err = t.judge(&c, q, t.compiled())
+	}
 	if err != nil {
 		return err
 	}
@@ -146,12 +151,37 @@ func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.G
 	return nil
 }
 
-// refuse answers a request with no, and says why.
+// withheld refuses, once she has refused a vendor something, that it asks for the same
+// again (POPIA s69(2)), unless it was invited to since: she announced a need afterwards
+// that has the field on offer. The vendor is the same under each of its passports.
+func (t *turn) withheld(c *records.Context, q asking) (d terms.Decision, err error) {
+	known, err := records.GetAcquaintance(t, q.r.Vendor)
+	if err != nil {
+		return d, err
+	}
+	for _, f := range records.Sought(q.r.Fields) {
+		since := known.WithheldMS(f.Name, f.Purpose)
+		offered := f.Name == "" || slices.ContainsFunc(q.a.Fields, func(o protocol.FieldOnOffer) bool { return o.Name == f.Name })
+		if since > 0 && (c.CreatedMS <= since || !offered) {
+			return terms.AskedBefore.Refuse("she refused this vendor %s to %s on %s, and has announced nothing since that invites to it",
+				cmp.Or(string(f.Name), "the need"), f.Purpose, time.UnixMilli(since).UTC().Format(time.DateOnly)), nil
+		}
+	}
+	return d, nil
+}
+
+// refuse answers a request with no, and says why. A vendor that asks again under another
+// need is not answered: that she knows it from there would tell it that both needs are one
+// person's, and silence is what each request meets that waits.
 func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Request, re protocol.Hash, d terms.Decision, by string) error {
 	a.Terms.Why, a.Terms.Law = d.Why, d.Law
 	err := t.decided(a, d, by)
 	if err == nil {
-		err = t.met(a, func(k *records.Acquaintance) { k.Refused++ })
+		err = t.met(a, func(k *records.Acquaintance) {
+			if k.Refused++; by == "person" {
+				k.Withhold(r.Fields, t.nowMS)
+			}
+		})
 	}
 	if err != nil {
 		return err
@@ -169,8 +199,15 @@ func (t *turn) refuse(a *records.Agreement, c records.Context, r *protocol.Reque
 		return err
 	}
 	e := flow.Event{Kind: protocol.KindRefusal, ID: wire.ID(signed), Re: re, By: protocol.Customer}
-	if err := t.advance(a, e, "refusal.sent", append(consentNote(a), "why", d.Why, "law", d.Law)...); err != nil {
+	kind, silent := "refusal.sent", d.Reason == terms.AskedBefore
+	if silent {
+		kind = "refusal.kept"
+	}
+	if err := t.advance(a, e, kind, append(consentNote(a), "why", d.Why, "law", d.Law)...); err != nil {
 		return err
+	}
+	if silent {
+		return nil
 	}
 	raw, _, err := wire.SealLetter(r.Seal, seal.Vendor, t.m.cfg.Net, r.Reply.Capability.Box, m.Expires, signed)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -123,13 +124,27 @@ func (g *guest) rotate2(w *town) {
 // A verdictOf is what came of a request: the rule and the law that were named.
 type verdictOf struct{ rule, law, why string }
 
+// section is how a law is named: the act and, in it, a section or an article.
+var section = regexp.MustCompile(`^(POPIA s[0-9]+(\([0-9a-z]+\))*|GDPR art\. [0-9]+(\([0-9a-z]+\))*)`)
+
+// lawful: whatever a text names between semicolons is a section of POPIA or an article of
+// the GDPR.
+func lawful(law string) bool {
+	for _, part := range strings.Split(law, "; ") {
+		if !section.MatchString(part) {
+			return false
+		}
+	}
+	return true
+}
+
 // nameless says which reasons name no rule, no law, or the rule of another, and which
 // nobody provokes.
 func nameless(list []terms.Reason, name func(terms.Reason) (rule, law string), provoke map[terms.Reason]func(*town) verdictOf) (wrong []string) {
 	rules := map[string]terms.Reason{}
 	for _, r := range list {
 		rule, law := name(r)
-		if rule == "" || law == "" {
+		if rule == "" || !lawful(law) {
 			wrong = append(wrong, fmt.Sprintf("reason %d names rule %q and law %q", r, rule, law))
 		}
 		if other, ok := rules[rule]; ok && rule != "" {
@@ -323,13 +338,17 @@ func TestMust_says_why(t *testing.T) {
 		switch r {
 		case terms.Abroad:
 			return "not-abroad", ""
+		case terms.TooCheap:
+			return r.Rule(), "her terms"
+		case terms.TooLong:
+			return r.Rule(), r.Law() + "; as agreed"
 		case terms.NoEnd:
 			return terms.Untold.Rule(), "x"
 		}
 		return r.Rule(), r.Law()
 	}
-	if wrong := nameless(append(terms.Reasons(), 99), planted, refusalsOf); len(wrong) != 4 { // 99 names nothing, and nobody provokes it
-		t.Fatalf("of four planted faults these were found: %q", wrong)
+	if wrong := nameless(append(terms.Reasons(), 99), planted, refusalsOf); len(wrong) != 7 { // 99 names nothing, and nobody provokes it
+		t.Fatalf("of seven planted faults these were found: %q", wrong)
 	}
 	name := func(r terms.Reason) (string, string) { return r.Rule(), r.Law() }
 	for _, wrong := range nameless(terms.Reasons(), name, refusalsOf) {
@@ -339,12 +358,12 @@ func TestMust_says_why(t *testing.T) {
 		in(t, func(w *town) {
 			got := refusalsOf[r](w)
 			law := strings.HasPrefix(got.law, strings.SplitN(r.Law(), ";", 2)[0]) || r == terms.Untold && strings.HasPrefix(got.law, "POPIA s18(1)(")
-			if got.rule != r.Rule() || !law || got.why == "" {
+			if got.rule != r.Rule() || !law || !lawful(got.law) || got.why == "" {
 				t.Errorf("%s under %s: it says %+v", r.Rule(), r.Law(), got)
 			}
 		})
 	}
-	t.Logf("%d reasons, each provoked, each with its rule and its law", len(terms.Reasons()))
+	t.Logf("%d reasons, each provoked, each with its rule and the section or article that it stands on", len(terms.Reasons()))
 }
 
 // The vendor reads the same words as she.

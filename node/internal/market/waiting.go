@@ -1,10 +1,12 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/protocol"
@@ -308,32 +310,41 @@ func (t *turn) snoozeDue(id protocol.GrantID) error {
 const settingBlocked = "consent.blocked"
 
 // Block drops a vendor's requests from now on, before anything of them is shown or kept,
-// and refuses those that wait; or, where yes is false, hears it again.
+// and refuses those that wait; or, where yes is false, hears it again, also about what
+// she refused it before.
 func (m *Market) Block(ctx context.Context, v protocol.VendorID, yes bool) error {
 	return m.Do(ctx, "block", func(t *turn) error {
 		b, err := records.GetAcquaintance(t, v)
 		if err != nil {
 			return err
 		}
-		if yes == (b.BlockedMS > 0) {
+		was := b.BlockedMS > 0
+		if yes == was && (yes || len(b.Withheld) == 0) {
 			return nil
 		}
 		n, err := blockedCount(t)
 		if err != nil {
 			return err
 		}
-		kind := "vendor.unblocked"
-		b.BlockedMS, n = 0, n-1
+		kind, note := "vendor.unblocked", map[string]string{"vendor": v.String()}
+		if was {
+			n--
+		}
 		if yes {
-			kind, b.BlockedMS, n = "vendor.blocked", t.nowMS, n+2
+			kind, b.BlockedMS, n = "vendor.blocked", t.nowMS, n+1
 			if n > int64(m.tally.lim.Blocked) {
 				return fmt.Errorf("%d vendors are blocked, at most so many: %w", n-1, fault.Full)
 			}
+		} else {
+			for _, w := range b.Withheld {
+				note["lifted"] = strings.TrimSpace(note["lifted"] + " " + cmp.Or(string(w.Field), "need"))
+			}
+			b.BlockedMS, b.Withheld = 0, nil
 		}
 		if err := errors.Join(records.PutAcquaintance(t, b), records.PutSetting(t, settingBlocked, n)); err != nil {
 			return err
 		}
-		if err := t.note(kind, map[string]string{"vendor": v.String()}); err != nil || !yes {
+		if err := t.note(kind, note); err != nil || !yes {
 			return err
 		}
 		return t.refuseAll(v)
