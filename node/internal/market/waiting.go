@@ -212,7 +212,7 @@ func (t *turn) lessOf(fields []protocol.FieldGrant, less Less) ([]protocol.Field
 // give grants a request, by a rule or by her.
 func (t *turn) give(a *records.Agreement, c records.Context, q asking, d terms.Decision, by string, less bool) error {
 	a.Terms.Why, a.Terms.Law = "", ""
-	if err := t.decided(a, d, by); err != nil {
+	if err := errors.Join(t.affords(a.Vendor, a.Terms.Fields), t.decided(a, d, by)); err != nil {
 		return err
 	}
 	a.Terms.Consent.Less = less
