@@ -48,7 +48,8 @@ const DefaultCredit = 50
 // maxCredits bounds the currencies for which she says otherwise.
 const maxCredits = 16
 
-func credits(r kv.Reader) (list []protocol.Money, err error) {
+// saidCredits are the currencies for which she said how much one vendor may owe.
+func saidCredits(r kv.Reader) (list []protocol.Money, err error) {
 	if err = records.GetSetting(r, settingCredit, &list); errors.Is(err, fault.NotFound) {
 		err = nil
 	}
@@ -57,7 +58,7 @@ func credits(r kv.Reader) (list []protocol.Money, err error) {
 
 // CreditOf is the most that one vendor may owe her in a currency.
 func CreditOf(r kv.Reader, c protocol.Currency) (protocol.Money, error) {
-	list, err := credits(r)
+	list, err := saidCredits(r)
 	for _, m := range list {
 		if m.Currency == c {
 			return m, err
@@ -70,9 +71,20 @@ func CreditOf(r kv.Reader, c protocol.Currency) (protocol.Money, error) {
 	return most, err
 }
 
-// Credits lists the currencies for which she said how much one vendor may owe.
-func (m *Market) Credits(ctx context.Context) (list []protocol.Money, err error) {
-	err = m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error { list, err = credits(r); return err })
+// Credits lists the most that one vendor may owe her, by currency: rand first, which is what
+// needs are in where nobody says otherwise.
+func Credits(r kv.Reader) (list []protocol.Money, err error) {
+	said, err := saidCredits(r)
+	if err != nil {
+		return nil, err
+	}
+	rand, err := CreditOf(r, "ZAR")
+	list = append(list, rand)
+	for _, m := range said {
+		if m.Currency != rand.Currency {
+			list = append(list, m)
+		}
+	}
 	return list, err
 }
 
@@ -83,7 +95,7 @@ func (m *Market) SetCredit(ctx context.Context, most protocol.Money) error {
 		return fmt.Errorf("at most %s from one vendor: %w", most, fault.Malformed)
 	}
 	return m.Do(ctx, "credit", func(t *turn) error {
-		list, err := credits(t)
+		list, err := saidCredits(t)
 		if err != nil {
 			return err
 		}
