@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -10,10 +11,12 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
+	records "github.com/harkmarket/hark/store/market"
 )
 
 func rand(minor int64) protocol.Money { return protocol.Money{Minor: minor, Currency: "ZAR"} }
@@ -293,6 +296,167 @@ func TestWhatAVendorMayOweIsCapped(t *testing.T) {
 		}
 		if s := asks(0); s != flow.Requested {
 			t.Errorf("and what is free of charge: %s", s)
+		}
+	})
+}
+
+// A vendor's node meets a counter by itself where its owner's rules pay the price, and as
+// long as what it owes in all is within what its owner said.
+func TestAVendorMeetsACounterByItself(t *testing.T) {
+	in(t, func(w *town) {
+		ctx := w.Context()
+		w.ok(w.her.SetBudget(ctx, Budget{Day: 9, Vendor: 9}))
+		w.ok(w.shop.SetRules(ctx, Follow{Ask: true, Pay: rand(500), Owe: rand(900)}))
+		w.settle()
+		counters := func(minor int64) (met bool) {
+			need := w.wish("location.area")
+			waiting, _ := w.her.waitingOf()
+			if len(waiting) != 1 || waiting[0].Context != need {
+				w.Fatalf("%d requests wait", len(waiting))
+			}
+			w.ok(w.her.Counter(ctx, waiting[0].ID, Less{}, map[protocol.FieldName]int64{"location.area": minor}))
+			w.settle()
+			latest := must(records.GetWith(reader(w.her), need, waiting[0].Vendor))
+			return latest.ID != waiting[0].ID && latest.Flow.State == flow.Disclosed && latest.Terms.Consent.Rule == terms.CounterRule.Name
+		}
+		if !counters(500) {
+			t.Error("what its rules pay is not met")
+		}
+		if counters(501) {
+			t.Error("more than its rules pay is met")
+		}
+		if !counters(400) {
+			t.Error("what is left of all that it may owe is not met")
+		}
+		if counters(1) {
+			t.Error("more than it may owe in all is met")
+		}
+		owes := must(records.GetAccount(reader(w.shop), protocol.Vendor, must(w.shop.Vendor(ctx)).ID))
+		if s := owes.Sum("ZAR"); s.Owed != 900 || s.Promised != 0 || s.Grants != 2 {
+			t.Errorf("the shop owes %+v", s)
+		}
+		w.ok(w.shop.SetRules(ctx, Follow{Ask: true})) // pays nothing
+		if counters(1) {
+			t.Error("without a price in its rules it pays")
+		}
+	})
+}
+
+// What has a floor is asked for where the vendor's rules pay it, and left out where not.
+func TestAVendorAsksForWhatItPays(t *testing.T) {
+	for pay, want := range map[int64][]protocol.FieldName{0: {"contact.email"}, 199: {"contact.email"}, 200: {"contact.email", "location.area"}} {
+		in(t, func(w *town) {
+			need := must(w.her.Announce(w.Context(), Need{
+				Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA-GP", Life: protocol.Day, Auto: true,
+				Fields: []protocol.FieldOnOffer{{Name: "contact.email"}, {Name: "location.area", Floor: rand(200)}},
+				Demand: protocol.Demand{Name: "a chair", Currency: "ZAR"},
+			}))
+			dear := must(w.her.Announce(w.Context(), Need{
+				Reason: protocol.ContextNeed, Category: "home.furniture", Region: "ZA-GP", Life: protocol.Day, Auto: true,
+				Fields: []protocol.FieldOnOffer{{Name: "location.area", Floor: rand(500)}}, Demand: protocol.Demand{Name: "a lamp", Currency: "ZAR"},
+			}))
+			w.settle()
+			w.ok(w.shop.SetRules(w.Context(), Follow{Ask: true, Pay: rand(pay)}))
+			w.settle()
+			a := must(records.GetWith(reader(w.her), need, must(w.shop.Vendor(w.Context())).ID))
+			var got []protocol.FieldName
+			for _, f := range a.Terms.Fields {
+				got = append(got, f.Name)
+			}
+			if a.Flow.State != flow.Disclosed || !slices.Equal(got, want) || a.Paying.Booked.Due != (pay >= 200) {
+				t.Errorf("paying %d it is %s with %v, %+v", pay, a.Flow.State, got, a.Paying)
+			}
+			if _, err := records.Asked(reader(w.shop), dear); !errors.Is(err, fault.NotFound) {
+				t.Errorf("paying %d it asks for what it does not pay: %v", pay, err)
+			}
+		})
+	}
+}
+
+// Many announcements that are not asked about stand in the way of none that is.
+func TestCatchingUpEnds(t *testing.T) {
+	in(t, func(w *town) {
+		for range 3 * askPerTurn {
+			must(w.her.Announce(w.Context(), Need{
+				Reason: protocol.ContextNeed, Category: "travel.flights", Region: "ZA", Life: protocol.Day, Demand: protocol.Demand{Name: "away", Currency: "ZAR"},
+			}))
+		}
+		w.settle()
+		w.ok(w.shop.SetRules(w.Context(), Follow{Ask: true, Sectors: []string{"home"}}))
+		w.settle() // a loop that goes on for ever never lets time pass
+		if _, err := records.Asked(reader(w.shop), w.need); err != nil {
+			t.Errorf("the one of its sector was not asked for: %v", err)
+		}
+	})
+}
+
+// A vendor that asked before what she answered is dearer is refused at a lower price.
+func TestACounterIsAFloor(t *testing.T) {
+	in(t, func(w *town) {
+		w.waits("location.area")
+		w.ok(w.her.Counter(w.Context(), w.grant, Less{}, map[protocol.FieldName]int64{"location.area": 500}))
+		w.settle()
+		w.asksFor(w.shop.agreement(w.grant).Context, rand(499))
+		w.settle()
+		a := w.shop.agreement(w.grant)
+		if a.Flow.State != flow.Refused || a.Terms.Law != terms.TooCheap.Law() || !strings.Contains(a.Terms.Why, "ZAR 5.00") {
+			t.Errorf("%s: %q under %q", a.Flow.State, a.Terms.Why, a.Terms.Law)
+		}
+	})
+}
+
+// Nothing is owed for a grant that ended before anything was disclosed; and what was, is
+// owed whatever becomes of the grant.
+func TestWhatARevocationLeavesOwed(t *testing.T) {
+	sum := func(s *side, me protocol.Side, v protocol.VendorID) records.Sum {
+		acc := must(records.GetAccount(reader(s), me, v))
+		return acc.Sum("ZAR")
+	}
+	in(t, func(w *town) {
+		v := must(w.shop.Vendor(w.Context())).ID
+		w.costs(500)
+		if s := sum(w.shop, protocol.Vendor, v); s.Promised != 500 {
+			t.Errorf("asked: the shop has promised %+v", s)
+		}
+		it := w.until(protocol.KindReceipt)
+		if s := sum(w.her, protocol.Customer, v); s.Promised != 500 || s.Owed != 0 {
+			t.Errorf("granted: she has %+v", s)
+		}
+		w.ok(w.her.Revoke(w.Context(), []protocol.GrantID{w.grant}, "never mind"))
+		w.her.accepts(it) // they cross
+		w.settle()
+		if a := w.her.agreement(w.grant); a.Leases != 0 || a.Flow.State != flow.Deleted {
+			t.Errorf("with her it is %s after %d disclosures", a.Flow.State, a.Leases)
+		}
+		if h, s := sum(w.her, protocol.Customer, v), sum(w.shop, protocol.Vendor, v); h.Grants+s.Grants != 0 {
+			t.Errorf("nothing was given, and she has %+v, the shop %+v", h, s)
+		}
+		if err := w.her.Settle(w.Context(), w.grant, ""); !errors.Is(err, fault.Conflict) {
+			t.Errorf("nothing is settled: %v", err)
+		}
+	})
+	in(t, func(w *town) {
+		v := must(w.shop.Vendor(w.Context())).ID
+		w.costs(500)
+		w.settle()
+		w.ok(w.her.Revoke(w.Context(), []protocol.GrantID{w.grant}, "done"))
+		w.settle()
+		for name, s := range map[string]records.Sum{"she has": sum(w.her, protocol.Customer, v), "the shop has": sum(w.shop, protocol.Vendor, v)} {
+			if s.Owed != 500 || s.Promised != 0 {
+				t.Errorf("after its end %s %+v", name, s)
+			}
+		}
+		for _, s := range []*side{w.her, w.shop} {
+			if err := s.Settle(w.Context(), w.grant, strings.Repeat("x", protocol.MaxText+1)); !errors.Is(err, fault.Malformed) {
+				t.Errorf("too many words: %v", err)
+			}
+			w.ok(s.Settle(w.Context(), w.grant, "in cash"))
+			if said := s.last("voucher.settled"); said["how"] != "in cash" || said["amount"] != "ZAR 5.00" || said["voucher"] == "" {
+				t.Errorf("the ledger says %v", said)
+			}
+			if err := s.Settle(w.Context(), w.grant, ""); !errors.Is(err, fault.Conflict) {
+				t.Errorf("settled twice: %v", err)
+			}
 		}
 	})
 }
