@@ -353,11 +353,13 @@ func (m *Market) ConsentFills(r kv.Reader) ([]kv.Fill, error) {
 	b, err2 := budget(r)
 	prompts, err3 := promptsOf(r, m.cfg.Now().UnixMilli())
 	blocked, err4 := blockedCount(r)
+	credit, err5 := saidCredits(r)
 	return []kv.Fill{
 		{Name: "consent.rules", Used: int64(len(list)), Cap: terms.MaxRules},
 		{Name: "consent.prompts", Used: int64(len(prompts)), Cap: int64(max(b.Day, len(prompts), 1))},
 		{Name: "consent.blocked", Used: blocked, Cap: int64(m.tally.lim.Blocked)},
-	}, errors.Join(err, err2, err3, err4)
+		{Name: "consent.credit", Used: int64(len(credit)), Cap: maxCredits},
+	}, errors.Join(err, err2, err3, err4, err5)
 }
 
 // refuseAll refuses what waits of one vendor.
