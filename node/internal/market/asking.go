@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/harkmarket/hark/protocol"
-	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
 	records "github.com/harkmarket/hark/store/market"
 )
@@ -154,7 +153,7 @@ func (t *turn) meet(a *records.Agreement, c *protocol.Counter) error {
 		fields = append(fields, protocol.FieldAsk{Name: g.Name, Purpose: g.Purpose, Form: g.Form, Retention: g.Retention, Price: g.Price})
 	}
 	_, err = t.ask(h, fields, until, f.particulars())
-	if fault.Of(err) == fault.Denied { // unlawful, or no room: nothing of it was written
+	if err != nil && !temporary(err) { // unlawful, or no room: nothing of it was written, and the counter stands
 		t.m.cfg.Log.Info("market: a counter cannot be met", "grant", a.ID.Short(), "err", err)
 		return nil
 	}

@@ -390,6 +390,23 @@ func TestCatchingUpEnds(t *testing.T) {
 	})
 }
 
+// What is paid for is given as it was asked for.
+func TestACoarserValueForTheSamePriceIsACounter(t *testing.T) {
+	in(t, func(w *town) {
+		w.asksFor(w.wish("location.area"), rand(500))
+		w.settle()
+		coarse := Less{Coarse: map[protocol.FieldName]string{"location.area": "initials"}}
+		if err := w.her.Allow(w.Context(), w.grant, coarse); !errors.Is(err, fault.Conflict) {
+			t.Errorf("granted: %v", err)
+		}
+		w.ok(w.her.Counter(w.Context(), w.grant, coarse, map[protocol.FieldName]int64{"location.area": 100}))
+		w.settle()
+		if s := w.shop.agreement(w.grant).Flow.State; s != flow.Countered {
+			t.Errorf("it is %s", s)
+		}
+	})
+}
+
 // A vendor that asked before what she answered is dearer is refused at a lower price.
 func TestACounterIsAFloor(t *testing.T) {
 	in(t, func(w *town) {

@@ -328,7 +328,7 @@ func (t *turn) granted(a records.Agreement, s wire.Signed, export func(seal.Labe
 	}
 	for _, f := range g.Fields {
 		if !slices.ContainsFunc(a.Terms.Asked, func(q protocol.FieldAsk) bool {
-			coarser := q.Form == protocol.FormValue && f.Form == protocol.FormCoarse && f.Level != ""
+			coarser := q.Form == protocol.FormValue && f.Form == protocol.FormCoarse && f.Level != "" && q.Price.Minor == 0 // what it pays for it gets as it is
 			return q.Name == f.Name && q.Purpose == f.Purpose && (q.Form == f.Form || coarser) && q.Retention == f.Retention && q.Price == f.Price
 		}) {
 			return fmt.Errorf("grant of %s is not what was asked: %w", f.Name, fault.Denied)

@@ -159,6 +159,10 @@ func (m *Market) Allow(ctx context.Context, id protocol.GrantID, less Less) erro
 		if a.Terms.Fields, err = t.lessOf(terms.GrantFields(q.r), less); err != nil {
 			return err
 		}
+		if i := slices.IndexFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Level != "" && f.Price.Minor > 0 }); i >= 0 {
+			return fmt.Errorf("%s was asked for as it is, at %s: a coarser value for it is a counter-proposal, with a price of its own: %w",
+				a.Terms.Fields[i].Name, a.Terms.Fields[i].Price, fault.Conflict)
+		}
 		a.Terms.Start = t.now
 		if less.Days > 0 {
 			a.Terms.End = min(a.Terms.End, t.now+protocol.Second(less.Days)*protocol.Day)
