@@ -207,6 +207,7 @@ var protocolOrder = map[string][]string{
 	"protocol/wire/limits":      {"protocol", "protocol/fault", "protocol/wire/canon"},
 	"protocol/wire/rules":       {"protocol", "protocol/fault"},
 	"protocol/wire/particulars": {"protocol", "protocol/fault", "protocol/wire/canon", "protocol/wire/rules"},
+	"protocol/wire/voucher":     {"protocol", "protocol/fault", "protocol/wire"}, // two whole letters, and a third within one
 	"protocol/flow":             {"protocol", "protocol/fault"},
 	"protocol/terms":            {"protocol", "protocol/fault"},
 	"protocol/record":           {"protocol", "protocol/fault"},
@@ -217,9 +218,10 @@ var protocolOrder = map[string][]string{
 }
 
 // storeSees are the rooms of protocol that a store may import.
-// flow is among them because the state of a machine is what store/market keeps, and
-// fingerprint because store/board keeps the sums of its ranges.
-var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow"}
+// flow is among them because the state of a machine is what store/market keeps,
+// fingerprint because store/board keeps the sums of its ranges, and voucher because an
+// auditor holds a receipt to its grant.
+var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow", "protocol/wire/voucher"}
 
 // testRooms are for tests, and for each other.
 var testRooms = []string{"store/storetest", "node/nodetest"}

@@ -116,7 +116,7 @@ func (d adminDesk) Status(ctx context.Context) (desk.Status, error) {
 	v := desk.Status{
 		Problems: []desk.Problem{}, Profile: n.settings.Profile, Version: n.cfg.Version, PID: os.Getpid(), Started: n.began.at.UTC(),
 		ReadyMS: n.began.ready.Milliseconds(), Network: n.net.String(), Peers: len(n.port.Keepers(256)),
-		Counts: map[string]int{}, Delivery: map[string]int{}, DiskBytes: n.store.Size(), Bounds: []desk.Fill{n.events.fill()},
+		Counts: map[string]int{}, Delivery: map[string]int{}, DiskBytes: n.store.Size(), Bounds: []desk.Fill{n.events.fill()}, Owed: []desk.Debt{},
 	}
 	if f, err := readKeys(n.cfg.Paths); err == nil {
 		v.KeyStore = f.Store
@@ -198,6 +198,9 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 	}
 	return o.Stores.KV.View(ctx, func(r kv.Reader) error {
 		if err := desks.Count(r, v.Counts); err != nil {
+			return err
+		}
+		if v.Owed, err = desks.Debts(r); err != nil {
 			return err
 		}
 		fills, err := o.Stores.Outbox.Stats(r)

@@ -17,7 +17,8 @@
 //  3. Ask, grant, receipt, disclose. Request, which the vendor's node first holds to the
 //     law → the context's mailbox → her market: the law and what she offered, her rules
 //     for fields and requests, and where none decides she herself → ledger → Grant → the
-//     vendor countersigns and pays → checked → Disclosure.
+//     vendor countersigns and pays, with a voucher where it costs something → checked
+//     against the signed Grant → Disclosure.
 //  4. Offer and deal. Offer under the shared secret and to the grant's key → mailbox →
 //     her node opens it, holds it against her constraints → accept → … → closed, each
 //     step through package flow.
@@ -30,6 +31,7 @@
 //     memory, with fake time.
 //   - internal/market: the one loop that owns needs, grants and deals.
 //   - internal/consent: her own rules for requests, in CEL; pure.
+//   - internal/pay: the rails on which a grant is paid; pure.
 //   - internal/desks: the counter in front of it: reads specs, makes views.
 //   - internal/courier: letters out and in. internal/keeper: what this node does for
 //     others, and how to ask others for it; its roster draws keepers of different
@@ -74,7 +76,15 @@
 //     refused. One vendor has one prompt a day, and two of the five are kept for vendors
 //     that she granted something before, since identities cost a flooder little.
 //   - She grants fewer fields, a shorter time or a coarser value directly; a price makes a
-//     counter-proposal, which opens the way for one more request.
+//     counter-proposal, which opens the way for one more request. One that meets it is
+//     granted by a rule that is built in, counter-met: she has said so herself.
+//   - A voucher is credit, and a vendor may never pay it. So what one may owe her is capped
+//     (50 units of a currency where she says nothing), over all her needs together, and
+//     shown as owed, never as earned. A price above the cap is refused; one that only goes
+//     beyond what is left of it waits for her, since a refusal would tell the vendor that
+//     two needs are one customer's.
+//   - A vendor pays by itself no more for a grant, and owes no more in all, than its owner
+//     said: needs cost their makers little, and could be made to collect vouchers.
 //   - A second request after a refusal is dropped unanswered, also under a rotated
 //     passport and after a restart: POPIA s69(2) lets a vendor ask once. Per need: nothing
 //     tells a vendor that two needs are one customer's.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ import (
 var consentFloods = map[string]func(t *testing.T){
 	"consent.rules":   alone(rulesFlood),
 	"consent.blocked": alone(blockedFlood),
+	"consent.credit":  alone(creditFlood),
 	"consent.prompts": func(t *testing.T) { synctest.Test(t, promptsFlood) },
 }
 
@@ -64,6 +66,21 @@ func rulesFlood(t *testing.T, her *nodetest.Member) {
 	full(t, []kv.Fill{shown(t, her, "consent.rules")}, "consent.rules")
 	if err := her.Consent().Remove(context.Background(), "rule-0"); err != nil {
 		t.Error(err)
+	}
+}
+
+func creditFlood(t *testing.T, her *nodetest.Member) {
+	ctx := context.Background()
+	codes := strings.Fields("ZAR USD EUR GBP JPY KWD NAD BWP ZMW MZN SZL LSL KES NGN GHS UGX TZS")
+	for i, c := range codes {
+		_, err := her.Consent().Credit(ctx, desk.Money{Minor: 1, Currency: c})
+		if last := i == len(codes)-1; errors.Is(err, fault.Full) != last || !last && err != nil {
+			t.Fatalf("currency %d: %v", i, err)
+		}
+	}
+	full(t, []kv.Fill{shown(t, her, "consent.credit")}, "consent.credit")
+	if _, err := her.Consent().Credit(ctx, desk.Money{Minor: 2, Currency: "ZAR"}); err != nil {
+		t.Errorf("another amount in a currency that is there: %v", err)
 	}
 }
 

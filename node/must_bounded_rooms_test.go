@@ -18,6 +18,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/roster"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/pay"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
@@ -164,7 +165,7 @@ func queueFlood(t *testing.T) {
 	}
 	m := market.New(market.Config{
 		Stores: market.Stores{KV: store, Ledger: log, Vault: vault.New(key.NewSecret()), Held: held.New()}, Genesis: st.genesis,
-		Mail: silent{}, Places: st, Registry: st, Answers: silent{}, Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Mail: silent{}, Places: st, Registry: st, Answers: silent{}, Events: silent{}, Rails: pay.Rails{}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{})

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/pay"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
@@ -94,7 +95,7 @@ func (s *stall) open(t *testing.T) *stall {
 	}
 	s.m = market.New(market.Config{
 		Stores: s.stores, Net: s.on.net, Genesis: s.on.genesis, Mail: silent{}, Places: s.on, Registry: s.on, Answers: silent{},
-		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rules: consent.Engine{}, Gather: -1,
+		Events: silent{}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rules: consent.Engine{}, Rails: pay.Rails{Life: s.on.genesis.Duties.Boxes}, Gather: -1,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan struct{})

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/desks"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/pay"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -190,7 +191,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: lim.Seller})
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Judge: n.judge, Rules: consent.Engine{}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
+		Answers: in.seller, Events: n.events, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,

@@ -42,13 +42,13 @@ const (
 	FormCredential Form = 4 // a credential's presentation
 )
 
-// A Rail is a way to pay. Only none, at price 0, is built.
+// A Rail is a way to pay: none where nothing is paid, a voucher where something is.
 type Rail uint8
 
 // The rails.
 const (
 	RailNone    Rail = 1
-	RailVoucher Rail = 2 // reserved
+	RailVoucher Rail = 2 // the vendor's signed word that it owes the price
 )
 
 // A LegalBasis is the ground in law on which a request stands: POPIA s11(1)(a)-(f),
@@ -174,6 +174,15 @@ type Payment struct {
 	Rail   Rail   `cbor:"1,keyasint,omitempty"`
 	Amount Money  `cbor:"2,keyasint,omitzero"`
 	Proof  []byte `cbor:"3,keyasint,omitempty"`
+}
+
+// A Voucher is a vendor's word that it owes what a Grant costs. It stands in a Receipt as
+// the proof of payment and nowhere else: it is credit, not money, good for one grant and
+// for nobody but her. Signed by the operational key that signs the Receipt.
+type Voucher struct {
+	Header         // To: her duty key; Re: the Grant; Created: when it was issued; Expires: until when it is honoured
+	Grant  GrantID `cbor:"16,keyasint,omitzero"`
+	Amount Money   `cbor:"17,keyasint,omitzero"` // the price of the Grant, to the unit
 }
 
 // A Receipt countersigns a Grant and pays for it. Signed by an operational key of

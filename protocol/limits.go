@@ -24,6 +24,7 @@ const (
 	MaxText       = 400
 	MaxName       = 160
 	MaxValue      = 4096 // one disclosed value
+	MaxProof      = 1024 // the proof of a payment
 	MaxList       = 32   // any other list
 	FirstPerBox   = 64   // first letters kept for one mailbox
 	FirstVouched  = 48   // of these, kept for vendors vouched for

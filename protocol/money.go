@@ -23,6 +23,21 @@ type Money struct {
 // Valid reports whether the currency is known and the amount between 0 and MaxMinor.
 func (m Money) Valid() bool { return m.Currency.Valid() && m.Minor >= 0 && m.Minor <= MaxMinor }
 
+// Sum adds amounts of one currency; nothing costs 0 in none. ok is false where they are of
+// several currencies, or come to more than MaxMinor.
+func Sum(list ...Money) (total Money, ok bool) {
+	for _, m := range list {
+		if m.Minor == 0 {
+			continue
+		}
+		if m.Minor < 0 || m.Minor > MaxMinor-total.Minor || total.Minor > 0 && m.Currency != total.Currency {
+			return Money{}, false
+		}
+		total = Money{total.Minor + m.Minor, m.Currency}
+	}
+	return total, true
+}
+
 // String gives "ZAR 1 234.50": the code, thousands apart, a dot before decimals.
 // ParseAmount reads it back.
 func (m Money) String() string {

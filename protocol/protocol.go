@@ -153,6 +153,7 @@ const (
 	KindAck          Kind = 22
 	KindPassport     Kind = 23
 	KindDevice       Kind = 24
+	KindVoucher      Kind = 25 // stands in a Receipt, and never travels by itself
 
 	KindStudy            Kind = 40 // reserved
 	KindAuthorityRequest Kind = 41 // reserved
@@ -167,7 +168,7 @@ var kindNames = map[Kind]string{
 	KindAccept: "accept", KindDecline: "decline", KindConfirm: "confirm", KindFulfil: "fulfil",
 	KindClose: "close", KindCancel: "cancel", KindRevocation: "revocation", KindDeletion: "deletion",
 	KindRight: "right", KindAnswer: "answer", KindBreach: "breach", KindSuspend: "suspend",
-	KindResume: "resume", KindAck: "ack", KindPassport: "passport", KindDevice: "device",
+	KindResume: "resume", KindAck: "ack", KindPassport: "passport", KindDevice: "device", KindVoucher: "voucher",
 }
 
 // Known reports whether k is a kind that version 1 has built.

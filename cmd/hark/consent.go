@@ -16,6 +16,7 @@ type consentCmd struct {
 	Show   consentShowCmd   `cmd:"" help:"Show the rules, the prompts of a day, who is blocked, and what you refused to whom."`
 	Rule   consentRuleCmd   `cmd:"" help:"Your own rules for requests."`
 	Budget consentBudgetCmd `cmd:"" help:"How often a day you are told of requests; what is not given stays."`
+	Credit consentCreditCmd `cmd:"" help:"How much one vendor may owe you: vouchers are credit, and may never be paid."`
 	Words  consentWordsCmd  `cmd:"" help:"List the words that conditions may use."`
 }
 
@@ -25,6 +26,9 @@ func showConsent(a *app, v desk.ConsentView, err error) error {
 	}
 	return a.show("hark.consent/1", v, func(p *page) {
 		p.facts("Prompts a day", fmt.Sprintf("%d, of one vendor %d, kept for vendors you know %d; %d in the last 24 hours", v.Budget.Day, v.Budget.Vendor, v.Budget.Known, v.Budget.Used))
+		for _, m := range v.Credit {
+			p.facts("One vendor may owe", money(&m))
+		}
 		p.line("")
 		p.table(strings.Fields("RULE ACTION WHEN"), ruleRows(v.Rules))
 		for _, b := range v.Blocked {
@@ -165,6 +169,29 @@ func (c *consentBudgetCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
+type consentCreditCmd struct {
+	Most string `arg:"" optional:"" help:"The most, as 20.00 or 'USD 5.00'; 0: grant nothing for money. None: show it."`
+}
+
+func (c *consentCreditCmd) Run(ctx context.Context, a *app) error {
+	var most desk.Money
+	if c.Most != "" {
+		m, err := protocol.ParseAmount(c.Most, "ZAR")
+		if err != nil {
+			return &usageError{fmt.Errorf("%s: %w", c.Most, err)}
+		}
+		most = desk.Money{Minor: m.Minor, Currency: string(m.Currency)}
+	}
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		if c.Most == "" {
+			v, err := h.Consent().Get(ctx)
+			return showConsent(a, v, err)
+		}
+		v, err := h.Consent().Credit(ctx, most)
+		return showConsent(a, v, err)
+	})
+}
+
 type vendorArg struct {
 	Vendor string `arg:"" help:"The vendor's id or name, or a request of it."`
 }
@@ -247,7 +274,7 @@ type requestLessCmd struct {
 	Fields []string `help:"Only these." placeholder:"FIELD"`
 	Days   int      `help:"For no longer." placeholder:"N"`
 	Coarse []string `help:"A coarser value: field=level (hark consent show --json lists the levels)." placeholder:"FIELD=LEVEL"`
-	Price  []string `help:"At least so much: field=1.00. The vendor is told, and may ask again for less; nothing is granted for money yet, as nothing moves any." sep:"none" placeholder:"FIELD=PRICE"`
+	Price  []string `help:"At least so much: field=1.00. The vendor is told, and may ask again at that price; it pays with a voucher, which it then owes you." sep:"none" placeholder:"FIELD=PRICE"`
 }
 
 func (c *requestLessCmd) Run(ctx context.Context, a *app) error {
@@ -262,21 +289,33 @@ func (c *requestLessCmd) Run(ctx context.Context, a *app) error {
 		}
 		s.Coarse[field] = level
 	}
-	for _, text := range c.Price {
-		field, price, _ := strings.Cut(text, "=")
-		m, err := protocol.ParseAmount(price, "ZAR")
-		if err != nil {
-			return &usageError{fmt.Errorf("--price %s: %w", text, err)}
-		}
-		if s.Price == nil {
-			s.Price = map[string]int64{}
-		}
-		s.Price[field] = m.Minor
+	var err error
+	if s.Price, _, err = fieldPrices(c.Price); err != nil {
+		return err
 	}
 	if len(s.Fields) == 0 && s.Days == 0 && s.Coarse == nil && s.Price == nil {
 		return usagef("less in what? Name --fields, --days, --coarse or --price; hark request grant gives all of it")
 	}
 	return grantRequest(ctx, a, c.ID, s)
+}
+
+// fieldPrices reads prices of fields, all in one currency.
+func fieldPrices(list []string) (prices map[string]int64, currency protocol.Currency, err error) {
+	for _, text := range list {
+		field, price, _ := strings.Cut(text, "=")
+		m, err := protocol.ParseAmount(price, "ZAR")
+		if err == nil && currency != "" && currency != m.Currency {
+			err = fmt.Errorf("beside a price in %s", currency)
+		}
+		if err != nil {
+			return nil, "", &usageError{fmt.Errorf("--price %s: %w", text, err)}
+		}
+		if prices == nil {
+			prices = map[string]int64{}
+		}
+		prices[field], currency = m.Minor, m.Currency
+	}
+	return prices, currency, nil
 }
 
 type requestRefuseCmd struct {

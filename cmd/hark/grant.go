@@ -22,6 +22,7 @@ type grantCmd struct {
 	Export  grantExportCmd  `cmd:"" help:"Write grants as consent records, receipts, ODRL, a log or CSV."`
 	Check   grantCheckCmd   `cmd:"" help:"Read an exported record and compare it with what is held here."`
 	Right   grantRightCmd   `cmd:"" help:"Exercise a right: access, correction, deletion, objection."`
+	Settle  grantSettleCmd  `cmd:"" help:"Say that what is owed under a grant was paid, outside of this node."`
 }
 
 type grantListCmd struct {
@@ -39,8 +40,8 @@ func (c *grantListCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return list(a, "hark.grants/1", p.Items, p.Next, "ID SIDE STATE VENDOR UNDER FIELDS UNTIL", func(g desk.Grant) []string {
-			return []string{short(g.ID), g.Side, g.State, g.VendorName, g.ContextKind + " " + short(g.Context), prices(g.Fields), when(g.End)}
+		return list(a, "hark.grants/1", p.Items, p.Next, "ID SIDE STATE VENDOR UNDER FIELDS UNTIL OWED", func(g desk.Grant) []string {
+			return []string{short(g.ID), g.Side, g.State, g.VendorName, g.ContextKind + " " + short(g.Context), prices(g.Fields), when(g.End), money(g.Owed)}
 		})
 	})
 }
@@ -62,7 +63,7 @@ func writeGrant(p *page, g desk.Grant) {
 		"Fields", prices(g.Fields), "From", when(g.Start), "Until", when(g.End), "Granted", whenMS(g.Times.Granted),
 		"Countersigned", whenMS(g.Times.Receipted), "Disclosed", whenMS(g.Times.Disclosed), "Disclosures", count(int(g.Disclosures)),
 		"Of these updates", count(int(g.Updates)), "At most a day", count(g.PerDay), "Good for", leaseWords(g), "Next disclosure", when(g.Renews),
-		"Taken back", strings.Join(g.Withdrawn, ", "),
+		"Taken back", strings.Join(g.Withdrawn, ", "), "Price", money(g.Price), "Paid by", g.Rail, "Owed, not earned", money(g.Owed), "Settled", strings.TrimSpace(when(g.Settled)+" "+clean(g.SettledHow)),
 		"Revoked", whenMS(g.Times.Revoked), "Deleted", whenMS(g.Times.Deleted), "Vendor deleted", strings.Join(g.Deleted, ", "),
 		"Late offers", count(g.LateOffers), "Granted by", strings.TrimSpace(map[string]string{"rule": "a rule: ", "person": "you: "}[g.By]+g.Rule), "Less than asked", map[bool]string{true: "yes"}[g.Less],
 		"Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
@@ -190,6 +191,21 @@ func (c *grantSuspendCmd) Run(ctx context.Context, a *app) error { return c.paus
 type grantResumeCmd struct{ pause }
 
 func (c *grantResumeCmd) Run(ctx context.Context, a *app) error { return c.pause.pause(ctx, a, true) }
+
+type grantSettleCmd struct {
+	byID
+	How string `help:"How it was paid, in your own words." placeholder:"TEXT"`
+}
+
+func (c *grantSettleCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		g, err := h.Customer().Grants().Settle(ctx, c.ID, c.How)
+		if err != nil {
+			return err
+		}
+		return a.done("hark.grant/1", g, "grant %s: %s is settled", short(g.ID), money(g.Price))
+	})
+}
 
 type grantRightCmd struct {
 	byID

@@ -337,7 +337,7 @@ func (c *requestShowCmd) Run(ctx context.Context, a *app) error {
 
 func writeRequest(p *page, r desk.Request) {
 	p.facts("Id", r.ID, "Vendor", r.VendorName+" ("+r.Vendor+")", "Need", r.Context, "State", r.State, "Why", r.Why, "Law", r.Law, "Decided by", decidedBy(r), "Put off until", when(r.Snoozed), "Notice", r.NoticeHash,
-		"Until", when(r.Until), "Grant", r.Grant, "At", when(r.At))
+		"Until", when(r.Until), "Grant", r.Grant, "At", when(r.At), "Pays", money(r.Price), "She would grant", prices(r.Counter))
 	var rows [][]string
 	for _, f := range r.Fields {
 		must := map[bool]string{true: "yes", false: "no"}[f.Required]
@@ -355,11 +355,18 @@ type requestAskCmd struct {
 	Field   []string `help:"Fields to ask for; none means all on offer." placeholder:"FIELD"`
 	Days    int      `help:"For how long." placeholder:"N"`
 	Special []string `help:"Fields that are special, or a child's, and asked for expressly." placeholder:"FIELD"`
+	Price   []string `help:"What you pay for a field, by a voucher: field=1.00. You owe it from when you are given something." sep:"none" placeholder:"FIELD=PRICE"`
 }
 
 func (c *requestAskCmd) Run(ctx context.Context, a *app) error {
+	s := desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: c.Days, Special: c.Special}
+	prices, currency, err := fieldPrices(c.Price)
+	if err != nil {
+		return err
+	}
+	s.Price, s.Currency = prices, string(currency)
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		r, err := h.Customer().Requests().Ask(ctx, desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: c.Days, Special: c.Special})
+		r, err := h.Customer().Requests().Ask(ctx, s)
 		if err != nil {
 			return err
 		}

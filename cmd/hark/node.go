@@ -58,6 +58,10 @@ func writeStatus(p *page, s desk.Status) {
 		p.line("\nBounds:")
 		p.table(nil, rows)
 	}
+	for _, d := range s.Owed {
+		who := map[string]string{"customer": clean(d.Name) + " owes you", "vendor": "You owe"}[d.Side]
+		p.line("%s %s, and has promised %s, for %d grants: owed, not earned.", who, money(&d.Owed), money(&d.Promised), d.Grants)
+	}
 	for _, k := range s.Keepers {
 		if len(k.Missing)+len(k.Altered) > 0 {
 			p.line("Keeper %s gave receipts for %d letters: %d missing, %d altered.", short(k.Key), k.Receipts, len(k.Missing), len(k.Altered))

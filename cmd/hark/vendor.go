@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
@@ -167,10 +168,26 @@ type followSetCmd struct {
 	Protection *string  `help:"What requests tell of how information is protected abroad." placeholder:"TEXT"`
 	Automated  *string  `help:"What requests tell of decisions that no person takes." placeholder:"TEXT"`
 	Effort     *int     `help:"Bits of work on the stamp of a request (0 to 30), where the network asks for less: of a full mailbox the dearest stay." placeholder:"BITS"`
+	Pay        string   `help:"Pay by yourself, with a voucher, at most so much for one grant; 0 pays nothing." placeholder:"AMOUNT"`
+	Owe        string   `help:"And stop where so much is owed and promised in all; 20 times as much where nothing is said." placeholder:"AMOUNT"`
 }
 
 func (c *followSetCmd) Run(ctx context.Context, a *app) error {
+	pay, err := amount("--pay", c.Pay)
+	if err != nil {
+		return err
+	}
+	owe, err := amount("--owe", c.Owe)
+	if err != nil {
+		return err
+	}
 	return rule(ctx, a, func(f *desk.Follow) {
+		if pay != nil {
+			f.Pay = *pay
+		}
+		if owe != nil {
+			f.Owe = *owe
+		}
 		choose(&f.Sectors, c.Sector)
 		choose(&f.Regions, c.Region)
 		choose(&f.AskAlso, c.AskAlso)
@@ -179,6 +196,26 @@ func (c *followSetCmd) Run(ctx context.Context, a *app) error {
 		set(&f.Automated, c.Automated)
 		set(&f.Ask, c.Ask)
 	})
+}
+
+// amount reads the value of a flag; nil where there is none.
+func amount(flag, text string) (*desk.Money, error) {
+	if text == "" {
+		return nil, nil
+	}
+	m, err := protocol.ParseAmount(text, "ZAR")
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("%s %s: %w", flag, text, err)}
+	}
+	return &desk.Money{Minor: m.Minor, Currency: string(m.Currency)}, nil
+}
+
+// some writes an amount where there is one.
+func some(m desk.Money) string {
+	if m.Minor == 0 {
+		return ""
+	}
+	return money(&m)
 }
 
 type answerCmd struct {
@@ -246,7 +283,7 @@ func rule(ctx context.Context, a *app, change func(*desk.Follow)) error {
 			}
 			yes := map[bool]string{true: "yes", false: "no"}
 			p.facts("Sectors", all(f.Sectors), "Regions", all(f.Regions), "Ask by itself", yes[f.Ask], "Ask also for", strings.Join(f.AskAlso, ", "),
-				"Bits of a stamp", count(f.Effort),
+				"Bits of a stamp", count(f.Effort), "Pays by itself", some(f.Pay), "And owes in all", some(f.Owe),
 				"Answer by itself", yes[f.Answer], "Offers per grant", count(f.Offers), "Confirm", yes[f.Confirm], "Fulfil", yes[f.Fulfil])
 		})
 	})

@@ -44,6 +44,10 @@ func (d consent) Budget(ctx context.Context, b desk.PromptBudget) (desk.ConsentV
 	return Put[desk.ConsentView](ctx, d.c, "/consent/budget", b)
 }
 
+func (d consent) Credit(ctx context.Context, most desk.Money) (desk.ConsentView, error) {
+	return Put[desk.ConsentView](ctx, d.c, "/consent/credit", most)
+}
+
 func (d consent) Block(ctx context.Context, vendor string, yes bool) (desk.ConsentView, error) {
 	verb := http.MethodPut
 	if !yes {

@@ -207,6 +207,10 @@ func (d grants) Right(ctx context.Context, id string, s desk.RightSpec) (desk.Gr
 	return Post[desk.Grant](ctx, d.c, at("/grants", id, "rights"), s)
 }
 
+func (d grants) Settle(ctx context.Context, id, how string) (desk.Grant, error) {
+	return Post[desk.Grant](ctx, d.c, at("/grants", id, "settle"), noteBody{how})
+}
+
 func (d offers) List(ctx context.Context, q desk.Query) (desk.Page[desk.Offer], error) {
 	return list[desk.Offer](ctx, d.c, "/offers", q)
 }

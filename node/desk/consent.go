@@ -39,6 +39,18 @@ type WithheldVendor struct {
 	Since  time.Time `json:"since"`  // the latest refusal
 }
 
+// A Debt is what one vendor owes to this customer or, where side is vendor, what this
+// vendor owes to all customers. It is owed, and nothing of it earned, until it is settled.
+type Debt struct {
+	Side     string `json:"side"`
+	Vendor   string `json:"vendor"`
+	Name     string `json:"vendor_name"`
+	Owed     Money  `json:"owed"`           // for what was disclosed
+	Promised Money  `json:"promised"`       // by grants of which nothing was disclosed yet, and requests
+	Most     *Money `json:"most,omitempty"` // that it may owe this customer
+	Grants   int    `json:"grants"`
+}
+
 // A ConsentView is all that decides on requests, besides the law, the needs and the rules
 // for single fields.
 type ConsentView struct {
@@ -50,6 +62,7 @@ type ConsentView struct {
 	Withheld []WithheldVendor `json:"withheld"`
 	Words    []string         `json:"words"`  // that conditions may use, each with its type
 	Levels   []string         `json:"levels"` // at which a value can be granted coarser
+	Credit   []Money          `json:"credit"` // the most that one vendor may owe, by currency
 }
 
 // A Replay is what would become of an earlier request by the rules as they are.
@@ -81,6 +94,8 @@ type Consent interface {
 	// a name, one more.
 	Test(ctx context.Context, more ConsentRule) (ConsentTest, error)
 	Budget(ctx context.Context, b PromptBudget) (ConsentView, error)
+	// Credit says how much one vendor may owe in a currency.
+	Credit(ctx context.Context, most Money) (ConsentView, error)
 	// Block drops the requests of a vendor, named by its id or by a request of it; or hears
 	// it again, also about what she refused it before.
 	Block(ctx context.Context, vendor string, yes bool) (ConsentView, error)

@@ -131,6 +131,8 @@ const (
 )
 
 // A Request is one that a customer got, or a vendor sent.
+//
+//house:allow fields a view names everything about a request in one flat JSON object
 type Request struct {
 	ID         string       `json:"id"`
 	Grant      string       `json:"grant"` // the id that a grant has or would have
@@ -152,6 +154,8 @@ type Request struct {
 	Less       bool         `json:"less,omitempty"`        // less was granted than was asked
 	Prompted   time.Time    `json:"prompted,omitzero"`     // when she was told of it; absent: it waits silently
 	Snoozed    time.Time    `json:"snoozed_until,omitzero"`
+	Price      *Money       `json:"price,omitempty"`   // that it pays for all of it
+	Counter    []FieldPrice `json:"counter,omitempty"` // what she would grant instead, and for how much
 }
 
 // A FieldAsk is one field asked for.
@@ -175,6 +179,10 @@ type AskSpec struct {
 	Fields  []string `json:"fields,omitempty"` // all on offer where empty
 	Days    int      `json:"days,omitempty"`
 	Special []string `json:"special,omitempty"` // of the fields: special, or a child's, and asked for expressly
+	// Price says what is paid for a field, in minor units: by a voucher, which this vendor
+	// then owes. A field whose floor is above 0 needs one.
+	Price    map[string]int64 `json:"price,omitempty"`
+	Currency string           `json:"currency,omitempty"` // of all prices; ZAR where empty
 }
 
 // Requests is the desk for access requests, got or sent.
@@ -220,6 +228,11 @@ type Grant struct {
 	Rule         string       `json:"rule,omitempty"` // by which
 	Less         bool         `json:"less,omitempty"` // than was asked
 	Due          Due          `json:"due,omitzero"`
+	Price        *Money       `json:"price,omitempty"` // of all of it
+	Rail         string       `json:"rail,omitempty"`  // by which it is paid: voucher
+	Owed         *Money       `json:"owed,omitempty"`  // by the vendor, for what it was given; owed, and not earned
+	Settled      time.Time    `json:"settled,omitzero"`
+	SettledHow   string       `json:"settled_how,omitempty"` // in this side's own words
 }
 
 // GrantTimes are moments in Unix milliseconds; 0 where it has not happened.
@@ -283,6 +296,9 @@ type Grants interface {
 	Revoke(ctx context.Context, ids []string, q Query, reason string) ([]Grant, error)
 	Pause(ctx context.Context, id string, resume bool, reason string) (Grant, error)
 	Right(ctx context.Context, id string, spec RightSpec) (Grant, error)
+	// Settle says that what is owed under a grant was paid, outside of this node; how, in
+	// words of one's own.
+	Settle(ctx context.Context, id, how string) (Grant, error)
 }
 
 // An Offer is one that a customer opened, or a vendor made.

@@ -32,7 +32,7 @@ var views = []any{
 	LedgerProof{}, LedgerCover{}, ExportSpec{}, LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
 	WayIn{}, Check{}, Netcheck{}, RecordSpec{}, RecordFile{}, RecordCheck{}, RecordItem{},
-	ConsentRule{}, PromptBudget{}, BlockedVendor{}, WithheldVendor{}, ConsentView{}, Replay{}, ConsentTest{}, LessSpec{}, SnoozeSpec{},
+	ConsentRule{}, PromptBudget{}, BlockedVendor{}, WithheldVendor{}, Debt{}, ConsentView{}, Replay{}, ConsentTest{}, LessSpec{}, SnoozeSpec{},
 }
 
 // name is a view's Go name, without what it is a page of.

@@ -62,6 +62,8 @@ type Follow struct {
 	Protection string   `json:"protection,omitempty"` // what requests tell of the protection of what goes abroad
 	Automated  string   `json:"automated,omitempty"`  // and of decisions that no person takes
 	Effort     int      `json:"effort,omitempty"`     // of the stamp on a request, in bits, where the network asks for less: the dearer one stays in a full mailbox
+	Pay        Money    `json:"pay,omitzero"`         // the most that requests pay for one grant by themselves, by voucher; absent: nothing
+	Owe        Money    `json:"owe,omitzero"`         // and that may be owed and promised in all, before they stop; 20 times pay where absent
 }
 
 // Rules is the desk for a vendor's rules.
@@ -265,6 +267,7 @@ type Status struct {
 	Keepers   []KeeperReport `json:"keepers,omitempty"`
 	DiskBytes int64          `json:"disk_bytes"`
 	Ways      []WayIn        `json:"ways"` // how this node finds others
+	Owed      []Debt         `json:"owed"` // by vendors, at most 100; hark grant list has them one by one
 }
 
 // A KeeperReport is what this node has seen of a keeper: letters for which it gave

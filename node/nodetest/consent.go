@@ -59,3 +59,53 @@ func countRequests(m *Member, so func(desk.Request) bool) (string, error) {
 	p, err := m.Customer().Requests().List(bg, desk.Query{Limit: 500})
 	return count(slices.DeleteFunc(p.Items, func(r desk.Request) bool { return !so(r) })), err
 }
+
+// pays has a vendor's rules pay so many cents for one grant.
+func pays(_ *Story, m *Member, a []string) error {
+	minor, err := strconv.ParseInt(a[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	f := sells
+	f.Pay = desk.Money{Minor: minor, Currency: "ZAR"}
+	_, err = m.Vendor().Rules().Set(bg, f)
+	return err
+}
+
+// credit lets one vendor owe a customer so many cents.
+func credit(_ *Story, m *Member, a []string) error {
+	minor, err := strconv.ParseInt(a[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	_, err = m.Consent().Credit(bg, desk.Money{Minor: minor, Currency: "ZAR"})
+	return err
+}
+
+// settled says that a vendor paid all that it owes.
+func settled(_ *Story, m *Member, a []string) error {
+	for _, g := range m.Grants(desk.Query{Vendor: a[0]}) {
+		if g.Owed == nil {
+			continue
+		}
+		if _, err := m.Customer().Grants().Settle(bg, g.ID, "in cash"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owed adds up debts: what is owed, and after a + what is promised, where there is some.
+func owed(m *Member, of func(desk.Debt) bool) (string, error) {
+	st, err := m.Admin().Status(bg)
+	var is, will int64
+	for _, d := range st.Owed {
+		if of(d) {
+			is, will = is+d.Owed.Minor, will+d.Promised.Minor
+		}
+	}
+	if will > 0 {
+		return fmt.Sprintf("%d + %d", is, will), err
+	}
+	return fmt.Sprint(is), err
+}

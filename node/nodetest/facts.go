@@ -53,6 +53,12 @@ var facts = map[string]fact{
 	"by": {1, func(_ *Story, m *Member, a []string) (string, error) { // decided by a rule of that name
 		return countRequests(m, func(r desk.Request) bool { return r.By != "" && r.Rule == a[0] })
 	}},
+	"owed": {1, func(_ *Story, m *Member, a []string) (string, error) { // to her, by a vendor, in minor units
+		return owed(m, func(d desk.Debt) bool { return d.Side == "customer" && d.Name == a[0] })
+	}},
+	"owes": {0, func(_ *Story, m *Member, _ []string) (string, error) { // a vendor, to all
+		return owed(m, func(d desk.Debt) bool { return d.Side == "vendor" })
+	}},
 	"less": {0, func(_ *Story, m *Member, _ []string) (string, error) {
 		return countRequests(m, func(r desk.Request) bool { return r.Less })
 	}},

@@ -220,8 +220,11 @@ var verbs = map[string]verb{
 		_, err := m.Consent().Add(bg, desk.ConsentRule{Name: a[0], Action: a[1], When: a[2]})
 		return err
 	}),
-	"grant": on(2, func(_ *Story, m *Member, a []string) error { return less(m, a[0], nil) }),
-	"less":  on(4, func(_ *Story, m *Member, a []string) error { return less(m, a[0], a[1:]) }),
+	"grant":  on(2, func(_ *Story, m *Member, a []string) error { return less(m, a[0], nil) }),
+	"less":   on(4, func(_ *Story, m *Member, a []string) error { return less(m, a[0], a[1:]) }),
+	"pays":   on(2, pays),
+	"credit": on(2, credit),
+	"settle": on(2, settled),
 	"refuse": on(2, func(_ *Story, m *Member, a []string) error {
 		return waiting(m, a[0], func(id string) error {
 			_, err := m.Customer().Requests().Refuse(bg, id, strings.Join(a[1:], " "))

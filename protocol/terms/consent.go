@@ -93,10 +93,12 @@ func (r Rule) Hash() protocol.Hash {
 
 // The rules that are built in. OfferedRule grants what a need offers, where its owner
 // said so when she announced it; AlwaysRule grants what her rules for each of the fields
-// give for the purpose. Both only allow: a rule of hers that asks or denies wins.
+// give for the purpose; CounterRule grants what meets a counter that she made herself. All
+// only allow: a rule of hers that asks or denies wins.
 var (
 	OfferedRule = Rule{Name: "need-offers", Action: Allow, When: "need.auto && request.on_offer"}
 	AlwaysRule  = Rule{Name: "field-always", Action: Allow, When: "size(fields) > 0 && fields.all(f, f.always)"}
+	CounterRule = Rule{Name: "counter-met", Action: Allow, When: "request.counter_met"}
 )
 
 // A Question is what a rule may ask about: all that her node knows of a request, and no
@@ -113,6 +115,7 @@ type Question struct {
 type AboutRequest struct {
 	OnOffer  bool   // nothing but what the need offers
 	PriceMet bool   // at or above her floor prices
+	Answers  bool   // it asks for no more, and pays no less, than a counter of hers named
 	Basis    string // consent or contract
 	Days     int64  // of access
 	Special  bool   // something special, or a child's, is among the fields

@@ -25,6 +25,8 @@ const (
 	OtherForm                       // not the value
 	TooLong                         // kept for longer than the rule allows
 	TooCheap                        // below her floor
+	OverCredit                      // more than she lets one vendor owe her
+	Unpaid                          // countersigned, and not paid as was agreed
 	PassedOn                        // to somebody else
 	Abroad                          // to a third country
 	FieldNever                      // her own rule for the field
@@ -72,6 +74,8 @@ var reasons = [reasonEnd]struct{ rule, law string }{
 	OtherForm:     {"value-only", lawMinimality},
 	TooLong:       {"kept-not-longer", lawRetention},
 	TooCheap:      {"price-met", lawTerms},
+	OverCredit:    {"credit-left", lawTerms},
+	Unpaid:        {"paid-first", lawTerms},
 	PassedOn:      {"not-passed-on", lawSharing},
 	Abroad:        {"not-abroad", lawTransfer},
 	FieldNever:    {"field-never", lawConsent},

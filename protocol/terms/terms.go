@@ -13,7 +13,7 @@
 //     on offer, each once, as the value itself, in order to make an offer, and for no
 //     longer than MaxRetention. Nobody but the vendor gets them, and they go to no
 //     country but hers and the vendor's. It pays at least her floor price, on a rail that
-//     is built; the only one built is none, which moves no money, so the price is 0.
+//     is built: none where all of it is free of charge, else vouchers.
 //  3. Special information and children's (POPIA ss 26 and 34) are left to her: no rule
 //     grants them.
 //  4. DecideField: her rule for a field may be never.
@@ -145,7 +145,7 @@ func standing(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passpor
 		return OtherTerms.Refuse("the request does not accept the terms of the announcement")
 	case r.Basis != protocol.BasisConsent && r.Basis != protocol.BasisContract:
 		return OtherGround.Refuse("the request stands on something other than consent or a contract")
-	case r.Rail != protocol.RailNone:
+	case r.Rail != protocol.RailNone && r.Rail != protocol.RailVoucher:
 		return UnbuiltRail.Refuse("the request pays on a rail that is not built")
 	case r.Until == 0:
 		return NoEnd.Refuse("the request does not say until when it wants access")
@@ -163,7 +163,7 @@ func asked(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) 
 		case slices.ContainsFunc(r.Fields[:i], func(g protocol.FieldAsk) bool { return g.Name == f.Name }):
 			return TwiceNamed.Refuse("%s is asked for twice", f.Name)
 		}
-		if d := field(f, a.Fields[j].Floor); d.Why != "" {
+		if d := field(f, a.Fields[j].Floor, r.Rail); d.Why != "" {
 			return d
 		}
 	}
@@ -171,7 +171,7 @@ func asked(a *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) 
 }
 
 // field judges one field that is on offer for at least floor.
-func field(f protocol.FieldAsk, floor protocol.Money) Decision {
+func field(f protocol.FieldAsk, floor protocol.Money, rail protocol.Rail) Decision {
 	_, known := f.Name.Info()
 	switch {
 	case !known:
@@ -182,12 +182,17 @@ func field(f protocol.FieldAsk, floor protocol.Money) Decision {
 		return OtherForm.Refuse("%s is on offer as a value only", f.Name)
 	case f.Retention > MaxRetention:
 		return TooLong.Refuse("%s would be kept for %d days, more than %d", f.Name, f.Retention, MaxRetention)
-	case floor.Minor > 0 && (f.Price.Currency != floor.Currency || f.Price.Minor < floor.Minor):
+	case !Covers(f.Price, floor):
 		return TooCheap.Refuse("%s costs at least %s", f.Name, floor)
-	case f.Price.Minor != 0:
-		return UnbuiltRail.Refuse("%s has a price, and no rail that is built can pay it", f.Name)
+	case f.Price.Minor < 0 || f.Price.Minor > 0 && rail == protocol.RailNone:
+		return UnbuiltRail.Refuse("%s has a price, and the request names no rail that can pay it", f.Name)
 	}
 	return Decision{}
+}
+
+// Covers reports whether a price is at least a floor: in its currency, where that is not 0.
+func Covers(price, floor protocol.Money) bool {
+	return floor.Minor <= 0 || price.Currency == floor.Currency && price.Minor >= floor.Minor
 }
 
 // sharing: with nobody but the vendor.

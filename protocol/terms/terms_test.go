@@ -93,7 +93,7 @@ func TestTheRuleRefuses(t *testing.T) {
 		{"legitimate interest", "consent", "s11(1)(a)", func(x all) { x.r.Basis = protocol.BasisLegitimate }},
 		{"an obligation, law named", "consent", "s11(1)(a)", func(x all) { x.r.Basis, x.r.Notice.Law = protocol.BasisObligation, "FICA" }},
 		{"no rail", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = 0 }},
-		{"vouchers", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = protocol.RailVoucher }},
+		{"a rail that is not built", "rail", "s11(1)(a), s1 (consent", func(x all) { x.r.Rail = protocol.RailVoucher + 1 }},
 		{"without end", "until when", "s14", func(x all) { x.r.Until = 0 }},
 		{"not on offer", "contact.email is not on offer", "POPIA s10; GDPR art. 5(1)(c)", func(x all) { x.r.Fields[0].Name = "contact.email" }},
 		{"twice", "twice", "s10", func(x all) { x.r.Fields[1] = x.r.Fields[0] }},

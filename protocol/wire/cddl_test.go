@@ -20,7 +20,7 @@ var nouns = map[string]any{
 	"payment": protocol.Payment{}, "receipt": protocol.Receipt{}, "field-value": protocol.FieldValue{}, "disclosure": protocol.Disclosure{},
 	"authenticated-disclosure": authenticated{}, "offer": protocol.Offer{}, "deal-step": protocol.DealStep{}, "revocation": protocol.Revocation{}, "kept": protocol.Kept{},
 	"deletion": protocol.Deletion{}, "right": protocol.Right{}, "answer": protocol.Answer{}, "breach": protocol.Breach{}, "pause": protocol.Pause{}, "ack": protocol.Ack{},
-	"operational": protocol.Operational{}, "inbox": protocol.Inbox{}, "intended-use": protocol.IntendedUse{}, "passport": protocol.Passport{}, "device": protocol.Device{},
+	"operational": protocol.Operational{}, "inbox": protocol.Inbox{}, "intended-use": protocol.IntendedUse{}, "passport": protocol.Passport{}, "device": protocol.Device{}, "voucher": protocol.Voucher{},
 	"genesis": protocol.Genesis{}, "lane-rule": protocol.LaneRule{}, "duties": protocol.Duties{}, "letter": protocol.Letter{}, "capability": protocol.Capability{},
 	"address": protocol.Address{}, "vouch": protocol.Vouch{}, "first-contact": protocol.FirstContact{}, "op": protocol.Op{}, "reply": protocol.Reply{},
 	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{}, "told": told{}, "grant-limits": protocol.GrantLimits{}, "particulars": protocol.Particulars{}, "post-key": protocol.PostKey{}, "post": protocol.Post{},

@@ -149,7 +149,12 @@ var agreementRefusals = []refusal{
 	no(bad, "notice with a control character", func(m *protocol.Request) { m.Notice.Law = "a\x1b[2J" }),
 	no(bad, "no terms", func(m *protocol.Request) { m.Terms = protocol.Hash{} }),
 	no(bad, "no rail", func(m *protocol.Request) { m.Rail = 0 }),
-	no(newer, "voucher", func(m *protocol.Request) { m.Rail = protocol.RailVoucher }),
+	no(newer, "rail", func(m *protocol.Request) { m.Rail = protocol.RailVoucher + 1 }),
+	no(bad, "a voucher for nothing", func(m *protocol.Request) { m.Rail = protocol.RailVoucher }),
+	no(bad, "several currencies", func(m *protocol.Request) {
+		m.Rail, m.Fields[0].Price = protocol.RailVoucher, someMoney
+		m.Fields = append(m.Fields, protocol.FieldAsk{Name: "a.b", Purpose: protocol.PurposeOffer, Form: 1, Price: protocol.Money{Minor: 1, Currency: "EUR"}})
+	}),
 	no(bad, "no key", func(m *protocol.Request) { m.Seal = key.Encapsulation[key.RequestSeal]{} }),
 	no(bad, "no reply capability", func(m *protocol.Request) { m.Reply.Capability = protocol.Capability{} }),
 	no(bad, "no reply keeper", func(m *protocol.Request) { m.Reply.Keepers = nil }),
@@ -167,7 +172,14 @@ var agreementRefusals = []refusal{
 	no(newer, "purpose", func(m *protocol.Grant) { m.Fields[0].Purpose = "" }),
 	no(bad, "priced field", func(m *protocol.Grant) { m.Fields[0].Price = someMoney }),
 	no(bad, "priced", func(m *protocol.Grant) { m.Price = someMoney }),
-	no(newer, "voucher", func(m *protocol.Grant) { m.Rail = protocol.RailVoucher }),
+	no(newer, "rail", func(m *protocol.Grant) { m.Rail = protocol.RailVoucher + 1 }),
+	no(bad, "a voucher for nothing", func(m *protocol.Grant) { m.Rail = protocol.RailVoucher }),
+	no(bad, "a price beside its fields'", func(m *protocol.Grant) {
+		m.Rail, m.Fields[0].Price, m.Price = protocol.RailVoucher, someMoney, protocol.Money{Minor: someMoney.Minor + 1, Currency: someMoney.Currency}
+	}),
+	no(bad, "a price in another currency than its fields'", func(m *protocol.Grant) {
+		m.Rail, m.Fields[0].Price, m.Price = protocol.RailVoucher, someMoney, protocol.Money{Minor: someMoney.Minor, Currency: "EUR"}
+	}),
 	no(bad, "ends before it starts", func(m *protocol.Grant) { m.End = m.Start }),
 	no(bad, "no start", func(m *protocol.Grant) { m.Start = 0 }),
 	no(bad, "no terms", func(m *protocol.Grant) { m.Terms = protocol.Hash{} }),
@@ -191,7 +203,20 @@ var agreementRefusals = []refusal{
 	no(bad, "no grant", func(m *protocol.Receipt) { m.Grant = protocol.Hash{} }),
 	no(bad, "answers nothing", func(m *protocol.Receipt) { m.Re = protocol.Hash{} }),
 	no(bad, "no rail", func(m *protocol.Receipt) { m.Payment.Rail = 0 }),
-	no(newer, "voucher", func(m *protocol.Receipt) { m.Payment.Rail = protocol.RailVoucher }),
+	no(newer, "rail", func(m *protocol.Receipt) { m.Payment.Rail = protocol.RailVoucher + 1 }),
+	no(bad, "a voucher for nothing", func(m *protocol.Receipt) {
+		m.Payment = protocol.Payment{Rail: protocol.RailVoucher, Proof: []byte{1}}
+	}),
+	no(bad, "no proof", func(m *protocol.Receipt) { m.Payment = protocol.Payment{Rail: protocol.RailVoucher, Amount: someMoney} }),
+	no(bad, "proof too large", func(m *protocol.Receipt) {
+		m.Payment = protocol.Payment{Rail: protocol.RailVoucher, Amount: someMoney, Proof: make([]byte, protocol.MaxProof+1)}
+	}),
+	no(bad, "no grant", func(m *protocol.Voucher) { m.Grant = protocol.Hash{} }),
+	no(bad, "answers nothing", func(m *protocol.Voucher) { m.Re = protocol.Hash{} }),
+	no(bad, "for nothing", func(m *protocol.Voucher) { m.Amount = protocol.Money{Currency: "ZAR"} }),
+	no(bad, "without a currency", func(m *protocol.Voucher) { m.Amount.Currency = "" }),
+	no(bad, "too large", func(m *protocol.Voucher) { m.Amount = tooFar }),
+	no(bad, "less than nothing", func(m *protocol.Voucher) { m.Amount = minus }),
 	no(bad, "paid on rail none", func(m *protocol.Receipt) { m.Payment.Amount = someMoney }),
 	no(bad, "amount too large", func(m *protocol.Receipt) { m.Payment.Amount = tooFar }),
 	no(bad, "proof on rail none", func(m *protocol.Receipt) { m.Payment.Proof = []byte{1} }),

@@ -190,6 +190,24 @@ func receipt() *protocol.Receipt {
 		Payment: protocol.Payment{Rail: protocol.RailNone}, DutyKey: itsDuty.Public(), DutySeal: opener[key.DutySeal]("its duty").Public(), DutyBox: address("its duty"), Ledger: hash("head")}
 }
 
+// priced are a grant that costs 5.00 and the receipt that pays it with a voucher.
+func priced() (*protocol.Grant, *protocol.Receipt) {
+	g, r := grant(), receipt()
+	g.Price, g.Rail = voucher().Amount, protocol.RailVoucher
+	g.Fields[0].Price = g.Price
+	r.Re = ID(must(Sign(contextKey, g)))
+	v := voucher()
+	v.Re = r.Re
+	r.Payment = protocol.Payment{Rail: protocol.RailVoucher, Amount: g.Price, Proof: must(Sign(operation, v))}
+	return g, r
+}
+
+func voucher() *protocol.Voucher {
+	v := &protocol.Voucher{Header: header(protocol.KindVoucher, protocol.Hash(herDuty.Public()), "grant"), Grant: grant().Grant, Amount: protocol.Money{Minor: 500, Currency: "ZAR"}}
+	v.Expires = testNow + 430*protocol.Day
+	return v
+}
+
 func disclosure() *protocol.Disclosure {
 	d := &protocol.Disclosure{Header: header(protocol.KindDisclosure, protocol.Hash(itsDuty.Public()), "receipt"), Grant: grant().Grant,
 		Values: []protocol.FieldValue{{Name: "location.area", Value: "Observatory", Version: 3}}, Lease: 1, Until: testNow + protocol.Day,
@@ -240,7 +258,7 @@ func specimens() []specimen {
 		{a, by(contextKey)}, {request(), by(operation)}, {grant(), by(contextKey)},
 		{&protocol.Counter{Header: header(protocol.KindCounter, request().Vendor, "request"), Fields: grant().Fields, Until: testNow + protocol.Day, Retry: address("context")}, by(contextKey)},
 		{&protocol.Refusal{Header: header(protocol.KindRefusal, request().Vendor, "request"), Rule: "asks more than is on offer", Law: "POPIA s10"}, by(contextKey)},
-		{receipt(), by(operation)}, {offer(), by(itsDuty)},
+		{receipt(), by(operation)}, {voucher(), by(operation)}, {offer(), by(itsDuty)},
 		{&protocol.Revocation{Header: header(protocol.KindRevocation, its, ""), Grant: gid, Deadline: testNow + 7*protocol.Day, Ledger: hash("head"), Reason: "done"}, by(herDuty)},
 		{&protocol.Deletion{Header: header(protocol.KindDeletion, her, "revocation"), Grant: gid, Deleted: []string{"location.area"}, Where: []string{"held"},
 			Kept: []protocol.Kept{{What: "invoice", Law: "Tax Administration Act s29", Until: testNow + 5*365*protocol.Day}}, Ledger: hash("head")}, by(itsDuty)},

@@ -39,6 +39,7 @@ var messages = map[protocol.Kind]func() protocol.Message{
 	protocol.KindAck:          func() protocol.Message { return new(protocol.Ack) },
 	protocol.KindPassport:     func() protocol.Message { return new(protocol.Passport) },
 	protocol.KindDevice:       func() protocol.Message { return new(protocol.Device) },
+	protocol.KindVoucher:      func() protocol.Message { return new(protocol.Voucher) },
 }
 
 // kinds finds an envelope's kind by its domain.
@@ -143,8 +144,7 @@ func readHead(raw []byte, k protocol.Kind, alg uint64) (canon.Document, error) {
 	return d, nil
 }
 
-// A Signed is a message whose envelope, form and signature hold. It comes only from
-// Open. Who signed it, and whether that key may, is for Meets and the caller.
+// A Signed comes from Open alone: envelope, form and signature hold. Who signed it, and whether that key may, is for Meets and the caller.
 type Signed struct {
 	raw   []byte
 	id    protocol.Hash

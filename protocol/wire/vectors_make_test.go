@@ -61,6 +61,10 @@ func kindVectors(add adder) {
 	g.Grant = GrantID(contextKey.Public(), g.To, g.Nonce)
 	raw := must(Sign(contextKey, g))
 	add("ok-grant-unasked", "envelope", "ok", "a grant to a vendor of her choice, without a request", raw, "kind", "grant", "id", hexOf(ID(raw)))
+	cost, pays := priced()
+	for name, raw := range map[string][]byte{"grant": must(Sign(contextKey, cost)), "receipt": must(Sign(operation, pays))} {
+		add("priced-"+name, "envelope", "ok", "a "+name+" of 5.00 ZAR on the rail voucher", raw, "kind", name, "id", hexOf(ID(raw)))
+	}
 	three := must(limits.Extra(protocol.GrantLimits{PerDay: 3}))
 	add("grant-limits", "limits", "ok", "a grant under which she discloses at most three times a day", must(SignExtra(contextKey, g, three)), "per-day", "3")
 	add("grant-limits-form", "limits", "ok", "25 in its place, which is too many, counts as none", must(SignExtra(contextKey, g, protocol.Extra("\x18\x8c\xa1\x01\x18\x19"))), "per-day", "0")

@@ -18,6 +18,7 @@ type Consent struct {
 	Notice     protocol.Hash // of what she was told, kept as an envelope
 	PromptedMS int64         // when she was told of it; 0: it waits silently, or needs nobody
 	SnoozeMS   int64         // hidden until then
+	After      protocol.Hash `cbor:",omitzero"` // the agreement whose counter it answers
 }
 
 // An Acquaintance is what a customer remembers of a vendor, beyond single agreements.

@@ -85,6 +85,7 @@ type Agreement struct {
 	Offers     OfferCount
 	Answered   bool // vendor: offers for the latest disclosure were made
 	Standing   Standing
+	Paying     Paying
 }
 
 // Terms are what was agreed.

@@ -36,6 +36,8 @@ func (r *routes) consent(c func() desk.Consent) {
 	create(r, op{id: "test-consent", path: "/consent/test", tag: "consent", does: "Show what would have become of earlier requests",
 		more: "By the rules as they are, and, where the body names one, by one more. Nothing is changed."}, c, desk.Consent.Test)
 	create(r, op{id: "set-consent-budget", verb: http.MethodPut, path: "/consent/budget", tag: "consent", does: "Change how many prompts there are in a day"}, c, desk.Consent.Budget)
+	create(r, op{id: "set-consent-credit", verb: http.MethodPut, path: "/consent/credit", tag: "consent", does: "Change how much one vendor may owe",
+		more: "In minor units of one currency; 0: nothing is granted for money. Vouchers are credit: what is owed may never be paid."}, c, desk.Consent.Credit)
 	for verb, yes := range map[string]bool{http.MethodPut: true, http.MethodDelete: false} {
 		id, does := "unblock-vendor", "Hear a vendor again, also about what was refused it before"
 		if yes {

@@ -126,6 +126,9 @@ func (r *routes) grants() {
 		func(ctx context.Context, in *byIDWith[desk.RightSpec]) (desk.Grant, error) {
 			return g().Right(ctx, in.ID, in.Body)
 		})
+	add(r, op{id: "settle-grant", verb: http.MethodPost, path: "/grants/{id}/settle", tag: "grants", does: "Say that what is owed under a grant was paid", keyed: true,
+		more: "It was paid outside of this node; the note says how. What the vendor owes is less from then on."},
+		func(ctx context.Context, in *noted) (desk.Grant, error) { return g().Settle(ctx, in.ID, in.text()) })
 }
 
 // deals makes the operations on offers and deals.

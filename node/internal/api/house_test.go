@@ -202,6 +202,10 @@ func (d grants) Right(_ ctx, id string, s desk.RightSpec) (desk.Grant, error) {
 	return say[desk.Grant](d.fake, "grants.Right", id, s)
 }
 
+func (d grants) Settle(_ ctx, id, how string) (desk.Grant, error) {
+	return say[desk.Grant](d.fake, "grants.Settle", id, how)
+}
+
 func (d offers) List(_ ctx, q desk.Query) (desk.Page[desk.Offer], error) {
 	return say[desk.Page[desk.Offer]](d.fake, "offers.List", q)
 }
@@ -477,6 +481,10 @@ func (d consent) Test(_ ctx, r desk.ConsentRule) (desk.ConsentTest, error) {
 
 func (d consent) Budget(_ ctx, b desk.PromptBudget) (desk.ConsentView, error) {
 	return say[desk.ConsentView](d.fake, "consent.Budget", b)
+}
+
+func (d consent) Credit(_ ctx, most desk.Money) (desk.ConsentView, error) {
+	return say[desk.ConsentView](d.fake, "consent.Credit", most)
 }
 
 func (d consent) Block(_ ctx, v string, yes bool) (desk.ConsentView, error) {

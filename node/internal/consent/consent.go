@@ -71,6 +71,7 @@ type variable struct {
 var variables = []variable{
 	{"request.on_offer", cel.BoolType, func(q *terms.Question) any { return q.Request.OnOffer }},
 	{"request.price_met", cel.BoolType, func(q *terms.Question) any { return q.Request.PriceMet }},
+	{"request.counter_met", cel.BoolType, func(q *terms.Question) any { return q.Request.Answers }},
 	{"request.basis", cel.StringType, func(q *terms.Question) any { return q.Request.Basis }},
 	{"request.days", cel.IntType, func(q *terms.Question) any { return q.Request.Days }},
 	{"request.special", cel.BoolType, func(q *terms.Question) any { return q.Request.Special }},
@@ -176,7 +177,7 @@ func explain(name string, issues *cel.Issues) error {
 type Set struct{ rules []rule }
 
 // maxSet bounds a set: her rules, and those that are built in.
-const maxSet = terms.MaxRules + 2
+const maxSet = terms.MaxRules + 3
 
 // Compile reads rules, at most maxSet, each name once.
 func Compile(list []terms.Rule) (*Set, error) {

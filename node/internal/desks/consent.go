@@ -112,7 +112,7 @@ type Consent struct {
 
 // Get implements desk.Consent.
 func (d Consent) Get(ctx context.Context) (desk.ConsentView, error) {
-	v := desk.ConsentView{Rules: []desk.ConsentRule{}, Blocked: []desk.BlockedVendor{}, Withheld: []desk.WithheldVendor{}, Words: d.Words(), Levels: terms.Levels()}
+	v := desk.ConsentView{Credit: []desk.Money{}, Rules: []desk.ConsentRule{}, Blocked: []desk.BlockedVendor{}, Withheld: []desk.WithheldVendor{}, Words: d.Words(), Levels: terms.Levels()}
 	list, err := d.Market.OwnRules(ctx)
 	if err != nil {
 		return v, err
@@ -126,6 +126,9 @@ func (d Consent) Get(ctx context.Context) (desk.ConsentView, error) {
 	}
 	v.Budget = desk.PromptBudget{Day: b.Day, Vendor: b.Vendor, Known: b.Known, Used: used}
 	err = d.view(ctx, func(r kv.Reader) error {
+		if v.Credit, err = credits(r); err != nil {
+			return err
+		}
 		return records.EachAcquaintance(r, func(a records.Acquaintance) (bool, error) {
 			if a.BlockedMS > 0 {
 				v.Blocked = append(v.Blocked, desk.BlockedVendor{Vendor: a.Vendor.String(), Name: a.Name, Since: momentMS(a.BlockedMS)})

@@ -69,7 +69,7 @@ func about(a *records.Agreement, name protocol.FieldName) bool {
 func showRequest(a records.Agreement) desk.Request {
 	v := desk.Request{
 		ID: a.Letters.Request.String(), Grant: a.ID.String(), Context: hexOf(a.Context), Vendor: a.Vendor.String(),
-		VendorName: a.VendorName, State: stateOf(a), Why: a.Terms.Why, Law: a.Terms.Law,
+		VendorName: a.VendorName, State: stateOf(a), Why: a.Terms.Why, Law: a.Terms.Law, Price: priceOf(a), Counter: counterOf(a),
 		Fields: []desk.FieldAsk{}, At: momentMS(a.Times.Requested), AtMS: a.Times.Requested,
 	}
 	w := a.Terms.Consent
@@ -157,13 +157,16 @@ func (d Requests) Ask(ctx context.Context, spec desk.AskSpec) (desk.Request, err
 	var fields []protocol.FieldAsk
 	for _, f := range a.Fields {
 		if len(spec.Fields) == 0 || contains(spec.Fields, string(f.Name)) {
-			fields = append(fields, protocol.FieldAsk{Name: f.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30, Price: f.Floor})
+			fields = append(fields, protocol.FieldAsk{Name: f.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30})
 		}
 	}
 	for _, name := range spec.Fields {
 		if !contains(names(fields), name) {
 			fields = append(fields, protocol.FieldAsk{Name: protocol.FieldName(name), Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30})
 		}
+	}
+	if err := priced(fields, spec, a.Fields); err != nil {
+		return desk.Request{}, err
 	}
 	until := a.Expires
 	if spec.Days > 0 {
@@ -246,6 +249,7 @@ func (d Grants) show(a records.Agreement) desk.Grant {
 	if a.Flow.Me == protocol.Customer && a.Flow.State == flow.Disclosed && a.Flow.Lease > a.Flow.LeaseOver {
 		v.Renews = moment(a.Flow.Lease)
 	}
+	showPaying(&v, a)
 	for _, f := range a.Standing.Withheld {
 		v.Withdrawn = append(v.Withdrawn, string(f))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/market"
+	"github.com/harkmarket/hark/node/internal/pay"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
@@ -99,7 +100,7 @@ func open(t *testing.T) *Office {
 	}
 	a := around{o.Board}
 	o.Market = market.New(market.Config{
-		Stores: o.Stores, Net: net, Genesis: genesis, Mail: a, Places: a, Registry: a, Answers: a, Events: a, Rules: consent.Engine{},
+		Stores: o.Stores, Net: net, Genesis: genesis, Mail: a, Places: a, Registry: a, Answers: a, Events: a, Rules: consent.Engine{}, Rails: pay.Rails{Life: genesis.Duties.Boxes},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	ctx, stop := context.WithCancel(context.Background())

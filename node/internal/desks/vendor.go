@@ -117,6 +117,12 @@ func showFollow(f market.Follow) desk.Follow {
 		Sectors: append([]string{}, f.Sectors...), Regions: []string{}, Ask: f.Ask, Answer: f.Answer, Offers: f.Offers,
 		Confirm: f.Confirm, Fulfil: f.Fulfil, Effort: int(f.Effort), Protection: f.Protection, Automated: f.Automated,
 	}
+	if m := desk.ShowMoney(f.Pay); m != nil {
+		v.Pay = *m
+	}
+	if m := desk.ShowMoney(f.Owe); m != nil {
+		v.Owe = *m
+	}
 	for _, r := range f.Regions {
 		v.Regions = append(v.Regions, string(r))
 	}
@@ -153,6 +159,12 @@ func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 			return v, fmt.Errorf("field %q: %w", a, fault.Malformed)
 		}
 		f.AskAlso = append(f.AskAlso, protocol.FieldName(a))
+	}
+	if err := errors.Join(readMoney(&f.Pay, v.Pay), readMoney(&f.Owe, v.Owe)); err != nil {
+		return v, err
+	}
+	if f.Owe.Minor > 0 && f.Owe.Currency != f.Pay.Currency {
+		return v, fmt.Errorf("what may be owed in all is in %s, and what is paid for one grant in %s: %w", f.Owe.Currency, f.Pay.Currency, fault.Malformed)
 	}
 	if err := d.Follow(f); err != nil {
 		return v, err

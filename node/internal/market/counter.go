@@ -44,6 +44,9 @@ func (m *Market) Counter(ctx context.Context, id protocol.GrantID, less Less, pr
 		if priced != len(prices) {
 			return fmt.Errorf("a price is named for a field that is not among those to be granted: %w", fault.Malformed)
 		}
+		if err := t.affords(a.Vendor, fields); err != nil {
+			return err
+		}
 		until := a.Terms.End
 		if less.Days > 0 {
 			until = min(until, t.now+protocol.Second(less.Days)*protocol.Day)
@@ -66,7 +69,7 @@ func (t *turn) counter(a *records.Agreement, c records.Context, q asking, fields
 	if err != nil {
 		return fmt.Errorf("counter: %w", err)
 	}
-	a.Terms.Fields, a.Terms.Why, a.Terms.Law = fields, "she would grant something else", terms.HerWord.Law()
+	a.Terms.Fields, a.Terms.End, a.Terms.Why, a.Terms.Law = fields, until, "she would grant something else", terms.HerWord.Law()
 	if err := t.decided(a, terms.HerWord.Refuse(""), "person"); err != nil {
 		return err
 	}
@@ -82,15 +85,18 @@ func (t *turn) counter(a *records.Agreement, c records.Context, q asking, fields
 	return t.put(outbox.Item{Data: raw, Kind: protocol.KindCounter, Grant: a.ID, Expires: m.Expires}, q.r.Reply)
 }
 
-// countered keeps a counter-proposal, and the way in which the next request goes; whether
-// there is one is its owner's decision.
+// countered keeps a counter-proposal, and the way in which the next request goes. Whether
+// there is one is for the vendor's rules to say, and for its owner.
 func (t *turn) countered(a records.Agreement, s wire.Signed) error {
 	m, err := wire.As[*protocol.Counter](s)
 	if err != nil {
 		return err
 	}
 	a.Terms.Fields, a.Terms.End, a.Theirs.Box = m.Fields, m.Until, m.Retry
-	return t.advance(&a, said(s, protocol.Customer, 0), "request.countered", "fields", granted(m.Fields))
+	if err := t.advance(&a, said(s, protocol.Customer, 0), "request.countered", "fields", granted(m.Fields)); err != nil {
+		return err
+	}
+	return t.meet(&a, m)
 }
 
 // again tells by which way an announcement is asked about: none yet; or, where the

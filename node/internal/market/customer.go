@@ -50,7 +50,7 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	}
 	q := asking{id: s.ID(), r: r, more: particulars.Of(s.Extra()), chain: chain, a: heard.A()}
 	id := wire.GrantID(c.ID, r.Vendor, s.ID())
-	if err := t.onlyOnce(c.ID, r.Vendor, id); err != nil {
+	if q.after, err = t.onlyOnce(c.ID, r.Vendor, id); err != nil {
 		return err
 	}
 	ag := records.Agreement{
@@ -66,6 +66,7 @@ func (t *turn) request(c records.Context, s wire.Signed) error {
 	if err := records.PutEnvelope(t, s.ID(), s.Raw()); err != nil {
 		return err
 	}
+	ag.Terms.Consent.After = q.after
 	if ag.Terms.Consent.Notice, err = t.keepNotice(q); err != nil {
 		return err
 	}
@@ -137,18 +138,18 @@ func answersUs(c records.Context, re protocol.Hash) error {
 }
 
 // onlyOnce refuses a second request of one vendor within a context (POPIA s69(2):
-// once), save after a counter.
-func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.GrantID) error {
+// once), save after a counter, which it gives.
+func (t *turn) onlyOnce(c protocol.ContextID, v protocol.VendorID, id protocol.GrantID) (after protocol.GrantID, err error) {
 	a, err := records.GetWith(t, c, v)
 	switch {
 	case errors.Is(err, fault.NotFound):
-		return nil
+		return after, nil
 	case err != nil:
-		return err
+		return after, err
 	case a.ID == id || a.Flow.State != flow.Countered:
-		return fmt.Errorf("%w: %w", because(terms.AskedBefore.Refuse("vendor %s asked before, and may ask once", v.Short())), fault.Conflict)
+		return after, fmt.Errorf("%w: %w", because(terms.AskedBefore.Refuse("vendor %s asked before, and may ask once", v.Short())), fault.Conflict)
 	}
-	return nil
+	return a.ID, nil
 }
 
 // withheld refuses, once she has refused a vendor something, that it asks for the same
@@ -234,6 +235,9 @@ func (t *turn) grant(a *records.Agreement, c records.Context, to grantTo) error 
 		return err
 	}
 	a.Terms.Lease = lease
+	if a.Paying.Price, err = priceOf(a.Terms.Fields); err != nil {
+		return err
+	}
 	g, err := t.draftGrant(a, c, to)
 	if err != nil {
 		return err
@@ -296,6 +300,10 @@ func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (
 	}); err != nil {
 		return nil, err
 	}
+	rail, err := t.m.cfg.Rails.Quote(a.Paying.Price)
+	if err != nil {
+		return nil, err
+	}
 	blind, err := t.blind(a, protocol.KindGrant)
 	if err != nil {
 		return nil, err
@@ -303,7 +311,7 @@ func (t *turn) draftGrant(a *records.Agreement, c records.Context, to grantTo) (
 	g := &protocol.Grant{
 		Header: t.header(protocol.KindGrant, a.Vendor, protocol.Hash(c.ID), t.letters()),
 		Grant:  a.ID, Nonce: to.nonce, Reason: c.Flow.Kind, Fields: a.Terms.Fields,
-		Start: a.Terms.Start, End: end, Lease: a.Terms.Lease, Rail: protocol.RailNone, Terms: t.m.cfg.Genesis.Terms,
+		Start: a.Terms.Start, End: end, Lease: a.Terms.Lease, Price: a.Paying.Price, Rail: rail, Terms: t.m.cfg.Genesis.Terms,
 		OfferSeal: offer.Public(), DutyKey: sign.Public(), DutySeal: duty.Public(),
 		OfferBox: offerAddr, DutyBox: dutyAddr, Ledger: blind,
 	}
@@ -380,9 +388,6 @@ func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
 	if !a.Letters.Receipt.IsZero() {
 		return fmt.Errorf("grant %s was countersigned before: %w", a.ID.Short(), fault.Conflict)
 	}
-	if r.Payment.Rail != protocol.RailNone || r.Payment.Amount != (protocol.Money{}) {
-		return fmt.Errorf("receipt pays on a rail that was not agreed: %w", fault.Unsupported)
-	}
 	chain, err := t.passportOf(&a)
 	if err != nil {
 		return err
@@ -392,6 +397,9 @@ func (t *turn) receipt(a records.Agreement, s wire.Signed) error {
 	}
 	if !countersigned(&a, r.Ledger, s.ID()) {
 		return fmt.Errorf("receipt countersigns another ledger: %w", fault.Denied)
+	}
+	if err := t.paid(&a, s); err != nil {
+		return err
 	}
 	a.Theirs = records.Counterparty{Sign: r.DutyKey, Seal: r.DutySeal, Box: r.DutyBox}
 	a.Letters.Receipt, a.Times.Receipted = s.ID(), t.nowMS
@@ -445,15 +453,20 @@ func (t *turn) passportOf(a *records.Agreement) (wire.Chain, error) {
 
 // signedGrant reads the grant back from the envelope that was signed.
 func (t *turn) signedGrant(a *records.Agreement) (*protocol.Grant, error) {
-	raw, err := records.GetEnvelope(t, a.Letters.Grant)
+	s, err := t.signed(a.Letters.Grant)
 	if err != nil {
 		return nil, fmt.Errorf("grant %s: %w", a.ID.Short(), err)
 	}
-	s, err := wire.Open(raw)
-	if err != nil {
-		return nil, err
-	}
 	return wire.As[*protocol.Grant](s)
+}
+
+// signed reads a letter back that is kept as it was signed.
+func (t *turn) signed(id protocol.Hash) (wire.Signed, error) {
+	raw, err := records.GetEnvelope(t, id)
+	if err != nil {
+		return wire.Signed{}, err
+	}
+	return wire.Open(raw)
 }
 
 func asked(fields []protocol.FieldAsk) string {

@@ -245,10 +245,8 @@ func TestACounterOpensAWay(t *testing.T) {
 			w.Errorf("it goes %+v", it.Cap)
 		}
 		w.settle()
-		w.ok(w.her.Allow(w.Context(), w.grant, Less{}))
-		w.settle()
-		if s := w.shop.agreement(w.grant).Flow.State; s != flow.Disclosed {
-			w.Errorf("the second request is %s", s)
+		if s, by := w.shop.agreement(w.grant).Flow.State, w.her.agreement(w.grant).Terms.Consent.Rule; s != flow.Disclosed || by != terms.CounterRule.Name {
+			w.Errorf("the second request, which asks for what she would grant, is %s by %s", s, by)
 		}
 		if _, err := w.shop.Ask(w.Context(), h, nil, h.A().Expires); !errors.Is(err, fault.Conflict) || !errors.Is(err, fault.Denied) {
 			w.Errorf("a third request: %v", err)

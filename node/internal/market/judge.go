@@ -21,11 +21,14 @@ import (
 //  1. terms.Decide: the law, and what she put on offer. What fails is refused, and
 //     no rule of hers changes that.
 //  2. Her rules for each field: never refuses.
-//  3. Her rules for requests, with the two that are built in: the most restrictive of
+//  3. What it costs: no less than her own counter named, where it answers one, and no
+//     more than she lets this vendor owe her.
+//  4. Her rules for requests, with the three that are built in: the most restrictive of
 //     those that hold.
-//  4. What no rule may do: special information and children's are left to her, by the
-//     vocabulary's class and by the one that she chose.
-//  5. Where no rule holds, she is asked.
+//  5. What no rule may do: special information and children's are left to her, by the
+//     vocabulary's class and by the one that she chose, and so is credit beyond what is
+//     left of this vendor's.
+//  6. Where no rule holds, she is asked.
 
 // Rules reads customers' own rules; package consent does. What it gives says what the
 // rules say together.
@@ -37,7 +40,7 @@ type Rules interface {
 const settingRules = "consent.rules"
 
 // builtIn are the rules that stand beside hers.
-var builtIn = []terms.Rule{terms.AlwaysRule, terms.OfferedRule}
+var builtIn = []terms.Rule{terms.AlwaysRule, terms.OfferedRule, terms.CounterRule}
 
 func ownRules(r kv.Reader) (list []terms.Rule, err error) {
 	err = records.GetSetting(r, settingRules, &list)
@@ -73,6 +76,7 @@ type asking struct {
 	more  protocol.Particulars
 	chain wire.Chain
 	a     *protocol.Announcement
+	after protocol.GrantID // the agreement whose counter it answers; zero: none
 }
 
 // judge decides on a request, by rules alone.
@@ -91,16 +95,24 @@ func (t *turn) judge(c *records.Context, q asking, rules func(terms.Question) te
 	if !d.Grant && !d.Ask {
 		return d, nil
 	}
+	about, costs, err := t.costs(c, &q)
+	if err != nil || !costs.Grant && !costs.Ask {
+		return costs, err
+	}
 	known, err := records.GetAcquaintance(t, q.r.Vendor)
 	if err != nil {
 		return d, err
 	}
-	v := rules(t.question(c, q, known, always, d.Ask))
+	question := t.question(c, q, known, always, d.Ask)
+	question.Request.Answers = about.met(&q)
+	v := rules(question)
 	switch {
 	case v.Action == terms.DenyAll:
 		d = terms.HerRule.Refuse("her rule %s refuses it", v.Rule.Name)
 	case d.Ask:
 		return d, nil // whatever allows it: only she grants what is special
+	case costs.Ask:
+		return costs, nil // or what goes beyond the credit that is left
 	case v.Action == terms.Allow:
 		d = terms.Decision{Grant: true}
 	default:
@@ -111,6 +123,23 @@ func (t *turn) judge(c *records.Context, q asking, rules func(terms.Question) te
 		d.Rule, d.Hash = v.Rule.Name, v.Rule.Hash()
 	}
 	return d, nil
+}
+
+// costs judges a request by its price alone, and gives the counter that it answers.
+func (t *turn) costs(c *records.Context, q *asking) (*countered, terms.Decision, error) {
+	about, err := t.counterOf(c, q)
+	if err != nil {
+		return nil, terms.Decision{}, err
+	}
+	if d := about.dearer(q.r); d.Why != "" {
+		return about, d, nil
+	}
+	price, err := askedPrice(q.r.Fields)
+	if err != nil {
+		return nil, terms.Decision{}, err
+	}
+	d, err := t.credit(q.r.Vendor, price)
+	return about, d, err
 }
 
 // fieldsOf asks her rule for each field of a request: for which fields it is always, and
@@ -173,7 +202,7 @@ func (t *turn) question(c *records.Context, q asking, known records.Acquaintance
 
 // askingOf reads back the request of an agreement.
 func (t *turn) askingOf(a *records.Agreement, c *records.Context) (asking, error) {
-	q := asking{id: a.Letters.Request}
+	q := asking{id: a.Letters.Request, after: a.Terms.Consent.After}
 	raw, err := records.GetEnvelope(t, q.id)
 	if err != nil {
 		return q, fmt.Errorf("request %s: %w", q.id.Short(), err)

@@ -332,13 +332,13 @@ func (t *turn) advance(a *records.Agreement, e flow.Event, note string, more ...
 	return t.keep(a)
 }
 
-// keep stores an agreement and its next deadline.
+// keep stores an agreement, its next deadline, and what its vendor owes by it.
 func (t *turn) keep(a *records.Agreement) error {
 	at := int64(0)
 	if d := a.Flow.Due(t.m.cfg.Genesis.Duties); d.At > 0 {
 		at = int64(d.At) * 1000
 	}
-	if err := records.SetDue(t, records.DueAgreement, a.ID, at); err != nil {
+	if err := errors.Join(records.SetDue(t, records.DueAgreement, a.ID, at), records.Book(t, a)); err != nil {
 		return err
 	}
 	return records.PutAgreement(t, *a)

@@ -101,6 +101,8 @@ type Config struct {
 	Judge func(records.Sighting)
 	// Rules reads the customer's own rules; without it every request is left to her.
 	Rules Rules
+	// Rails pay, and check what was paid.
+	Rails Rails
 	// Misbehave breaks a promise on purpose, for demonstrations and attack tests.
 	Misbehave Misbehaviour
 	Limits    Limits
@@ -419,6 +421,9 @@ func (m *Market) Letter(ctx context.Context, box key.MailboxKey, raw []byte) (op
 	m.cfg.Log.Debug("market: letter refused", "err", refused)
 	return false, m.Do(ctx, "letter refused", func(t *turn) error {
 		_, err := records.MarkSeen(t, wire.ID(raw), t.now+t.letters())
+		if e := (*unpaid)(nil); err == nil && errors.As(refused, &e) {
+			err = t.unpaid(e)
+		}
 		return err
 	})
 }

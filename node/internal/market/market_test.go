@@ -16,6 +16,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/consent"
+	"github.com/harkmarket/hark/node/internal/pay"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/flow"
@@ -121,6 +122,7 @@ type town struct {
 	her, shop *side
 	need      protocol.ContextID
 	grant     protocol.GrantID
+	before    protocol.GrantID // one that was granted before
 }
 
 // in runs a test in a bubble with fake time, with a need announced and heard.
@@ -169,7 +171,7 @@ func newSide(t testing.TB) *side {
 			KV: store, Ledger: must(ledger.Open(context.Background(), store, key.Generate[key.Device]())),
 			Outbox: must(outbox.Open(store, outbox.Limits{})), Vault: vault.New(key.NewSecret()), Held: held.New(),
 		},
-		Rules: consent.Engine{}, Net: net, Genesis: genesis, Mail: s, Places: s, Registry: s, Answers: s, Events: s, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Rules: consent.Engine{}, Rails: pay.Rails{Life: genesis.Duties.Boxes}, Net: net, Genesis: genesis, Mail: s, Places: s, Registry: s, Answers: s, Events: s, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	return s
 }

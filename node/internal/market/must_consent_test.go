@@ -234,7 +234,7 @@ var refusalsOf = map[terms.Reason]func(*town) verdictOf{
 	terms.OtherTerms:  provoked(protocol.Particulars{}, nil, func(r *protocol.Request) { r.Terms[0]++ }),
 	terms.OtherGround: provoked(protocol.Particulars{}, nil, func(r *protocol.Request) { r.Basis = protocol.BasisVital }),
 	terms.UnbuiltRail: pure(func(_ *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) {
-		r.Rail = protocol.RailVoucher
+		r.Rail = protocol.RailVoucher + 1
 	}),
 	terms.NoEnd:      provoked(protocol.Particulars{}, nil, func(r *protocol.Request) { r.Until = 0 }),
 	terms.NotOnOffer: provoked(protocol.Particulars{}, nil, func(r *protocol.Request) { r.Fields[0].Name = "contact.email" }),
@@ -255,6 +255,16 @@ var refusalsOf = map[terms.Reason]func(*town) verdictOf{
 	terms.TooCheap: pure(func(_ *protocol.Announcement, r *protocol.Request, _ *protocol.Passport) {
 		r.Fields[0].Name = "financial.income"
 	}),
+	terms.OverCredit: provoked(protocol.Particulars{}, nil, func(r *protocol.Request) {
+		r.Rail, r.Fields[0].Price = protocol.RailVoucher, protocol.Money{Minor: 5001, Currency: "ZAR"}
+	}),
+	terms.Unpaid: func(w *town) verdictOf {
+		w.costs(500)
+		real := w.until(protocol.KindReceipt)
+		w.her.refused(real.Box, w.forged(func(r *protocol.Receipt) { r.Payment.Amount.Minor-- }))
+		a := w.her.agreement(w.grant)
+		return verdictOf{w.her.last("payment.refused")["rule"], a.Terms.Law, a.Terms.Why}
+	},
 	terms.PassedOn: provoked(protocol.Particulars{}, nil, func(r *protocol.Request) { r.Recipients = []string{"Broker"} }),
 	terms.Abroad: provoked(protocol.Particulars{Protection: "a contract"}, nil, func(r *protocol.Request) {
 		r.Countries = []protocol.Region{"US"}
@@ -317,7 +327,8 @@ func (w *town) dropped(g *guest, need protocol.ContextID) (v verdictOf) {
 		if err := t.blocked(g.id); err != nil {
 			return err
 		}
-		return t.onlyOnce(need, g.id, id)
+		_, err := t.onlyOnce(need, g.id, id)
+		return err
 	})
 	if !errors.Is(err, fault.Denied) {
 		w.Fatalf("it is dropped for %v", err)

@@ -2,7 +2,6 @@ package market
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +41,10 @@ type Follow struct {
 	// that goes abroad, and which decisions no person takes.
 	Protection, Automated string
 	Effort                uint8 // of the stamps of first letters, where it is more than the network's least
+	// What requests pay by themselves: so much for one grant at most, and stop where so much
+	// is owed and promised in all, twenty times as much where it is zero. Nothing: they ask
+	// for what is free of charge.
+	Pay, Owe protocol.Money `cbor:",omitzero"`
 }
 
 // MaxEffort is the dearest stamp that a vendor may choose: minutes of one core for
@@ -105,7 +108,8 @@ func (m *Market) Heard(ctx context.Context, h wire.Heard) error {
 		if err := t.openLate(f, h); err != nil || !f.Ask {
 			return err
 		}
-		return t.askFor(f, h)
+		_, err := t.askFor(f, h)
+		return err
 	})
 }
 
@@ -146,78 +150,6 @@ func (t *turn) openAllLate(ctx context.Context) error {
 	})
 }
 
-// askPerTurn bounds how many requests one turn writes; the rest follows at once.
-const askPerTurn = 16
-
-// askAll asks for everything on the board that the rules follow and that was not
-// asked for.
-func (t *turn) askAll(ctx context.Context) error {
-	f := follow(t)
-	if !f.Ask {
-		return nil
-	}
-	enough := errors.New("enough")
-	n := 0
-	err := t.m.cfg.Registry.EachOpen(ctx, func(h wire.Heard) error {
-		if _, err := records.Asked(t, h.A().ContextID()); err == nil {
-			return nil
-		}
-		if n++; n > askPerTurn {
-			return enough
-		}
-		return t.askFor(f, h)
-	})
-	if errors.Is(err, enough) {
-		t.then(func() { t.m.again(func(t *turn) error { return t.askAll(ctx) }) })
-		return nil
-	}
-	return err
-}
-
-// again queues another turn without waiting; a full queue means that enough is
-// under way, and the next start or rule change catches up.
-func (m *Market) again(fn func(*turn) error) {
-	select {
-	case m.jobs <- job{name: "catch up", fn: fn, done: make(chan error, 1)}:
-	default:
-	}
-}
-
-// askFor sends a request for one announcement where the rules say so.
-func (t *turn) askFor(f Follow, h wire.Heard) error {
-	a := h.A()
-	if a.Status != protocol.Open || a.Expires <= t.now || !f.Hears(a) {
-		return nil
-	}
-	if _, err := records.Asked(t, a.ContextID()); err == nil {
-		return nil
-	}
-	var fields []protocol.FieldAsk
-	for _, o := range a.Fields {
-		fields = append(fields, askField(o))
-	}
-	for _, name := range f.AskAlso {
-		if !slices.ContainsFunc(fields, func(x protocol.FieldAsk) bool { return x.Name == name }) {
-			fields = append(fields, askField(protocol.FieldOnOffer{Name: name}))
-		}
-	}
-	_, err := t.ask(h, fields, a.Expires, f.particulars())
-	if errors.Is(err, errUnlawful) {
-		id := a.ContextID()
-		body := map[string]string{"context": hexOf(id[:]), "why": err.Error()}
-		t.then(func() { t.m.cfg.Events.Emit("request.unlawful", body["context"], body) })
-		return nil // others are asked
-	}
-	if errors.Is(err, errNoPassport) {
-		return nil // nothing to ask with; status says so
-	}
-	return err
-}
-
-func askField(o protocol.FieldOnOffer) protocol.FieldAsk {
-	return protocol.FieldAsk{Name: o.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30, Price: o.Floor}
-}
-
 // particulars are what requests say besides their notice; what is special is asked for
 // expressly only by hand.
 func (f Follow) particulars() protocol.Particulars {
@@ -255,6 +187,14 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 	if err != nil {
 		return protocol.GrantID{}, err
 	}
+	price, err := askedPrice(fields)
+	if err != nil {
+		return protocol.GrantID{}, err
+	}
+	rail, err := t.m.cfg.Rails.Quote(price)
+	if err != nil {
+		return protocol.GrantID{}, err
+	}
 	op, reqSeal := v.current(t.now), key.GenerateSeal[key.RequestSeal]()
 	reply := key.Generate[key.Mailbox]()
 	keepers := t.m.ownKeepers()
@@ -267,7 +207,7 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 		Header: t.header(protocol.KindRequest, protocol.Hash(a.ContextID()), a.Header.Context, min(t.letters(), a.Expires-t.now)),
 		Vendor: v.ID, Passport: chain.LatestHash(), Chain: v.Chain, Fields: fields,
 		Recipients: []string{chain.Latest().Name}, Countries: countries(chain.Latest()),
-		Basis: protocol.BasisConsent, Notice: notice(chain.Latest()), Terms: a.Terms, Rail: protocol.RailNone,
+		Basis: protocol.BasisConsent, Notice: notice(chain.Latest()), Terms: a.Terms, Rail: rail,
 		Seal: reqSeal.Public(), Reply: addr, Until: until,
 	}
 	r.Seq, r.Re = 1, h.ID()
@@ -289,7 +229,7 @@ func (t *turn) ask(h wire.Heard, fields []protocol.FieldAsk, until protocol.Seco
 		Terms:   records.Terms{Asked: fields},
 		Letters: records.Letters{Request: id, Announcement: h.ID()},
 		Mine:    records.DutyKeys{Request: protocol.Share(reqSeal.Seed()), Reply: protocol.Share(reply.Seed())},
-		Counter: 1, Times: records.Times{Requested: t.nowMS},
+		Counter: 1, Times: records.Times{Requested: t.nowMS}, Paying: records.Paying{Price: price},
 	}
 	if err := t.newAgreement(&ag); err != nil {
 		return ag.ID, err
@@ -388,7 +328,7 @@ func (t *turn) granted(a records.Agreement, s wire.Signed, export func(seal.Labe
 	}
 	for _, f := range g.Fields {
 		if !slices.ContainsFunc(a.Terms.Asked, func(q protocol.FieldAsk) bool {
-			coarser := q.Form == protocol.FormValue && f.Form == protocol.FormCoarse && f.Level != ""
+			coarser := q.Form == protocol.FormValue && f.Form == protocol.FormCoarse && f.Level != "" && q.Price.Minor == 0 // what it pays for it gets as it is
 			return q.Name == f.Name && q.Purpose == f.Purpose && (q.Form == f.Form || coarser) && q.Retention == f.Retention && q.Price == f.Price
 		}) {
 			return fmt.Errorf("grant of %s is not what was asked: %w", f.Name, fault.Denied)
@@ -427,6 +367,9 @@ func (t *turn) given(v Vendor, by VendorKeys, s wire.Signed, export func(seal.La
 	if g.Grant != wire.GrantID(ctx, v.ID, g.Nonce) || !g.Re.IsZero() || g.Reason != protocol.ContextRelation {
 		return fmt.Errorf("grant under another id: %w", fault.Denied)
 	}
+	if g.Rail != protocol.RailNone {
+		return fmt.Errorf("grant at a price that nobody asked for: %w", fault.Denied)
+	}
 	if _, err := records.GetAgreement(t, g.Grant); err == nil {
 		return fmt.Errorf("grant %s is known: %w", g.Grant.Short(), fault.Conflict)
 	}
@@ -447,10 +390,7 @@ func (t *turn) given(v Vendor, by VendorKeys, s wire.Signed, export func(seal.La
 // countersign answers a grant with a Receipt: payment, duty keys, a duty mailbox,
 // and the customer's ledger head signed. by signs: keys of a passport that she knows.
 func (t *turn) countersign(a *records.Agreement, g *protocol.Grant, s wire.Signed, by VendorKeys, export func(seal.Label) key.Secret) error {
-	if g.Price != (protocol.Money{}) || g.Rail != protocol.RailNone {
-		return fmt.Errorf("grant at a price, and no rail is built to pay on: %w", fault.Unsupported)
-	}
-	a.Letters.Grant, a.Times.Granted = s.ID(), t.nowMS
+	a.Letters.Grant, a.Times.Granted, a.Paying.Price = s.ID(), t.nowMS, g.Price
 	a.Terms.Fields, a.Terms.Start, a.Terms.End, a.Terms.Lease = g.Fields, g.Start, g.End, g.Lease
 	a.Standing.PerDay = limits.Of(s.Extra()).PerDay
 	a.MAC = protocol.Share(export(seal.LabelDisclose))
@@ -465,11 +405,11 @@ func (t *turn) countersign(a *records.Agreement, g *protocol.Grant, s wire.Signe
 	if a.Flow.State != flow.Granted {
 		return nil // it came after its own end
 	}
-	return t.sendReceipt(a, by, g)
+	return t.sendReceipt(a, by, g, s)
 }
 
 // sendReceipt makes this vendor's duty keys and mailbox, pays, and signs.
-func (t *turn) sendReceipt(a *records.Agreement, by VendorKeys, g *protocol.Grant) error {
+func (t *turn) sendReceipt(a *records.Agreement, by VendorKeys, g *protocol.Grant, grant wire.Signed) error {
 	sign, lock := key.Generate[key.Duty](), key.GenerateSeal[key.DutySeal]()
 	box, addr, err := t.newBox(records.BoxDuty, a.ID, t.m.ownKeepers(), t.dutyUntil(g.End), dutyLetters, dutyKiB)
 	if err != nil {
@@ -478,14 +418,24 @@ func (t *turn) sendReceipt(a *records.Agreement, by VendorKeys, g *protocol.Gran
 	a.Mine.Sign, a.Mine.Seal, a.Mine.Box = protocol.Share(sign.Seed()), protocol.Share(lock.Seed()), protocol.Share(box.Seed())
 	r := &protocol.Receipt{
 		Header: t.header(protocol.KindReceipt, protocol.Hash(g.DutyKey), protocol.Hash(a.Context), t.letters()),
-		Grant:  a.ID, Payment: protocol.Payment{Rail: protocol.RailNone}, DutyKey: sign.Public(), DutySeal: lock.Public(), DutyBox: addr,
+		Grant:  a.ID, DutyKey: sign.Public(), DutySeal: lock.Public(), DutyBox: addr,
 		Ledger: g.Ledger,
 	}
 	a.Counter++
 	r.Seq, r.Re = a.Counter, a.Letters.Grant
-	signed, err := wire.Sign(key.FromSeed[key.Operational](by.Sign.Secret()), r)
+	own := key.FromSeed[key.Operational](by.Sign.Secret())
+	if err := t.m.cfg.Rails.Pay(grant, r, own); err != nil {
+		return err
+	}
+	signed, err := wire.Sign(own, r)
 	if err != nil {
 		return fmt.Errorf("receipt: %w", err)
+	}
+	if len(r.Payment.Proof) > 0 {
+		a.Paying.Proof = wire.ID(r.Payment.Proof)
+		if err := t.note("voucher.given", agreementNote(a, "amount", a.Paying.Price.String(), "voucher", a.Paying.Proof.String())); err != nil {
+			return err
+		}
 	}
 	id := wire.ID(signed)
 	a.Letters.Receipt, a.Times.Receipted = id, t.nowMS

@@ -161,6 +161,10 @@ func (m *Market) Allow(ctx context.Context, id protocol.GrantID, less Less) erro
 		if a.Terms.Fields, err = t.lessOf(terms.GrantFields(q.r), less); err != nil {
 			return err
 		}
+		if i := slices.IndexFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Level != "" && f.Price.Minor > 0 }); i >= 0 {
+			return fmt.Errorf("%s was asked for as it is, at %s: a coarser value for it is a counter-proposal, with a price of its own: %w",
+				a.Terms.Fields[i].Name, a.Terms.Fields[i].Price, fault.Conflict)
+		}
 		a.Terms.Start = t.now
 		if less.Days > 0 {
 			a.Terms.End = min(a.Terms.End, t.now+protocol.Second(less.Days)*protocol.Day)
@@ -214,7 +218,7 @@ func (t *turn) lessOf(fields []protocol.FieldGrant, less Less) ([]protocol.Field
 // give grants a request, by a rule or by her.
 func (t *turn) give(a *records.Agreement, c records.Context, q asking, d terms.Decision, by string, less bool) error {
 	a.Terms.Why, a.Terms.Law = "", ""
-	if err := t.decided(a, d, by); err != nil {
+	if err := errors.Join(t.affords(a.Vendor, a.Terms.Fields), t.decided(a, d, by)); err != nil {
 		return err
 	}
 	a.Terms.Consent.Less = less
@@ -364,11 +368,13 @@ func (m *Market) ConsentFills(r kv.Reader) ([]kv.Fill, error) {
 	b, err2 := budget(r)
 	prompts, err3 := promptsOf(r, m.cfg.Now().UnixMilli())
 	blocked, err4 := blockedCount(r)
+	credit, err5 := saidCredits(r)
 	return []kv.Fill{
 		{Name: "consent.rules", Used: int64(len(list)), Cap: terms.MaxRules},
 		{Name: "consent.prompts", Used: int64(len(prompts)), Cap: int64(max(b.Day, len(prompts), 1))},
 		{Name: "consent.blocked", Used: blocked, Cap: int64(m.tally.lim.Blocked)},
-	}, errors.Join(err, err2, err3, err4)
+		{Name: "consent.credit", Used: int64(len(credit)), Cap: maxCredits},
+	}, errors.Join(err, err2, err3, err4, err5)
 }
 
 // refuseAll refuses what waits of one vendor.

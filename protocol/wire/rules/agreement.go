@@ -33,7 +33,7 @@ func checkRequest(r *rules, m *protocol.Request) {
 		r.text(s, "notice", protocol.MaxText)
 	}
 	r.must(!m.Terms.IsZero(), "no terms")
-	r.unpaid(m.Rail, prices...)
+	r.paid(m.Rail, prices...)
 	r.must(!m.Seal.IsZero(), "no key for the answer")
 	r.address(m.Reply, "reply address")
 }
@@ -57,8 +57,8 @@ func GrantID(ctx protocol.ContextID, vendor protocol.VendorID, requestOrNonce pr
 }
 
 // checkGrant: signed by the context key, To is the vendor; answers a request or carries a
-// nonce, never both, and its id follows from that; both KEM keys, her duty key and
-// both mailboxes.
+// nonce, never both, and its id follows from that; it costs what its fields cost; both KEM
+// keys, her duty key and both mailboxes.
 func checkGrant(r *rules, m *protocol.Grant) {
 	r.must(m.From == m.Context, "not signed by the context")
 	r.must(m.Re.IsZero() != m.Nonce.IsZero(), "needs a request or a nonce")
@@ -72,7 +72,8 @@ func checkGrant(r *rules, m *protocol.Grant) {
 	prices := r.grants(m.Fields)
 	r.must(m.Start != 0 && m.End > m.Start, "start and end")
 	r.money(m.Price, "price")
-	r.unpaid(m.Rail, append(prices, m.Price)...)
+	total := r.paid(m.Rail, prices...)
+	r.must(m.Price.Minor == total.Minor && (total.Minor == 0 || m.Price.Currency == total.Currency), "price is not what its fields cost")
 	r.must(!m.Terms.IsZero(), "no terms")
 	r.must(!m.OfferSeal.IsZero() && !m.DutySeal.IsZero(), "no offer or duty key")
 	publicKey(r, m.DutyKey, "duty key")
@@ -100,11 +101,20 @@ func checkRefusal(r *rules, m *protocol.Refusal) {
 func checkReceipt(r *rules, m *protocol.Receipt) {
 	r.must(!m.Re.IsZero() && !m.Grant.IsZero(), "names no grant")
 	r.money(m.Payment.Amount, "amount")
-	r.unpaid(m.Payment.Rail, m.Payment.Amount)
-	r.must(len(m.Payment.Proof) == 0, "proof of a payment on the rail none")
+	r.paid(m.Payment.Rail, m.Payment.Amount)
+	r.must(m.Payment.Rail != protocol.RailNone || len(m.Payment.Proof) == 0, "proof of a payment on the rail none")
+	r.must(m.Payment.Rail == protocol.RailNone || len(m.Payment.Proof) > 0, "no proof of a payment")
+	r.must(len(m.Payment.Proof) <= protocol.MaxProof, "size of the proof of a payment")
 	publicKey(r, m.DutyKey, "duty key")
 	r.must(!m.DutySeal.IsZero(), "no duty key to seal to")
 	r.address(m.DutyBox, "duty mailbox")
+}
+
+// checkVoucher: names a grant, and what it owes for it.
+func checkVoucher(r *rules, m *protocol.Voucher) {
+	r.must(!m.Re.IsZero() && !m.Grant.IsZero(), "names no grant")
+	r.money(m.Amount, "amount")
+	r.must(m.Amount.Minor > 0, "a voucher for nothing")
 }
 
 // checkDisclosure: answers a receipt; leases count from 1; a body key and the announcement

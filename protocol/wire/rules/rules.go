@@ -97,13 +97,16 @@ func (r *rules) money(m protocol.Money, what string) {
 	r.must(m.Minor >= 0 && m.Minor <= protocol.MaxMinor, what)
 }
 
-// unpaid: rail none is the one that is built, and nothing can cost anything on it.
-func (r *rules) unpaid(rail protocol.Rail, prices ...protocol.Money) {
+// paid: the rail follows from the prices, which are of one currency: none where all of
+// them are 0, and something is paid on any other. It gives what they come to.
+func (r *rules) paid(rail protocol.Rail, prices ...protocol.Money) protocol.Money {
+	total, one := protocol.Sum(prices...)
 	r.must(rail != 0, "no rail")
-	r.known(rail == protocol.RailNone, "rail")
-	for _, p := range prices {
-		r.must(p.Minor == 0, "a price on the rail none")
-	}
+	r.known(rail <= protocol.RailVoucher, "rail")
+	r.must(one, "prices of several currencies, or too high together")
+	r.must(rail != protocol.RailNone || total.Minor == 0, "a price on the rail none")
+	r.must(rail != protocol.RailVoucher || total.Minor > 0, "a voucher for nothing")
+	return total
 }
 
 // keepers: at most n of them, each once, with up to MaxAddrs addresses.
@@ -193,6 +196,8 @@ func Message(m protocol.Message) error {
 		checkDisclosure(r, m)
 	case *protocol.Passport:
 		checkPassport(r, m)
+	case *protocol.Voucher:
+		checkVoucher(r, m)
 	case *protocol.Device:
 		publicKey(r, m.Device, "device key")
 		r.line(m.Name, "name", protocol.MaxName)

@@ -16,6 +16,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 	"github.com/harkmarket/hark/store/ledger/audit"
@@ -53,6 +54,30 @@ func TestWhatAVerdictSays(t *testing.T) {
 	check(named.Add("\x1b[31mred", strings.NewReader("x")))
 	if raw := must(json.Marshal(named.Verdict())); bytes.Contains(raw, []byte(`\u001b`)) || !bytes.Contains(raw, []byte(`"schema":"hark.verdict/1"`)) {
 		t.Errorf("words of a stranger come through: %s", raw)
+	}
+}
+
+// What a grant costs is proven by the voucher in its receipt; whether it was paid is not.
+func TestAVoucherIsProven(t *testing.T) {
+	her := newPerson(t)
+	her.price = protocol.Money{Minor: 500, Currency: "ZAR"}
+	d := her.whole(newShop("Baobab Stores"))
+	v := judge(d.evidence(protocol.Customer))
+	if !v.OK || !says(v.Proven, "owes ZAR 5.00 for grant "+d.ID.Short()) || !says(v.Unproven, "has paid what it owes") {
+		t.Errorf("%+v", v)
+	}
+	for name, change := range map[string]func(*protocol.Receipt){
+		"nothing": func(r *protocol.Receipt) { r.Payment = protocol.Payment{Rail: protocol.RailNone} },
+		"less":    func(r *protocol.Receipt) { r.Payment.Amount.Minor-- },
+		"with another's voucher": func(r *protocol.Receipt) {
+			other := her.begin(d.with)
+			r.Payment.Proof = must(wire.As[*protocol.Receipt](must(wire.Open(other.receiptOf(nil))))).Payment.Proof
+		},
+	} {
+		v := judge(withReceipt(d, d.receiptOf(change)).evidence(protocol.Customer))
+		if v.OK || v.Problems[0].What != audit.Unpaid {
+			t.Errorf("a receipt that pays %s: %+v", name, v.Problems)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/voucher"
 )
 
 // A claim is a blinded head that a vendor has countersigned.
@@ -180,11 +181,23 @@ func (j *judged) received() {
 		j.wrong(WrongKey, "the receipt of grant %s is signed by a key that the passports of %s do not list for that day", j.ID.Short(), j.name)
 	case r.Ledger != j.g.Ledger:
 		j.wrong(LostHead, "the receipt of grant %s countersigns another head of the ledger than the grant showed", j.ID.Short())
+	case !j.paid():
+		j.wrong(Unpaid, "the receipt of grant %s does not pay what the grant costs", j.ID.Short())
 	default:
 		j.claims[r.Ledger] = claim{grant: j.ID, vendor: j.name, by: protocol.KindReceipt, side: j.Side, at: r.Created}
 		j.proven = append(j.proven, fmt.Sprintf("%s has countersigned grant %s on %s: it had %s until %s, for what the grant says, and it cannot deny that.",
 			j.name, j.ID.Short(), day(r.Created), fields(j.g), day(j.g.End)))
+		if j.g.Rail == protocol.RailVoucher {
+			j.proven = append(j.proven, fmt.Sprintf("By a voucher %s owes %s for grant %s from the first disclosure on.", j.name, j.g.Price, j.ID.Short()))
+			j.unproven = append(j.unproven, fmt.Sprintf("That %s has paid what it owes for grant %s, or not: that goes on outside of these letters.", j.name, j.ID.Short()))
+		}
 	}
+}
+
+// paid holds the payment in the receipt to the grant.
+func (j *judged) paid() bool {
+	_, err := voucher.Check(j.grant, j.receipt)
+	return err == nil
 }
 
 // duty checks a letter that travels under duty keys.

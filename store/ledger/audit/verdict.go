@@ -19,6 +19,7 @@ const (
 	Rewritten  What = "rewritten"   // a head that was handed out is no head of this ledger
 	LostHead   What = "lost-head"   // a countersigned head that no ledger here accounts for
 	OtherGrant What = "other-grant" // a letter of another grant
+	Unpaid     What = "unpaid"      // a receipt that does not pay what its grant costs
 	WrongKey   What = "wrong-key"   // signed by a key that may not
 	Missing    What = "missing"     // a letter without its entry, or an entry without its letter
 	Early      What = "early"       // a lapse before its deadline

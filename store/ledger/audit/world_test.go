@@ -12,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/voucher"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 	"github.com/harkmarket/hark/store/ledger/audit"
@@ -72,6 +73,7 @@ type person struct {
 	store    kv.Store
 	led      *ledger.Ledger
 	nowMS    int64
+	price    protocol.Money // of what is granted from now on
 	deals    []*deal
 	openings []audit.Opening
 }
@@ -142,6 +144,9 @@ func (p *person) begin(s *shop) *deal {
 		OfferSeal: key.GenerateSeal[key.OfferSeal]().Public(), DutyKey: d.her.Public(), DutySeal: key.GenerateSeal[key.DutySeal]().Public(),
 		OfferBox: address(), DutyBox: address(), Ledger: p.blind(),
 	}
+	if p.price.Minor > 0 {
+		d.grant.Fields[0].Price, d.grant.Price, d.grant.Rail = p.price, p.price, protocol.RailVoucher
+	}
 	d.given = must(wire.Sign(d.ctx, d.grant))
 	p.noteLetter("grant.given", d, d.given)
 	p.deals = append(p.deals, d)
@@ -153,6 +158,9 @@ func (d *deal) receiptOf(change func(*protocol.Receipt)) []byte {
 	r := &protocol.Receipt{
 		Header: header(protocol.KindReceipt, protocol.Hash(d.her.Public()), protocol.Hash(d.Context), wire.ID(d.given)), Grant: d.ID,
 		Payment: protocol.Payment{Rail: protocol.RailNone}, DutyKey: d.its.Public(), DutySeal: key.GenerateSeal[key.DutySeal]().Public(), DutyBox: address(), Ledger: d.grant.Ledger,
+	}
+	if d.grant.Rail == protocol.RailVoucher {
+		check(voucher.Issue(must(wire.Open(d.given)), r, d.with.sign, d.grant.End))
 	}
 	if change != nil {
 		change(r)
