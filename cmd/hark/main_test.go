@@ -26,7 +26,11 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txt, each a session at a shell.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, scripts())
+}
+
+func scripts() testscript.Params {
+	return testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("HARK_UPDATE_SCRIPTS") != "",
@@ -40,7 +44,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "field": field, "eventually": eventually, "grab": grab, "large": large, "agekey": agekey, "agedecrypt": agedecrypt, "cutoff": cutoff,
 		},
-	})
+	}
 }
 
 // exits CODE COMMAND ARGS... runs a command that must end with that code.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/client"
 	"github.com/harkmarket/hark/node/desk"
 )
@@ -172,9 +173,18 @@ type unlockCmd struct {
 
 func (c *unlockCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		secret, err := a.secret(c.Passphrase, "HARK_PASSPHRASE", "passphrase")
+		s, err := h.Admin().Status(ctx)
 		if err != nil {
 			return err
+		}
+		var secret []byte
+		switch {
+		case s.KeyStore == node.KeyPassphrase:
+			if secret, err = a.secret(c.Passphrase, "HARK_PASSPHRASE", "passphrase"); err != nil {
+				return err
+			}
+		case c.Passphrase != "":
+			return usagef("this home has no passphrase: its key comes from the %s store; leave --passphrase out", s.KeyStore)
 		}
 		defer clear(secret)
 		if err := h.Admin().Unlock(ctx, secret); err != nil {

@@ -163,8 +163,11 @@ func (d Ledger) Prove(ctx context.Context, seq, since int64, w io.Writer) error 
 			return fmt.Errorf("a ledger of %d entries: %w", since, fault.Malformed)
 		}
 		p, err := audit.Prove(d.Stores.Ledger, r, seq, since, d.Now().UnixMilli())
+		if err != nil && since > 0 {
+			return notFound(err, fmt.Sprintf("entry %d of the ledger, or the ledger of %d entries", seq, since))
+		}
 		if err != nil {
-			return err
+			return notFound(err, fmt.Sprintf("entry %d of the ledger", seq))
 		}
 		return p.Write(w)
 	})

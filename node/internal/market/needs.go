@@ -50,8 +50,8 @@ func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, e
 		return id, m.locked
 	}
 	c := m.context(n)
-	if len(c.Keepers) == 0 {
-		return id, fmt.Errorf("no keeper is known that could pass the need on: %w", fault.Offline)
+	if err := reachable(&c); err != nil {
+		return id, err
 	}
 	if err := m.tally.room(); err != nil {
 		return id, err // before any work is done
@@ -76,8 +76,20 @@ func (m *Market) Preview(ctx context.Context, n Need) ([]byte, error) {
 		return nil, m.locked
 	}
 	c := m.context(n)
+	if err := reachable(&c); err != nil {
+		return nil, err
+	}
 	v, err := m.stamped(ctx, &c, 0)
 	return v.raw, err
+}
+
+// reachable: an announcement names the nodes that keep what comes to it, so that there is
+// none without one.
+func reachable(c *records.Context) error {
+	if len(c.Keepers) > 0 {
+		return nil
+	}
+	return fmt.Errorf("no other node is known yet that could keep the answers to a need and pass it on, and its announcement names one; wait until hark peers lists one, or give one with hark init --bootstrap: %w", fault.Offline)
 }
 
 // Update announces a context anew under its next seq: with other words or
