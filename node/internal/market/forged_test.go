@@ -172,6 +172,9 @@ func TestForgedGrants(t *testing.T) {
 			w.shop.refuses("a grant "+name, real.Box, forge(hand, change))
 		}
 		for name, change := range map[string]func(*protocol.Grant){
+			"at a price that nobody asked for": func(g *protocol.Grant) {
+				g.Fields[0].Price, g.Price, g.Rail = rand(5), rand(5), protocol.RailVoucher
+			},
 			"of more than was asked": func(g *protocol.Grant) {
 				more := g.Fields[0]
 				more.Name = "identity.name"

@@ -477,3 +477,22 @@ func TestWhatARevocationLeavesOwed(t *testing.T) {
 		}
 	})
 }
+
+// Nobody pays for what nobody asked for.
+func TestAGiftCostsNothing(t *testing.T) {
+	in(t, func(w *town) {
+		gift := func(price protocol.Money) Gift {
+			f := protocol.FieldGrant{Name: "location.area", Purpose: protocol.PurposeOffer, Form: protocol.FormValue, Retention: 30, Price: price}
+			return Gift{Vendor: must(w.shop.Vendor(w.Context())).ID, Name: "mine", Life: protocol.Day, Fields: []protocol.FieldGrant{f}}
+		}
+		must(w.her.Give(w.Context(), gift(rand(5))))
+		it := w.until(protocol.KindGrant)
+		w.shop.refuses("a gift at a price", it.Box, it.Data)
+		w.her.carried[it.ID] = true
+		id := must(w.her.Give(w.Context(), gift(protocol.Money{})))
+		w.settle()
+		if s := w.shop.agreement(id).Flow.State; s != flow.Disclosed {
+			t.Errorf("without one it is %s", s)
+		}
+	})
+}
