@@ -147,6 +147,7 @@ func (n *Node) bounds(v *desk.Status) {
 	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.crew", Used: int64(at), Cap: int64(most)})
 	if n.boxes != nil {
 		add(n.boxes.Stats())
+		add(n.blobs.Stats())
 	}
 	if n.server != nil {
 		add(n.server.Stats())

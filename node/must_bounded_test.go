@@ -32,7 +32,7 @@ func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 			all[name] = run
 		}
 	}
-	for _, f := range slices.Concat(floods, postFloods) {
+	for _, f := range slices.Concat(floods, postFloods, blobFloods) {
 		if all[f.bound] != nil {
 			wrong = append(wrong, f.bound+" is flooded twice")
 		}
