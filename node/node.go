@@ -88,10 +88,11 @@ type Limits struct {
 	Fresh  int // announcements that wait for the market
 	Events int // kept for those who come back for them
 
-	Tables   keeper.Tables
-	Courier  courier.Limits
-	Held     int // records of customers
-	Products int
+	Tables    keeper.Tables
+	Courier   courier.Limits
+	Held      int   // records of customers
+	HeldBytes int64 // of large values of customers
+	Products  int
 }
 
 // limits are those of a simulated node.
@@ -125,8 +126,7 @@ type Node struct {
 	began    began
 	store    kv.Store
 	board    *board.Board
-	boxes    *mailbox.Mailboxes
-	blobs    *blobs.Blobs
+	kept
 	links
 	roster *roster.Roster
 	keeper *keeper.Keeper
@@ -140,6 +140,12 @@ type Node struct {
 
 	mu     sync.Mutex
 	inside *inside // nil while locked
+}
+
+// kept is what a public node keeps for others.
+type kept struct {
+	boxes *mailbox.Mailboxes
+	blobs *blobs.Blobs
 }
 
 // began is when the node was opened, and how long that took.

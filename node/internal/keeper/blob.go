@@ -10,8 +10,11 @@ import (
 	"github.com/harkmarket/hark/store/blobs"
 )
 
-// copies are the operations of /hark/blob/1. Each moves one chunk at most.
-func (k *Keeper) copies() map[protocol.OpKind]operation {
+// copies answers /hark/blob/1.
+type copies struct{ *Keeper }
+
+// operations move one chunk each at most.
+func (k copies) operations() map[protocol.OpKind]operation {
 	return map[protocol.OpKind]operation{
 		protocol.OpBlobPut:    {4, k.putCopy},
 		protocol.OpBlobChunk:  {4, k.putChunk},
@@ -21,7 +24,7 @@ func (k *Keeper) copies() map[protocol.OpKind]operation {
 }
 
 // putCopy begins a copy, or says how far one has come.
-func (k *Keeper) putCopy(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
+func (k copies) putCopy(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
 	if err := k.budgets.Named("owner", op.Box[:], 2); err != nil {
 		return protocol.Reply{}, err
 	}
@@ -33,7 +36,7 @@ func (k *Keeper) putCopy(ctx context.Context, s *stream, op *protocol.Op) (proto
 }
 
 // putChunk takes one chunk of it.
-func (k *Keeper) putChunk(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+func (k copies) putChunk(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
 	if err := k.budgets.Named("owner", op.Box[:], 1); err != nil {
 		return protocol.Reply{}, err
 	}
@@ -45,7 +48,7 @@ func (k *Keeper) putChunk(ctx context.Context, _ *stream, op *protocol.Op) (prot
 }
 
 // kept answers how far a copy has come, with a receipt once it is whole and on disk.
-func (k *Keeper) kept(op *protocol.Op, next uint32, whole bool) (protocol.Reply, error) {
+func (k copies) kept(op *protocol.Op, next uint32, whole bool) (protocol.Reply, error) {
 	reply := protocol.Reply{Blob: protocol.BlobReply{Next: next}}
 	if !whole {
 		return reply, nil
@@ -55,7 +58,7 @@ func (k *Keeper) kept(op *protocol.Op, next uint32, whole bool) (protocol.Reply,
 }
 
 // getChunk gives one chunk to whoever shows the copy's token.
-func (k *Keeper) getChunk(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+func (k copies) getChunk(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
 	if err := k.budgets.Named("copy", op.Blob.Digest[:], 1); err != nil {
 		return protocol.Reply{}, err
 	}
@@ -63,7 +66,7 @@ func (k *Keeper) getChunk(ctx context.Context, _ *stream, op *protocol.Op) (prot
 	return protocol.Reply{Blob: protocol.BlobReply{Chunk: chunk}}, err
 }
 
-func (k *Keeper) deleteCopies(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+func (k copies) deleteCopies(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
 	if err := k.budgets.Named("owner", op.Box[:], 2); err != nil {
 		return protocol.Reply{}, err
 	}
@@ -73,7 +76,7 @@ func (k *Keeper) deleteCopies(ctx context.Context, _ *stream, op *protocol.Op) (
 
 // tag is what an address prefix is known by beside the copies that came from it: whoever
 // has the disk alone can't tell which it is.
-func (k *Keeper) tag(from string) blobs.Tag {
+func (k copies) tag(from string) blobs.Tag {
 	if budget.Local(from) {
 		return blobs.Tag{}
 	}
@@ -81,8 +84,8 @@ func (k *Keeper) tag(from string) blobs.Tag {
 	return blobs.Tag(sum[:8])
 }
 
-// expireCopies removes what has expired; the rest of much at the next time.
-func (k *Keeper) expireCopies(ctx context.Context) {
+// expire removes what has expired; the rest of much at the next time.
+func (k copies) expire(ctx context.Context) {
 	if k.cfg.Blobs == nil {
 		return
 	}

@@ -59,6 +59,8 @@ const (
 
 // Config is what a Keeper needs. Key, Door (with its Memory), Board, Mail, Port, Log
 // and Now are required.
+//
+//house:allow fields a keeper is handed its stores, the network, and whom to tell of what
 type Config struct {
 	Key    key.Private[key.Keeper]
 	Duties protocol.Duties // of the network
@@ -187,7 +189,7 @@ func (k *Keeper) Serve() error {
 		protocol.OpPublish:  {8, k.library.publish},
 	}))
 	if k.cfg.Blobs != nil {
-		k.cfg.Port.Serve(peers.ProtoBlob, k.handler(k.copies()))
+		k.cfg.Port.Serve(peers.ProtoBlob, k.handler(copies{k}.operations()))
 	}
 	return errors.Join(
 		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("held posts", k.posting.Run), k.work.Hire("keeper sweep", k.sweep),
@@ -256,7 +258,7 @@ func (k *Keeper) sweep(ctx context.Context) {
 		if _, err := k.cfg.Mail.Expire(ctx, k.now()); err != nil {
 			k.cfg.Log.Warn("expired letters were not removed", "why", err)
 		}
-		k.expireCopies(ctx)
+		copies{k}.expire(ctx)
 		if _, err := k.cfg.Board.Expire(ctx, k.now()); err != nil {
 			k.cfg.Log.Warn("expired announcements were not removed", "why", err)
 		}
