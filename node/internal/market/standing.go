@@ -238,7 +238,7 @@ func (t *turn) leak(g *protocol.Grant) error {
 	}
 	for _, f := range all {
 		in := slices.ContainsFunc(g.Fields, func(x protocol.FieldGrant) bool { return x.Name == f.Name })
-		if !in && f.Blob == nil && f.Rule.Will != terms.Never && len(g.Fields) < protocol.MaxFields {
+		if !in && f.Rule.Will != terms.Never && len(g.Fields) < protocol.MaxFields {
 			g.Fields = append(g.Fields, protocol.FieldGrant{Name: f.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue})
 			return nil
 		}
