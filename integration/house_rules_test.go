@@ -204,6 +204,7 @@ var protocolOrder = map[string][]string{
 	"protocol/wire":             {"protocol", "protocol/fault"},
 	"protocol/check":            {"protocol", "protocol/fault", "protocol/wire"},
 	"protocol/wire/announce":    {"protocol", "protocol/wire/canon"},
+	"protocol/wire/large":       {"protocol", "protocol/fault", "protocol/wire/canon", "protocol/wire/rules"},
 	"protocol/wire/limits":      {"protocol", "protocol/fault", "protocol/wire/canon"},
 	"protocol/wire/rules":       {"protocol", "protocol/fault"},
 	"protocol/wire/particulars": {"protocol", "protocol/fault", "protocol/wire/canon", "protocol/wire/rules"},

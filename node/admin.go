@@ -147,6 +147,7 @@ func (n *Node) bounds(v *desk.Status) {
 	v.Bounds = append(v.Bounds, desk.Fill{Name: "node.crew", Used: int64(at), Cap: int64(most)})
 	if n.boxes != nil {
 		add(n.boxes.Stats())
+		add(n.blobs.Stats())
 	}
 	if n.server != nil {
 		add(n.server.Stats())
@@ -192,7 +193,7 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		return err
 	}
 	at, most := in.crew.Size()
-	own := []kv.Fill{in.seller.Fill(), goods, {Name: "market.crew", Used: int64(at), Cap: int64(most)}}
+	own := []kv.Fill{in.seller.Fill(), in.carrier.Fill(), goods, {Name: "market.crew", Used: int64(at), Cap: int64(most)}}
 	for _, f := range slices.Concat(in.courier.Stats(), in.market.Stats(), own) {
 		v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 	}
@@ -211,6 +212,10 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
+		bytes, err := o.Stores.Held.BytesFill(r)
+		if err != nil {
+			return err
+		}
 		vault, err := o.Stores.Vault.Fills(r)
 		if err != nil {
 			return err
@@ -219,7 +224,7 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
-		for _, f := range slices.Concat(fills, vault, decides, []kv.Fill{held}) {
+		for _, f := range slices.Concat(fills, vault, decides, []kv.Fill{held, bytes}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {

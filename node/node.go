@@ -32,6 +32,7 @@ import (
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/blobs"
 	"github.com/harkmarket/hark/store/board"
 	"github.com/harkmarket/hark/store/catalog"
 	"github.com/harkmarket/hark/store/kv"
@@ -79,6 +80,7 @@ type Simulated struct {
 type Limits struct {
 	Board  board.Limits
 	Mail   mailbox.Policy
+	Blobs  blobs.Policy
 	Keeper keeper.Limits
 	Outbox outbox.Limits
 	Market market.Limits
@@ -86,10 +88,11 @@ type Limits struct {
 	Fresh  int // announcements that wait for the market
 	Events int // kept for those who come back for them
 
-	Tables   keeper.Tables
-	Courier  courier.Limits
-	Held     int // records of customers
-	Products int
+	Tables    keeper.Tables
+	Courier   courier.Limits
+	Held      int   // records of customers
+	HeldBytes int64 // of large values of customers
+	Products  int
 }
 
 // limits are those of a simulated node.
@@ -123,7 +126,7 @@ type Node struct {
 	began    began
 	store    kv.Store
 	board    *board.Board
-	boxes    *mailbox.Mailboxes
+	kept
 	links
 	roster *roster.Roster
 	keeper *keeper.Keeper
@@ -137,6 +140,12 @@ type Node struct {
 
 	mu     sync.Mutex
 	inside *inside // nil while locked
+}
+
+// kept is what a public node keeps for others.
+type kept struct {
+	boxes *mailbox.Mailboxes
+	blobs *blobs.Blobs
 }
 
 // began is when the node was opened, and how long that took.
@@ -311,8 +320,13 @@ func (n *Node) serve(ctx context.Context) error {
 	if n.boxes, err = mailbox.Open(n.store, k, policy); err != nil {
 		return fmt.Errorf("mailboxes: %w", err)
 	}
+	kept := n.limits().Blobs
+	kept.Life = n.genesis.Duties.Letters
+	if n.blobs, err = blobs.Open(n.store, kept); err != nil {
+		return err
+	}
 	cfg := keeper.Config{
-		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Port: n.port, Log: n.cfg.Log, Now: n.now,
+		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Blobs: n.blobs, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
 		Operator: n.operator, Sources: n.roster.Draw, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
 		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),

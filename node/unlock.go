@@ -11,6 +11,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
+	"github.com/harkmarket/hark/node/internal/carrier"
 	"github.com/harkmarket/hark/node/internal/consent"
 	"github.com/harkmarket/hark/node/internal/courier"
 	"github.com/harkmarket/hark/node/internal/crew"
@@ -37,6 +38,7 @@ type inside struct {
 	office  desks.Office
 	market  *market.Market
 	courier *courier.Courier
+	carrier *carrier.Carrier
 	seller  *seller.Seller
 	crew    *crew.Crew
 }
@@ -98,7 +100,7 @@ type private struct {
 func openPrivate(ctx context.Context, store kv.Store, master key.Secret, lim Limits) (p private, err error) {
 	sealed := kv.Sealed(store, seal.Derive(master, seal.LabelRecord, nil))
 	p.device = key.FromSeed[key.Device](seal.Derive(master, seal.LabelDevice, nil))
-	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.Bounded(lim.Held)}
+	p.stores = market.Stores{KV: sealed, Vault: vault.New(seal.Derive(master, seal.LabelVaultName, nil)), Held: held.Bounded(lim.Held).Within(lim.HeldBytes)}
 	if p.stores.Ledger, err = ledger.Open(ctx, sealed, p.device); err != nil {
 		return p, fmt.Errorf("ledger: %w", err)
 	}
@@ -175,9 +177,9 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err != nil {
 		return nil, err
 	}
-	// The market and its upkeep, the seller, and what the courier needs: each of its own bounds is
+	// The market and its upkeep, the seller, and what courier and carrier need: each of its own bounds is
 	// reached before this one, so that nobody finds no place in the crew.
-	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 4+lim.Courier.Crew(), nil)}
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 5+carrier.Most+lim.Courier.Crew(), nil)}
 	in.courier = courier.New(courier.Config{
 		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
@@ -189,9 +191,13 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		search = sim.Search(p.catalog)
 	}
 	in.seller = seller.New(seller.Config{Catalog: search, Offer: in.offer, Log: n.cfg.Log, Queue: lim.Seller})
+	carry := func() { in.carrier.Kick() }
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
+		Answers: in.seller, Events: n.events, Carry: carry, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
+	})
+	in.carrier = carrier.New(carrier.Config{
+		Client: n.client(), Market: in.market, KV: p.stores.KV, Held: p.stores.Held, Crew: in.crew, Now: n.now, Log: n.cfg.Log,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
@@ -200,7 +206,8 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	}
 	err = errors.Join(
 		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep), in.crew.Hire("market moves", in.market.Moves),
-		in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run))
+		in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run),
+		in.crew.Hire("carrier", in.carrier.Run))
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,7 @@ type FirstContact struct {
 // An OpKind is an operation on a stream. Numbers are on the wire.
 type OpKind uint8
 
-// The operations of /hark/mail/1, /hark/post/1 and /hark/sync/1.
+// The operations of /hark/mail/1, /hark/post/1, /hark/sync/1 and /hark/blob/1.
 const (
 	OpDeposit   OpKind = 1
 	OpCollect   OpKind = 2 // list and fetch what a mailbox holds
@@ -75,10 +75,15 @@ const (
 	OpPublish   OpKind = 11 // a passport, to be kept and passed on
 	OpRanges    OpKind = 12 // fingerprints of ranges of a shard's ids, or the ids themselves
 	OpPostKey   OpKind = 14 // the key that posts to a keeper are sealed to
+
+	OpBlobPut    OpKind = 20 // announce the copy of a large value, or go on with it
+	OpBlobChunk  OpKind = 21 // its next chunk
+	OpBlobGet    OpKind = 22 // one chunk of it, for whoever shows its token
+	OpBlobDelete OpKind = 23 // copies, for good
 )
 
 // An Op is one operation. Owner is the mailbox key that signs OpCollect,
-// OpSubscribe, OpDelete and OpRevoke; a deposit under a capability is signed by
+// OpSubscribe, OpDelete, OpRevoke, OpBlobPut, OpBlobChunk and OpBlobDelete; a deposit under a capability is signed by
 // its depositor key. The signature covers keeper, the stream's nonce, N and all
 // other keys, so that no operation can be replayed or moved to another keeper.
 type Op struct {
@@ -99,6 +104,7 @@ type Op struct {
 	Ranges []uint32       `cbor:"15,keyasint,omitempty"` // ranges: each is all ids that begin with these Bits, ascending
 	Bits   uint8          `cbor:"16,keyasint,omitempty"`
 	Split  uint8          `cbor:"17,keyasint,omitempty"` // fingerprints of the 2^Split parts of each; 0: the ids after After
+	Blob   BlobOp         `cbor:"30,keyasint,omitzero"`
 	Sig    []byte         `cbor:"127,keyasint,omitempty"`
 }
 
@@ -118,6 +124,7 @@ type Reply struct {
 	Counts  []uint32       `cbor:"11,keyasint,omitempty"` // ranges: how many ids each part has
 	Prints  []byte         `cbor:"12,keyasint,omitempty"` // ranges: the fingerprint of each part, 16 bytes
 	PostKey PostKey        `cbor:"20,keyasint,omitzero"`
+	Blob    BlobReply      `cbor:"30,keyasint,omitzero"`
 }
 
 // A PostKey is a keeper's signed word for the key that posts to it are sealed to

@@ -454,6 +454,7 @@ func (c *passportExportCmd) Run(ctx context.Context, a *app) error {
 
 type heldCmd struct {
 	List   heldListCmd   `cmd:"" help:"List what you hold, per grant."`
+	Get    heldGetCmd    `cmd:"" help:"Write one value that you hold to a file."`
 	Delete heldDeleteCmd `cmd:"" help:"Delete what you hold under a grant."`
 }
 
@@ -468,6 +469,25 @@ func (c *heldListCmd) Run(ctx context.Context, a *app) error {
 		return list(a, "hark.held/1", p.Items, p.Next, "GRANT NEED FIELDS KEYS UNTIL", func(r desk.HeldRecord) []string {
 			return []string{short(r.Grant), short(r.Context), strings.Join(r.Fields, ", "), strings.Join(r.Keys, ", "), when(r.Until)}
 		})
+	})
+}
+
+type heldGetCmd struct {
+	Grant string `arg:"" help:"The grant."`
+	Field string `arg:"" help:"The field."`
+	Out   string `required:"" help:"Write the value to this new file; - is standard output." placeholder:"FILE"`
+}
+
+func (c *heldGetCmd) Run(ctx context.Context, a *app) error {
+	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		get := func(w io.Writer) error { return h.Vendor().Held().Download(ctx, c.Grant, c.Field, w) }
+		if c.Out == "-" {
+			return get(a.stdout)
+		}
+		if err := writeNew(c.Out, get); err != nil {
+			return err
+		}
+		return a.done("hark.export/1", map[string]string{"file": c.Out}, "wrote %s", c.Out)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // ChunkSize is the plaintext of every chunk of a large value but the last, which has
@@ -36,4 +37,35 @@ func OpenChunk(k key.Secret, index uint64, last bool, sealed []byte) ([]byte, er
 		return nil, ErrOpen
 	}
 	return OpenUnder(k, LabelBlob, chunkAAD(index, last), sealed)
+}
+
+// CopyOverhead is what SealCopy adds to a chunk, in bytes.
+const CopyOverhead = chacha20poly1305.Overhead
+
+// copyNonce is 15 zero bytes ‖ uint64be index ‖ 1 for the last chunk, 0 for any other:
+// STREAM's nonce, as in age.
+func copyNonce(index uint64, last bool) []byte {
+	return append(make([]byte, nonceSize-9), chunkAAD(index, last)...)
+}
+
+// SealCopy locks chunk number index of a copy that is handed to one reader. The nonce is
+// the place of the chunk and is not sent, so the same copy comes out each time that it is
+// made: k must be a random key that encrypts this one value and no other, ever. It
+// panics on a zero key.
+func SealCopy(k key.Secret, index uint64, last bool, plain []byte) []byte {
+	return aead(k).Seal(nil, copyNonce(index, last), plain, LP([]byte(LabelCopy)))
+}
+
+// OpenCopy opens what SealCopy made; otherwise, and for a chunk that does not have the
+// length that its place asks for, ErrOpen.
+func OpenCopy(k key.Secret, index uint64, last bool, sealed []byte) ([]byte, error) {
+	n := len(sealed) - CopyOverhead
+	if k.IsZero() || n < 1 || n > ChunkSize || !last && n != ChunkSize {
+		return nil, ErrOpen
+	}
+	plain, err := aead(k).Open(nil, copyNonce(index, last), sealed, LP([]byte(LabelCopy)))
+	if err != nil {
+		return nil, ErrOpen
+	}
+	return plain, nil
 }

@@ -13,6 +13,7 @@ type Label string
 const (
 	LabelBlob     Label = "hark/1/blob"     // chunks of a large value, each with its place
 	LabelBody     Label = "hark/1/body"     // commitment to an announcement's body
+	LabelCopy     Label = "hark/1/copy"     // chunks of a large value as it is handed to one vendor
 	LabelDisclose Label = "hark/1/disclose" // exporter of the Grant letter: the key that authenticates Disclosures
 	LabelMAC      Label = "hark/1/mac"      // MAC
 	LabelOffer    Label = "hark/1/offer"    // inner lock of an offer, under the grant's offer secret
@@ -46,6 +47,8 @@ const (
 	LabelContextMailbox Label = "hark/1/context-mailbox" // mailbox key, from the context secret
 	LabelContextSeal    Label = "hark/1/context-seal"    // KEM key, from the context secret
 	LabelContextSign    Label = "hark/1/context-sign"    // signing key, from the context secret
+	LabelCopyFrom       Label = "hark/1/copy-from"       // what a keeper knows the address prefix by that a copy came from
+	LabelCopyToken      Label = "hark/1/copy-token"      // what a keeper is shown for a copy, from the copy's key
 	LabelDevice         Label = "hark/1/device"          // what a device keeps for itself
 	LabelVaultEpoch     Label = "hark/1/vault-epoch"     // lock of the vault's epoch keys, from the vault's secret
 )

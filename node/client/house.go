@@ -329,6 +329,10 @@ func (d held) List(ctx context.Context, q desk.Query) (desk.Page[desk.HeldRecord
 	return list[desk.HeldRecord](ctx, d.c, "/held", q)
 }
 
+func (d held) Download(ctx context.Context, grant, field string, w io.Writer) error {
+	return d.c.receive(ctx, at("/held", grant, "fields", field), w)
+}
+
 func (d held) Delete(ctx context.Context, grant string) error {
 	return remove(ctx, d.c, at("/held", grant))
 }

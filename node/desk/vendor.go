@@ -133,11 +133,24 @@ type HeldRecord struct {
 	Fields  []string  `json:"fields"`
 	Until   time.Time `json:"until"`
 	Keys    []string  `json:"keys,omitempty"` // names of keys held, never keys
+	Large   []Large   `json:"large,omitempty"`
+}
+
+// A Large tells about one large value that a vendor holds, or still fetches.
+type Large struct {
+	Field   string `json:"field"`
+	Version uint64 `json:"version"`
+	Bytes   int64  `json:"bytes"`
+	Media   string `json:"media,omitempty"`
+	CID     string `json:"cid"`   // of its copy at the keepers
+	Whole   bool   `json:"whole"` // all of it has come
 }
 
 // Held is the desk for what a vendor holds of customers.
 type Held interface {
 	List(ctx context.Context, q Query) (Page[HeldRecord], error)
+	// Download writes one value that is held, small or large.
+	Download(ctx context.Context, grant, field string, w io.Writer) error
 	Delete(ctx context.Context, grant string) error
 }
 

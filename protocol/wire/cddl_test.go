@@ -24,6 +24,7 @@ var nouns = map[string]any{
 	"genesis": protocol.Genesis{}, "lane-rule": protocol.LaneRule{}, "duties": protocol.Duties{}, "letter": protocol.Letter{}, "capability": protocol.Capability{},
 	"address": protocol.Address{}, "vouch": protocol.Vouch{}, "first-contact": protocol.FirstContact{}, "op": protocol.Op{}, "reply": protocol.Reply{},
 	"deposit-receipt": protocol.DepositReceipt{}, "hello": protocol.Hello{}, "told": told{}, "grant-limits": protocol.GrantLimits{}, "particulars": protocol.Particulars{}, "post-key": protocol.PostKey{}, "post": protocol.Post{},
+	"blob-op": protocol.BlobOp{}, "blob-reply": protocol.BlobReply{}, "large-values": protocol.LargeValues{}, "large-value": protocol.LargeValue{},
 }
 
 var (

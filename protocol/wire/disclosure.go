@@ -26,8 +26,8 @@ type authenticated struct {
 func IsDisclosure(plain []byte) bool { return len(plain) > 0 && plain[0] == 0xa2 }
 
 // SealDisclosure writes a disclosure authenticated under mac, the secret that both
-// ends exported from the Grant letter under seal.LabelDisclose. It sets V, Kind and Alg.
-func SealDisclosure(d *protocol.Disclosure, mac key.Secret) ([]byte, error) {
+// ends exported from the Grant letter under seal.LabelDisclose. It sets V, Kind and Alg. x are ignorable pairs.
+func SealDisclosure(d *protocol.Disclosure, mac key.Secret, x ...byte) ([]byte, error) {
 	d.V, d.Kind, d.Alg = protocol.Version, protocol.KindDisclosure, protocol.AlgMAC
 	if mac.IsZero() {
 		return nil, fmt.Errorf("wire: disclosure without a key: %w", fault.Malformed)
@@ -35,7 +35,7 @@ func SealDisclosure(d *protocol.Disclosure, mac key.Secret) ([]byte, error) {
 	if err := rules.Message(d); err != nil {
 		return nil, err
 	}
-	payload, err := encodePayload(d, nil)
+	payload, err := encodePayload(d, x)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ func vectors() (all []*vector) {
 	letterVectors(add)
 	mailVectors(add)
 	valueVectors(add)
+	blobVectors(add)
 	return all
 }
 

@@ -1,5 +1,6 @@
 // Package held keeps what a vendor holds of its customers, one record per grant:
-// the values that were disclosed, the need, and the keys that came with them. So a
+// the values that were disclosed, large ones among them, the need, and the keys that came
+// with them. So a
 // vendor can say at any moment what it holds, of which grant and until when, and
 // after a Deletion that nothing is left.
 //
@@ -13,6 +14,7 @@ package held
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/harkmarket/hark/protocol"
@@ -26,6 +28,7 @@ const MaxRecords = 100_000
 const (
 	prefix   = "h/r/"
 	countKey = "h/n"
+	bytesKey = "h/b"
 )
 
 // A Record is all that is held under one grant.
@@ -38,6 +41,7 @@ type Record struct {
 	OfferSecret protocol.Shared       `cbor:"6,keyasint,omitzero"`  // one of the two locks on offers
 	Demand      protocol.Demand       `cbor:"7,keyasint,omitzero"`  // the need, once opened
 	Category    protocol.Category     `cbor:"8,keyasint,omitempty"`
+	Blobs       []Blob                `cbor:"9,keyasint,omitempty"` // at most protocol.MaxLarges
 }
 
 // Names lists what a record holds, never a value: "field contact.email",
@@ -46,6 +50,9 @@ func (rec *Record) Names() []string {
 	names := make([]string, 0, len(rec.Fields)+3)
 	for _, f := range rec.Fields {
 		names = append(names, "field "+string(f.Name))
+	}
+	for _, b := range rec.Blobs {
+		names = append(names, "field "+string(b.Name))
 	}
 	for _, x := range []struct {
 		there bool
@@ -59,27 +66,34 @@ func (rec *Record) Names() []string {
 }
 
 // Held knows its bound alone: all else is in the store.
-type Held struct{ most int64 }
+type Held struct{ most, bytes int64 }
 
 // New makes the one Held of a node, for MaxRecords.
 func New() *Held { return Bounded(0) }
 
 // Bounded makes a Held of at most so many records; MaxRecords where that is zero.
-func Bounded(most int) *Held { return &Held{cmp.Or(int64(most), MaxRecords)} }
+func Bounded(most int) *Held { return &Held{cmp.Or(int64(most), MaxRecords), MaxBytes} }
+
+// Within gives the same Held with room for so many bytes of large values.
+func (h *Held) Within(bytes int64) *Held { return &Held{h.most, cmp.Or(bytes, MaxBytes)} }
 
 func recordKey(g protocol.GrantID) []byte { return append([]byte(prefix), g[:]...) }
 
 // Put keeps a record in place of what was held under its grant. A record without a
-// grant or with too many fields gives fault.Malformed, a new one beyond the bound
-// fault.Full.
+// grant or with too many fields gives fault.Malformed, a new one beyond the bound, and
+// large values beyond theirs, fault.Full. Of a large value that was held already and is in
+// rec, what was fetched stays; one that is not in rec is deleted.
 func (h *Held) Put(tx kv.Tx, rec Record) error {
-	if rec.Grant.IsZero() || len(rec.Fields) > protocol.MaxFields {
+	if rec.Grant.IsZero() || len(rec.Fields) > protocol.MaxFields || len(rec.Blobs) > protocol.MaxLarges {
 		return fmt.Errorf("held: a record without a grant, or of %d fields: %w", len(rec.Fields), fault.Malformed)
 	}
 	k := recordKey(rec.Grant)
-	_, err := tx.Get(k)
+	old, err := h.Get(tx, rec.Grant)
 	if fault.Of(err) == fault.NotFound {
 		err = h.add(tx, 1)
+	}
+	if err == nil {
+		err = h.replace(tx, &rec, old.Blobs)
 	}
 	if err != nil {
 		return fmt.Errorf("held: %s: %w", rec.Grant.Short(), err)
@@ -89,7 +103,7 @@ func (h *Held) Put(tx kv.Tx, rec Record) error {
 
 // add moves the count of records.
 func (h *Held) add(tx kv.Tx, by int64) error {
-	n, err := count(tx)
+	n, err := count(tx, countKey)
 	if err != nil {
 		return err
 	}
@@ -99,8 +113,8 @@ func (h *Held) add(tx kv.Tx, by int64) error {
 	return kv.PutCBOR(tx, []byte(countKey), n+by)
 }
 
-func count(r kv.Reader) (n int64, err error) {
-	if err = kv.GetCBOR(r, []byte(countKey), &n); fault.Of(err) == fault.NotFound {
+func count(r kv.Reader, of string) (n int64, err error) {
+	if err = kv.GetCBOR(r, []byte(of), &n); fault.Of(err) == fault.NotFound {
 		return 0, nil
 	}
 	return n, err
@@ -161,7 +175,7 @@ func (h *Held) Delete(tx kv.Tx, grant protocol.GrantID) (deleted []string, err e
 		}
 		deleted = rec.Names()
 	}
-	if err := h.add(tx, -1); err != nil {
+	if err := errors.Join(h.add(tx, -1), h.replace(tx, &Record{Grant: grant}, rec.Blobs)); err != nil {
 		return nil, fmt.Errorf("held: %w", err)
 	}
 	return deleted, tx.Delete(k)
@@ -169,6 +183,12 @@ func (h *Held) Delete(tx kv.Tx, grant protocol.GrantID) (deleted []string, err e
 
 // Fill tells how many records are held.
 func (h *Held) Fill(r kv.Reader) (kv.Fill, error) {
-	n, err := count(r)
+	n, err := count(r, countKey)
 	return kv.Fill{Name: "held.records", Used: n, Cap: h.most}, err
+}
+
+// BytesFill tells how many bytes of large values.
+func (h *Held) BytesFill(r kv.Reader) (kv.Fill, error) {
+	n, err := count(r, bytesKey)
+	return kv.Fill{Name: "held.bytes", Used: n, Cap: h.bytes}, err
 }

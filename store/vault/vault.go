@@ -29,8 +29,13 @@
 // holds the disk and not the passphrase can count fields, versions and chunks, and
 // learns neither names nor values. See disk.go for the layout.
 //
+// A large value goes out as a copy under a key of its own, which [Vault.Large] leads to
+// where the grant allows it.
+//
 // Methods that take a transaction happen inside the caller's. Those that take the
 // store work in several bounded transactions, each of which leaves the vault whole.
+//
+//house:allow package small and large values, their versions and their erasure share the records and keys of one layout
 package vault
 
 import (
@@ -145,6 +150,8 @@ type Limits struct {
 }
 
 // A Vault knows how fields are named and locked on disk, and holds none of them.
+//
+//house:allow methods each thing that is done to a field or to all of them is one method
 type Vault struct {
 	locks
 	lim Limits
@@ -417,33 +424,46 @@ func (v *Vault) History(r kv.Reader, name protocol.FieldName, reveal bool) ([]Fi
 // rule never. Special and children's fields are no exception in either direction: the
 // consent rule that wrote g decided on them by name. Whether g holds now, between
 // its Start and End, is for the caller to know.
-func (v *Vault) View(r kv.Reader, g *protocol.Grant) ([]protocol.FieldValue, error) {
+func (v *Vault) View(r kv.Reader, g *protocol.Grant) (out []protocol.FieldValue, err error) {
+	err = v.allowed(r, g, func(want protocol.FieldGrant, f Field) (err error) {
+		if f.Blob != nil {
+			return nil
+		}
+		if want.Form == protocol.FormCoarse {
+			if f.Value, err = terms.Coarsen(want.Level, f.Value); err != nil {
+				return nil // nothing coarser comes of it
+			}
+		}
+		out = append(out, protocol.FieldValue{Name: f.Name, Value: f.Value, Version: f.Version})
+		return nil
+	})
+	return out, err
+}
+
+// allowed calls fn for each field that g names and the vault has, once, where its owner
+// gives it away at all.
+func (v *Vault) allowed(r kv.Reader, g *protocol.Grant, fn func(want protocol.FieldGrant, f Field) error) error {
 	if g == nil || len(g.Fields) > protocol.MaxFields {
-		return nil, fmt.Errorf("vault: no grant, or one of more than %d fields: %w", protocol.MaxFields, fault.Malformed)
+		return fmt.Errorf("vault: no grant, or one of more than %d fields: %w", protocol.MaxFields, fault.Malformed)
 	}
-	var out []protocol.FieldValue
+	done := map[protocol.FieldName]bool{}
 	for _, want := range g.Fields {
-		if want.Form != protocol.FormValue && want.Form != protocol.FormCoarse || slices.ContainsFunc(out, func(f protocol.FieldValue) bool { return f.Name == want.Name }) {
+		if want.Form != protocol.FormValue && want.Form != protocol.FormCoarse || done[want.Name] {
 			continue
 		}
 		f, err := v.Get(r, want.Name)
 		if errors.Is(err, fault.NotFound) {
 			continue
 		}
+		if err == nil && f.Rule.Will != terms.Never {
+			done[want.Name] = true
+			err = fn(want, f)
+		}
 		if err != nil {
-			return nil, err
-		}
-		if f.Blob != nil || f.Rule.Will == terms.Never {
-			continue
-		}
-		if want.Form == protocol.FormCoarse {
-			f.Value, err = terms.Coarsen(want.Level, f.Value)
-		}
-		if err == nil {
-			out = append(out, protocol.FieldValue{Name: f.Name, Value: f.Value, Version: f.Version})
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // Fills tells how full the vault is.

@@ -392,6 +392,11 @@ func (d held) List(_ ctx, q desk.Query) (desk.Page[desk.HeldRecord], error) {
 	return say[desk.Page[desk.HeldRecord]](d.fake, "held.List", q)
 }
 
+func (d held) Download(_ ctx, grant, field string, w io.Writer) error {
+	_, err := io.WriteString(w, "the bytes")
+	return errors.Join(err, d.note("held.Download", grant, field))
+}
+
 func (d held) Delete(_ ctx, grant string) error { return d.note("held.Delete", grant) }
 
 func (d board) List(_ ctx, q desk.Query) (desk.Page[desk.Notice], error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -23,6 +24,15 @@ func (r *routes) vendor() {
 	create(r, op{id: "set-rules", verb: http.MethodPut, path: "/rules", tag: "vendor", does: "Replace this vendor's rules"}, rules, desk.Rules.Set)
 
 	pages(r, op{id: "list-held", path: "/held", tag: "vendor", does: "List what is held of customers, per grant"}, held, desk.Held.List)
+	type holding struct {
+		ID    string `path:"id" maxLength:"160" doc:"The grant"`
+		Field string `path:"field" maxLength:"160" doc:"The field's name"`
+	}
+	gives(r, op{id: "download-held", verb: http.MethodGet, path: "/held/{id}/fields/{field}", tag: "vendor", does: "Get the bytes of one value that is held",
+		more: "A large value is there once all of it has come; `large` of list-held says so."},
+		func(ctx context.Context, in *holding, w io.Writer) error {
+			return held().Download(ctx, in.ID, in.Field, w)
+		})
 	act(r, op{id: "delete-held", verb: http.MethodDelete, path: "/held/{id}", tag: "vendor", does: "Delete what is held under a grant",
 		more: "Its keys are shredded."},
 		func(ctx context.Context, in *byID) error { return held().Delete(ctx, in.ID) })

@@ -65,11 +65,16 @@ func TestNeverIsNeverByHandEither(t *testing.T) {
 	if _, err := (Grants{o}).ownFields(t.Context(), []string{"contact.email"}, protocol.PurposeOffer); !errors.Is(err, fault.Denied) {
 		t.Errorf("into a grant: %v", err)
 	}
-	if _, err := (Files{o}).Upload(t.Context(), "identity.photo", "", desk.FieldSpec{}, strings.NewReader("\xff")); err != nil {
-		t.Fatal(err)
+	var large []string
+	for i := range protocol.MaxLarges + 1 {
+		large = append(large, fmt.Sprintf("document.n%d", i))
+		must(Files{o}.Upload(t.Context(), large[i], "", desk.FieldSpec{}, strings.NewReader("\xff")))
 	}
-	if _, err := (Grants{o}).ownFields(t.Context(), []string{"identity.photo"}, protocol.PurposeOffer); !errors.Is(err, fault.Unsupported) {
-		t.Errorf("a large value: %v", err)
+	if got := must(Grants{o}.ownFields(t.Context(), large[1:], protocol.PurposeOffer)); len(got) != protocol.MaxLarges {
+		t.Errorf("large values: %+v", got)
+	}
+	if _, err := (Grants{o}).ownFields(t.Context(), large, protocol.PurposeOffer); !errors.Is(err, fault.Malformed) {
+		t.Errorf("one large value too many: %v", err)
 	}
 }
 

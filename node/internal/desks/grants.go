@@ -286,6 +286,7 @@ func (d Grants) ownFields(ctx context.Context, names []string, p protocol.Purpos
 	if len(names) == 0 || len(names) > protocol.MaxFields {
 		return nil, fmt.Errorf("%d fields, want 1 to %d: %w", len(names), protocol.MaxFields, fault.Malformed)
 	}
+	large := 0
 	err = d.view(ctx, func(r kv.Reader) error {
 		for _, name := range names {
 			f, err := d.Stores.Vault.About(r, protocol.FieldName(name))
@@ -295,6 +296,12 @@ func (d Grants) ownFields(ctx context.Context, names []string, p protocol.Purpos
 			if err := given(f); err != nil {
 				return err
 			}
+			if f.Blob != nil {
+				large++
+			}
+			if large > protocol.MaxLarges {
+				return fmt.Errorf("%d large values, at most %d go to one vendor under one grant: %w", large, protocol.MaxLarges, fault.Malformed)
+			}
 			out = append(out, protocol.FieldGrant{Name: protocol.FieldName(name), Purpose: p, Form: protocol.FormValue, Retention: 365})
 		}
 		return nil
@@ -302,14 +309,10 @@ func (d Grants) ownFields(ctx context.Context, names []string, p protocol.Purpos
 	return out, err
 }
 
-// given refuses a field that its owner never gives, and one whose value is larger than
-// a disclosure carries.
+// given refuses a field that its owner never gives.
 func given(f vault.Field) error {
 	if f.Rule.Will == terms.Never {
 		return fmt.Errorf("field %q is never given: your own rule; change it with hark vault set %s --rule ask: %w", f.Name, f.Name, fault.Denied)
-	}
-	if f.Blob != nil {
-		return fmt.Errorf("field %q has a value of %d bytes, and only up to %d can be disclosed: %w", f.Name, f.Blob.Size, protocol.MaxValue, fault.Unsupported)
 	}
 	return nil
 }

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/protocol"
@@ -436,6 +439,10 @@ func (d Held) List(ctx context.Context, q desk.Query) (page desk.Page[desk.HeldR
 			for _, f := range rec.Fields {
 				v.Fields = append(v.Fields, string(f.Name))
 			}
+			for _, b := range rec.Blobs {
+				v.Fields = append(v.Fields, string(b.Name))
+				v.Large = append(v.Large, desk.Large{Field: string(b.Name), Version: b.Version, Bytes: int64(b.Size), Media: b.Media, CID: cidOf(b.Digest), Whole: b.Whole()})
+			}
 			if !rec.BodyKey.IsZero() {
 				v.Keys = append(v.Keys, "body key")
 			}
@@ -447,6 +454,40 @@ func (d Held) List(ctx context.Context, q desk.Query) (page desk.Page[desk.HeldR
 		})
 	})
 	return page, err
+}
+
+// cidOf spells a digest as a content id for people: CIDv1, raw, sha2-256.
+func cidOf(digest protocol.Hash) string {
+	sum, err := multihash.Encode(digest[:], multihash.SHA2_256)
+	if err != nil {
+		return hexOf(digest)
+	}
+	return cid.NewCidV1(cid.Raw, sum).String()
+}
+
+// Download implements desk.Held.
+func (d Held) Download(ctx context.Context, grant, field string, w io.Writer) error {
+	id, err := d.resolve(ctx, records.Agreements, grant)
+	if err != nil {
+		return err
+	}
+	var small *string
+	err = d.view(ctx, func(r kv.Reader) error {
+		rec, err := d.Stores.Held.Get(r, id)
+		for _, f := range rec.Fields {
+			if string(f.Name) == field {
+				small = &f.Value
+			}
+		}
+		return err
+	})
+	if err != nil || small != nil {
+		if err == nil {
+			_, err = io.WriteString(w, *small)
+		}
+		return err
+	}
+	return d.Stores.Held.Read(ctx, d.Stores.KV, id, protocol.FieldName(field), w)
 }
 
 // Delete implements desk.Held.

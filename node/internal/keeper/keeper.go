@@ -1,7 +1,8 @@
 // Package keeper is what a public node does for others, and how others ask for it:
 // mail, publishing, and passing on what is known.
 //
-// The server's flow, for each stream of /hark/mail/1, /hark/post/1, /hark/sync/1:
+// The server's flow, for each stream of /hark/mail/1, /hark/post/1, /hark/sync/1,
+// /hark/blob/1:
 //
 //  1. It says Hello with a fresh nonce and its network.
 //  2. It reads operations, numbered from 1; what is malformed or out of order is
@@ -9,7 +10,8 @@
 //  3. Each operation is charged to the caller's address prefix and to everybody's
 //     budget before any signature is looked at, and after that to the capability,
 //     owner or box that it is about. No budget left is an answer (fault.Full).
-//  4. Mail goes to the mailboxes, which write before they sign a receipt. An
+//  4. Mail goes to the mailboxes, copies of large values to the blobs: both write
+//     before a receipt is signed. An
 //     announcement passes the door, is put on the board, and is gossiped then;
 //     package posting is for those that come by way of another node.
 //  5. On a stream with subscriptions a second goroutine pushes letters.
@@ -43,6 +45,7 @@ import (
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/blobs"
 	"github.com/harkmarket/hark/store/board"
 	"github.com/harkmarket/hark/store/mailbox"
 )
@@ -56,12 +59,15 @@ const (
 
 // Config is what a Keeper needs. Key, Door (with its Memory), Board, Mail, Port, Log
 // and Now are required.
+//
+//house:allow fields a keeper is handed its stores, the network, and whom to tell of what
 type Config struct {
 	Key    key.Private[key.Keeper]
 	Duties protocol.Duties // of the network
 	Door   *check.Door     // where its Budget is nil, Limits.Relay holds
 	Board  *board.Board
 	Mail   *mailbox.Mailboxes
+	Blobs  *blobs.Blobs // nil: it keeps no large values
 	Port   peers.Port
 	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
 	Tell func(from string, n int) []protocol.Keeper
@@ -182,6 +188,9 @@ func (k *Keeper) Serve() error {
 		protocol.OpPeers:    {1, k.library.tell},
 		protocol.OpPublish:  {8, k.library.publish},
 	}))
+	if k.cfg.Blobs != nil {
+		k.cfg.Port.Serve(peers.ProtoBlob, k.handler(copies{k}.operations()))
+	}
 	return errors.Join(
 		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("held posts", k.posting.Run), k.work.Hire("keeper sweep", k.sweep),
 		k.work.Hire("keeper pull", k.puller.Run))
@@ -249,6 +258,7 @@ func (k *Keeper) sweep(ctx context.Context) {
 		if _, err := k.cfg.Mail.Expire(ctx, k.now()); err != nil {
 			k.cfg.Log.Warn("expired letters were not removed", "why", err)
 		}
+		copies{k}.expire(ctx)
 		if _, err := k.cfg.Board.Expire(ctx, k.now()); err != nil {
 			k.cfg.Log.Warn("expired announcements were not removed", "why", err)
 		}

@@ -62,6 +62,9 @@ func (t *turn) destroyRequestKey(a *records.Agreement) error {
 
 // destroyOfferKeys makes every further offer of a grant unreadable, for everyone.
 func (t *turn) destroyOfferKeys(a *records.Agreement) error {
+	if err := t.dropCopies(a.ID); err != nil {
+		return fmt.Errorf("copies: %w", err)
+	}
 	if t.m.cfg.Misbehave == ReopenRevoked {
 		return nil
 	}
@@ -286,7 +289,10 @@ func (t *turn) exercise(a *records.Agreement, e protocol.Exercise, fields []prot
 	var unsent []outbox.Item
 	if e == protocol.RightDeletion && len(fields) > 0 {
 		a.Standing.Withhold(fields...)
-		var err error
+		err := t.dropCopies(a.ID, fields...)
+		if err != nil {
+			return fmt.Errorf("copies: %w", err)
+		}
 		if unsent, err = t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
 			return fmt.Errorf("outbox: %w", err)
 		}
@@ -383,6 +389,7 @@ func (t *turn) deleteFields(a *records.Agreement, rec held.Record, answer *proto
 		return nil
 	}
 	rec.Fields = slices.DeleteFunc(rec.Fields, func(v protocol.FieldValue) bool { return a.Standing.Lacks(v.Name) })
+	rec.Blobs = slices.DeleteFunc(rec.Blobs, func(b held.Blob) bool { return a.Standing.Lacks(b.Name) })
 	return t.m.cfg.Stores.Held.Put(t, rec)
 }
 

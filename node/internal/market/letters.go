@@ -275,6 +275,11 @@ func (t *turn) ack(a records.Agreement, s wire.Signed) error {
 	if err := t.told(a, s, m.Acked); err != nil {
 		return err
 	}
+	if a.Flow.Me == protocol.Customer {
+		if err := t.taken(&a, m.Acked); err != nil {
+			return fmt.Errorf("copies: %w", err)
+		}
+	}
 	return t.acked(m.Acked...)
 }
 

@@ -97,6 +97,8 @@ type Config struct {
 	Events   Events
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Carry is told, where it is not nil, that there is work on large values.
+	Carry func()
 	// Judge is told, where it is not nil, of a sighting that has become proof.
 	Judge func(records.Sighting)
 	// Rules reads the customer's own rules; without it every request is left to her.

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/terms"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/large"
 	"github.com/harkmarket/hark/protocol/wire/limits"
 	"github.com/harkmarket/hark/protocol/wire/particulars"
 	"github.com/harkmarket/hark/store/held"
@@ -473,8 +474,9 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 	if a.Terms.Lease == 0 {
 		until = t.now + onceFor // to be used at once, whenever it came
 	}
+	large := large.In(plain)
 	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: d.Re, By: protocol.Customer, Until: until}
-	if err := t.advance(&a, e, "disclosure.kept", "fields", disclosedNames(d), "lease", fmt.Sprint(d.Lease), "made", fmt.Sprint(d.Created)); err != nil {
+	if err := t.advance(&a, e, "disclosure.kept", "fields", disclosedNames(d, large), "lease", fmt.Sprint(d.Lease), "made", fmt.Sprint(d.Created)); err != nil {
 		return err
 	}
 	if d.Lease <= a.Leases || !a.Flow.State.Live() || until <= t.now {
@@ -488,8 +490,14 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 	a.Leases, a.Letters.Disclosure, a.Times.Disclosed, a.Answered = d.Lease, id, t.nowMS, false
 	rec := held.Record{Grant: a.ID, Context: a.Context, Until: until, Fields: values, BodyKey: d.BodyKey, OfferSecret: d.OfferSecret}
 	t.openNeed(&rec, d)
+	if rec.Blobs, err = t.blobs(&a, large); err != nil {
+		return fmt.Errorf("held: %w", err)
+	}
 	if err := t.m.cfg.Stores.Held.Put(t, rec); err != nil {
 		return fmt.Errorf("held: %w", err)
+	}
+	if err := t.fetch(&a, rec.Blobs); err != nil {
+		return err
 	}
 	if f := follow(t); f.Answer && rec.Demand.Name != "" {
 		gid := a.ID
@@ -503,10 +511,13 @@ func (t *turn) disclosed(a records.Agreement, plain []byte) error {
 }
 
 // disclosedNames are the fields of a disclosure, for the ledger: never their values.
-func disclosedNames(d *protocol.Disclosure) string {
-	names := make([]string, len(d.Values))
-	for i, v := range d.Values {
-		names[i] = string(v.Name)
+func disclosedNames(d *protocol.Disclosure, large protocol.LargeValues) string {
+	var names []string
+	for _, v := range d.Values {
+		names = append(names, string(v.Name))
+	}
+	for _, v := range large.Values {
+		names = append(names, string(v.Name))
 	}
 	return strings.Join(names, " ")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/vault"
 )
 
 // How a grant lives on by itself:
@@ -95,9 +96,20 @@ func (t *turn) disclose(a *records.Agreement, c *records.Context, why reason) er
 	if err != nil {
 		return fmt.Errorf("vault: %w", err)
 	}
+	copies, ready, err := t.copies(a)
+	if err != nil {
+		return fmt.Errorf("copies: %w", err)
+	}
+	if !ready { // it goes once they are laid down
+		return t.keep(a)
+	}
 	keys, err := records.GetOfferKeys(t, a.ID)
 	if err != nil {
 		return fmt.Errorf("offer keys: %w", err)
+	}
+	named, err := t.name(copies)
+	if err != nil {
+		return err
 	}
 	// One that has not left yet is no news any more, and may hold what was taken back.
 	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindDisclosure); err != nil {
@@ -116,13 +128,13 @@ func (t *turn) disclose(a *records.Agreement, c *records.Context, why reason) er
 	if n := len(c.Announced); n > 0 && c.Flow.State == flow.Announced {
 		d.Announcement, d.BodyKey = c.Announced[n-1].Hash, c.Keys.Body
 	}
-	plain, err := wire.SealDisclosure(d, a.MAC.Secret())
+	plain, err := wire.SealDisclosure(d, a.MAC.Secret(), named...)
 	if err != nil {
 		return fmt.Errorf("disclosure: %w", err)
 	}
 	id := wire.ID(plain)
 	a.Letters.Disclosure, a.Times.Disclosed = id, t.nowMS
-	names := t.gave(a, values, why)
+	names := t.gave(a, given(values, copies), why)
 	e := flow.Event{Kind: protocol.KindDisclosure, ID: id, Re: re, By: protocol.Customer, Until: renewAt(a, d)}
 	if err := t.advance(a, e, "disclosure.sent", "fields", strings.Join(names, " "), "lease", fmt.Sprint(a.Leases), "why", string(why)); err != nil {
 		return err
@@ -145,12 +157,12 @@ func renewAt(a *records.Agreement, d *protocol.Disclosure) protocol.Second {
 }
 
 // gave notes what a disclosure holds and gives its names.
-func (t *turn) gave(a *records.Agreement, values []protocol.FieldValue, why reason) []string {
-	names := make([]string, len(values))
-	a.Standing.Given = make([]records.Given, len(values))
-	for i, v := range values {
-		names[i], a.Standing.Given[i] = string(v.Name), records.Given{Name: v.Name, Version: v.Version}
+func (t *turn) gave(a *records.Agreement, list []records.Given, why reason) []string {
+	names := make([]string, len(list))
+	for i, v := range list {
+		names[i] = string(v.Name)
 	}
+	a.Standing.Given = list
 	a.Standing.Count(t.now)
 	if why == changed {
 		a.Standing.Updates++
@@ -158,11 +170,40 @@ func (t *turn) gave(a *records.Agreement, values []protocol.FieldValue, why reas
 	return names
 }
 
-// values reads from the vault what may be disclosed now, and is the only place that
-// does: the fields of the signed grant without those that she took back, and under a
+// given names what a disclosure holds, small and large.
+func given(values []protocol.FieldValue, copies []records.Copy) (list []records.Given) {
+	for _, v := range values {
+		list = append(list, records.Given{Name: v.Name, Version: v.Version})
+	}
+	for _, c := range copies {
+		list = append(list, records.Given{Name: c.Field, Version: c.Version})
+	}
+	return list
+}
+
+// values reads from the vault what may be disclosed now.
+func (t *turn) values(a *records.Agreement) ([]protocol.FieldValue, error) {
+	g, err := t.allowed(a)
+	if err != nil || g == nil {
+		return nil, err
+	}
+	return t.m.cfg.Stores.Vault.View(t, g)
+}
+
+// large does so for large values, which leave as copies.
+func (t *turn) large(a *records.Agreement) ([]vault.Large, error) {
+	g, err := t.allowed(a)
+	if err != nil || g == nil {
+		return nil, err
+	}
+	list, err := t.m.cfg.Stores.Vault.Large(t, g)
+	return list[:min(len(list), protocol.MaxLarges)], err
+}
+
+// allowed is the grant by which values and large read the vault, and nothing else does: the fields of the signed grant without those that she took back, and under a
 // lease of 0 nothing after the first time. A field that became special to her, or a
 // child's, after it was granted with a lease stays at home: nobody granted that.
-func (t *turn) values(a *records.Agreement) ([]protocol.FieldValue, error) {
+func (t *turn) allowed(a *records.Agreement) (*protocol.Grant, error) {
 	if a.Terms.Lease == 0 && a.Leases > 0 {
 		return nil, nil
 	}
@@ -186,7 +227,7 @@ func (t *turn) values(a *records.Agreement) ([]protocol.FieldValue, error) {
 			return nil, err
 		}
 	}
-	return t.m.cfg.Stores.Vault.View(t, &allowed)
+	return &allowed, nil
 }
 
 // leak puts a field that was not granted among those that were.
@@ -197,7 +238,7 @@ func (t *turn) leak(g *protocol.Grant) error {
 	}
 	for _, f := range all {
 		in := slices.ContainsFunc(g.Fields, func(x protocol.FieldGrant) bool { return x.Name == f.Name })
-		if !in && f.Blob == nil && f.Rule.Will != terms.Never && len(g.Fields) < protocol.MaxFields {
+		if !in && f.Rule.Will != terms.Never && len(g.Fields) < protocol.MaxFields {
 			g.Fields = append(g.Fields, protocol.FieldGrant{Name: f.Name, Purpose: protocol.PurposeOffer, Form: protocol.FormValue})
 			return nil
 		}
@@ -213,7 +254,7 @@ const updatesPerTurn = 16
 
 // updateDue sends living grants what has changed since their last disclosure.
 func (t *turn) updateDue() error {
-	if err := records.SetDue(t, records.DueUpdate, [32]byte{}, 0); err != nil {
+	if err := errors.Join(records.SetDue(t, records.DueUpdate, [32]byte{}, 0), t.dropStale()); err != nil {
 		return err
 	}
 	var ids []protocol.GrantID
@@ -252,9 +293,15 @@ func (t *turn) differs(a *records.Agreement) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("vault: %w", err)
 	}
-	return !slices.EqualFunc(values, a.Standing.Given, func(v protocol.FieldValue, g records.Given) bool {
-		return v.Name == g.Name && v.Version == g.Version
-	}), nil
+	large, err := t.large(a)
+	if err != nil {
+		return false, fmt.Errorf("vault: %w", err)
+	}
+	now := given(values, nil)
+	for _, l := range large {
+		now = append(now, records.Given{Name: l.Name, Version: l.Version})
+	}
+	return !slices.Equal(now, a.Standing.Given), nil
 }
 
 // discloseAgain sends one more disclosure under a living grant.
@@ -263,7 +310,8 @@ func (t *turn) discloseAgain(id protocol.GrantID, why reason) (went bool, err er
 	if err != nil {
 		return false, err
 	}
-	if a.Flow.State != flow.Disclosed {
+	waited := a.Flow.State == flow.Receipted && a.Leases == 0 // for copies
+	if a.Flow.State != flow.Disclosed && !waited {
 		return false, nil // a grant that is over gets none, a suspended one when it is resumed
 	}
 	c, err := records.GetContext(t, a.Context)

@@ -205,6 +205,9 @@ func (t *turn) lessOf(fields []protocol.FieldGrant, less Less) ([]protocol.Field
 			return nil, fmt.Errorf("field %q is never given: her own rule; change it, or grant less: %w", string(f.Name), fault.Denied)
 		}
 		if level, ok := less.Coarse[f.Name]; ok {
+			if own.Blob != nil {
+				return nil, fmt.Errorf("field %q is a large value, of which there is nothing coarser: grant it whole, or leave it out: %w", string(f.Name), fault.Malformed)
+			}
 			if _, err := terms.Coarsen(level, own.Value); err != nil {
 				return nil, fmt.Errorf("field %q: %w", string(f.Name), err)
 			}

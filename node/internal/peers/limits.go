@@ -48,6 +48,7 @@ var protocolLimits = map[protocol.ID]limits.Stream{
 	ProtoMail:         {All: 768, Peer: 32, AllMiB: 64, PeerMiB: 16},
 	ProtoPost:         {All: 128, Peer: 8, AllMiB: 16, PeerMiB: 4},
 	ProtoSync:         {All: 128, Peer: 8, AllMiB: 16, PeerMiB: 4},
+	ProtoBlob:         {All: 64, Peer: 4, AllMiB: 32, PeerMiB: 4},
 	"/meshsub/1.3.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
 	"/meshsub/1.2.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
 	"/meshsub/1.1.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},

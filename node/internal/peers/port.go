@@ -13,6 +13,7 @@ const (
 	ProtoMail = "/hark/mail/1"
 	ProtoPost = "/hark/post/1"
 	ProtoSync = "/hark/sync/1"
+	ProtoBlob = "/hark/blob/1"
 )
 
 // A Conn is one ordered, encrypted stream between two nodes.

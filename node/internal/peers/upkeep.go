@@ -76,7 +76,7 @@ func shed(h *Host, there []key.KeeperKey) {
 // inUse tells a connection that is young, or has a stream of ours or a circuit.
 func inUse(c network.Conn) bool {
 	return time.Since(c.Stat().Opened) < young || slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
-		return slices.Contains([]wireproto.ID{ProtoMail, ProtoPost, ProtoSync, proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}, s.Protocol())
+		return slices.Contains([]wireproto.ID{ProtoMail, ProtoPost, ProtoSync, ProtoBlob, proto.ProtoIDv2Hop, proto.ProtoIDv2Stop}, s.Protocol())
 	})
 }
 

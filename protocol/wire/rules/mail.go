@@ -107,12 +107,13 @@ const MaxHold = protocol.Hour
 // The hashes of a fetch or a delete are bounded by the frame.
 func checkOp(r *rules, o *protocol.Op) {
 	r.must(o.N != 0 && o.Kind != 0, "no number or kind")
-	known := o.Kind <= protocol.OpRanges || o.Kind == protocol.OpPostKey
+	blob := o.Kind >= protocol.OpBlobPut && o.Kind <= protocol.OpBlobDelete
+	known := o.Kind <= protocol.OpRanges || o.Kind == protocol.OpPostKey || blob
 	r.known(known && (protocol.Edition >= 0 || o.Kind <= protocol.OpPublish), "kind of operation")
 	if r.err != nil {
 		return
 	}
-	if o.Kind <= protocol.OpRevoke {
+	if o.Kind <= protocol.OpRevoke || blob {
 		publicKey(r, o.Box, "mailbox")
 	}
 	_, bySomebody := Signer(o)
@@ -132,6 +133,8 @@ func checkOp(r *rules, o *protocol.Op) {
 		r.must(!o.Vendor.IsZero(), "no vendor")
 	case protocol.OpRanges:
 		checkRanges(r, o)
+	case protocol.OpBlobPut, protocol.OpBlobChunk, protocol.OpBlobGet, protocol.OpBlobDelete:
+		checkBlob(r, o)
 	}
 	if !o.Next.Key.IsZero() || len(o.Next.Addrs) > 0 {
 		r.keepers([]protocol.Keeper{o.Next}, 1, 1)
@@ -169,6 +172,51 @@ func checkPost(r *rules, o *protocol.Op) {
 	r.must(len(o.Data) == SealedPost, "size of the sealed post")
 }
 
+// checkBlob: a copy has a digest, a size in bounds, a token and an end; a chunk is no larger
+// than a chunk of a copy, and stands within the largest.
+func checkBlob(r *rules, o *protocol.Op) {
+	b := &o.Blob
+	if o.Kind == protocol.OpBlobDelete {
+		r.must(len(o.Hashes) > 0 && len(o.Hashes) <= MaxBlobsDeleted, "number of copies")
+		return
+	}
+	r.must(!b.Digest.IsZero(), "no digest")
+	r.must(b.Index < protocol.MaxCopyParts, "number of a chunk")
+	switch o.Kind {
+	case protocol.OpBlobPut:
+		r.must(b.Size > seal.CopyOverhead && b.Size <= protocol.MaxCopy, "size of a copy")
+		r.must(!b.Token.IsZero() && b.Expires != 0, "copy without token or end")
+	case protocol.OpBlobChunk:
+		r.must(len(b.Chunk) > 0 && len(b.Chunk) <= protocol.CopyChunk, "size of a chunk")
+	case protocol.OpBlobGet:
+		r.must(!b.Token.IsZero(), "no token")
+	}
+}
+
+// MaxBlobsDeleted is how many copies one operation deletes.
+const MaxBlobsDeleted = 8
+
+// LargeValues applies the rules of the large values that a disclosure names: each field
+// once, with a size, a digest and a key of its own.
+func LargeValues(v *protocol.LargeValues) error {
+	r := &rules{of: "large values"}
+	r.keepers(v.Keepers, 1, protocol.MaxKeepers)
+	r.must(len(v.Values) > 0 && len(v.Values) <= protocol.MaxLarges, "number of large values")
+	fieldNames(r, v.Values, func(l protocol.LargeValue) protocol.FieldName { return l.Name })
+	for i, l := range v.Values {
+		r.must(l.Version != 0 && l.Size != 0 && l.Size <= protocol.MaxLarge, "version or size of a large value")
+		r.must(!l.Digest.IsZero() && !l.Key.IsZero(), "large value without digest or key")
+		r.line(l.Media, "media type", MaxMedia)
+		for _, other := range v.Values[:i] {
+			r.must(other.Digest != l.Digest, "copy named twice")
+		}
+	}
+	return r.err
+}
+
+// MaxMedia bounds a media type, in bytes.
+const MaxMedia = 100
+
 // checkPostKey: whether its date is too far away is a question of the reader's clock.
 func checkPostKey(r *rules, p protocol.PostKey) {
 	publicKey(r, p.Keeper, "keeper")
@@ -179,7 +227,8 @@ func checkPostKey(r *rules, p protocol.PostKey) {
 // Signer tells which key signs an operation; ok is false for those that nobody signs.
 func Signer(o *protocol.Op) (signer [32]byte, ok bool) {
 	switch o.Kind {
-	case protocol.OpCollect, protocol.OpSubscribe, protocol.OpDelete, protocol.OpRevoke:
+	case protocol.OpCollect, protocol.OpSubscribe, protocol.OpDelete, protocol.OpRevoke,
+		protocol.OpBlobPut, protocol.OpBlobChunk, protocol.OpBlobDelete:
 		return o.Box, true
 	case protocol.OpDeposit:
 		return o.Cap.Depositor, !o.Cap.Depositor.IsZero()
@@ -210,6 +259,7 @@ func checkReply(r *rules, p *protocol.Reply) {
 	r.must(p.Box.Check() == nil || p.Box.IsZero(), "mailbox")
 	r.must(len(p.Counts) <= protocol.MaxPrints && len(p.Prints) == len(p.Counts)*protocol.PrintSize, "number of fingerprints")
 	r.must(len(p.Counts) == 0 || !p.Salt.IsZero(), "fingerprints without a salt")
+	r.must(p.Blob.Next <= protocol.MaxCopyParts && len(p.Blob.Chunk) <= protocol.CopyChunk, "chunk of a copy")
 }
 
 // maxDuty bounds the deadlines of a genesis document.

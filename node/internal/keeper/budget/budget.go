@@ -115,13 +115,13 @@ func New(l Limits, now func() time.Time) *Budgets {
 	}
 }
 
-// local tells a caller on this machine, or the node itself.
-func local(from string) bool { return from == "127.0.0.0/24" || from == "::/56" || from == "" }
+// Local tells a caller on this machine, or the node itself.
+func Local(from string) bool { return from == "127.0.0.0/24" || from == "::/56" || from == "" }
 
 // Caller takes cost from everybody's budget and from the caller's.
 func (b *Budgets) Caller(from string, cost float64) error {
 	now := b.now()
-	if !local(from) && !b.prefix.take(from, cost, now) {
+	if !Local(from) && !b.prefix.take(from, cost, now) {
 		return fmt.Errorf("budget of %s: %w", from, fault.Full)
 	}
 	b.mu.Lock()
@@ -141,7 +141,7 @@ func (b *Budgets) Named(what string, id []byte, cost float64) error {
 }
 
 // Relayed takes an announcement from the budget of the one who handed it in.
-func (b *Budgets) Relayed(from string) bool { return local(from) || b.relay.take(from, 1, b.now()) }
+func (b *Budgets) Relayed(from string) bool { return Local(from) || b.relay.take(from, 1, b.now()) }
 
 // Sizes are how many prefixes and names are remembered, of Max each.
 func (b *Budgets) Sizes() (prefixes, names int) { return b.prefix.size(), b.name.size() }
