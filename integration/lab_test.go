@@ -20,6 +20,7 @@ type labResult struct {
 	Schema   string    `json:"schema"`
 	Seeds    []uint64  `json:"seeds"`
 	Headline []figure  `json:"headline"`
+	Figures  []figure  `json:"figures"`
 	Runs     []labRun  `json:"runs"`
 	Made     labMade   `json:"made"`
 	Params   []keyPair `json:"parameters"`
@@ -84,7 +85,7 @@ func runLab(t *testing.T, scenario string, args ...string) (dir string, res labR
 }
 
 func (r labResult) figure(key string) float64 {
-	for _, f := range r.Headline {
+	for _, f := range r.Figures {
 		if f.Key == key {
 			return f.Mean
 		}
@@ -114,8 +115,8 @@ downtime = "2s"
 	if r.Announced != 5 || r.Failed != 0 || r.Pairs+r.Unjudged != 15 || r.Heard != r.Pairs || r.Pairs < 10 || r.Latency.P50 <= 0 {
 		t.Errorf("%+v", r)
 	}
-	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 {
-		t.Errorf("%+v", res.Headline)
+	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("rpcs_per_node") <= 0 || res.figure("judged_per_node") <= 0 || len(res.Headline) < 4 {
+		t.Errorf("%+v", res.Figures)
 	}
 }
 
@@ -157,8 +158,8 @@ func TestLabSimulated(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 {
-		t.Errorf("%+v", res.Headline)
+	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("packets_per_node") <= res.figure("rpcs_per_node") || res.figure("judged_per_node") <= 0 {
+		t.Errorf("%+v", res.Figures)
 	}
 	two, _ := runLab(t, simulatedScenario)
 	for _, seed := range []string{"seed-1", "seed-2"} {

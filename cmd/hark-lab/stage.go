@@ -24,6 +24,7 @@ type stage struct {
 	w       *nodetest.World
 	members []*nodetest.Member // nil: an outsider
 	outside []*nodetest.Outsider
+	sybils  []*nodetest.Outsider // those of them that are
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
 
@@ -106,6 +107,9 @@ func (st *stage) letIn(p lab.Player) error {
 	})
 	if err == nil {
 		st.outside = append(st.outside, o)
+		if p.Role == lab.Sybil {
+			st.sybils = append(st.sybils, o)
+		}
 	}
 	return err
 }
@@ -180,6 +184,9 @@ func (st *stage) Usage(_ context.Context, i int) (u play.Usage, known bool, err 
 	if g := m.Gossip.Gossip; g != nil {
 		c := g.Counts()
 		u.RPCs, u.Judged = c.SentRPC+c.ReceivedRPC, c.Kept+c.Ignored
+		if len(st.sybils) > 0 {
+			u.Links, u.Mesh = m.Company(st.sybils)
+		}
 	}
 	return u, true, nil
 }

@@ -47,6 +47,8 @@ func Measures() []Measure {
 		{"judged_per_node", "Announcements that a public node judged", "count", false, func(f *Figures) *float64 { return f.JudgedPerNode }},
 		{"cpu_ms_per_node", "CPU time of a node", "ms", false, func(f *Figures) *float64 { return f.CPUPerNode }},
 		{"rss_bytes_per_node", "Memory of a public node", "bytes", false, func(f *Figures) *float64 { return f.RSSPerNode }},
+		{"sybil_links", "Links with Sybils for each with an honest node", "count", false, func(f *Figures) *float64 { return f.SybilLinks }},
+		{"sybil_mesh", "Places in the meshes that are Sybils'", "share", false, func(f *Figures) *float64 { return f.SybilMesh }},
 		{"spy_precision_keeper", "First-spy guesses that name a keeper the author posted to", "share", false, func(f *Figures) *float64 { return f.SpyKeeper }},
 		{"spy_precision_author", "First-spy guesses that name the author", "share", false, func(f *Figures) *float64 { return f.SpyAuthor }},
 		{"spy_chance", "Naming such a keeper by throwing dice", "share", false, func(f *Figures) *float64 { return f.SpyChance }},

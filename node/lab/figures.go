@@ -34,6 +34,9 @@ type Figures struct {
 	CPUPerNode           *float64 `json:"cpu_ms_per_node,omitempty"`
 	RSSPerNode           *float64 `json:"rss_bytes_per_node,omitempty"`
 
+	SybilLinks *float64 `json:"sybil_links,omitempty"` // links of an honest public node with Sybils for each with an honest node, when the load began
+	SybilMesh  *float64 `json:"sybil_mesh,omitempty"`  // share of the places in their meshes that were Sybils'
+
 	SpyKeeper *float64 `json:"spy_precision_keeper,omitempty"` // share of guesses that name a keeper which the author gave it to
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
@@ -182,9 +185,23 @@ func (f *Figures) costs(t *tables) {
 		}
 		f.CPUPerNode = mean([]float64{sum / float64(max(t.players, 1))})
 	}
+	f.sybils(t)
 	if f.BytesPerNode != nil && f.Announced > 0 {
 		v := *f.BytesPerNode / float64(f.Announced)
 		f.BytesPerAnnouncement = &v
+	}
+}
+
+// sybils tells how near the Sybils got.
+func (f *Figures) sybils(t *tables) {
+	var links, mesh [2]int
+	for _, n := range t.public {
+		if u := t.before[n.Node]; n.Role == Honest {
+			links[0], links[1], mesh[0], mesh[1] = links[0]+u.Links[0], links[1]+u.Links[1], mesh[0]+u.Mesh[0], mesh[1]+u.Mesh[1]
+		}
+	}
+	if links[1] > 0 {
+		f.SybilLinks, f.SybilMesh = share(links[1], links[0]), share(mesh[1], mesh[0]+mesh[1])
 	}
 }
 

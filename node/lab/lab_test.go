@@ -259,7 +259,7 @@ func story() []Record {
 		hear(100, "a", 1, 1, ByPost), hear(300, "b", 1, 1, ByGossip), hear(20_500, "a", 2, 1, ByGossip), hear(130_000, "b", 2, 1, ByPull), hear(50_200, "a", 1, 2, ByPost),
 		{Kind: KindSpied, MS: 120, Node: "s", Context: "n1", Seq: 1, From: "a"}, {Kind: KindSpied, MS: 110, Node: "t", Context: "n1", Seq: 1, From: "b"},
 		{Kind: KindSpied, MS: 50_300, Node: "s", Context: "n1", Seq: 2, From: "a"},
-		{Kind: KindUsage, MS: 1, Node: "a", Life: 1, What: "start", Sent: 100, CPUMS: 1000, Packets: 5, RPCs: 3, Judged: 1},
+		{Kind: KindUsage, MS: 1, Node: "a", Life: 1, What: "start", Sent: 100, CPUMS: 1000, Packets: 5, RPCs: 3, Judged: 1, Links: [2]int{2, 5}, Mesh: [2]int{1, 3}},
 		{Kind: KindUsage, MS: 200_000, Node: "a", Life: 1, Sent: 600, Received: 500, CPUMS: 3000, RSS: 10, Packets: 15, RPCs: 9, Judged: 5},
 		{Kind: KindUsage, MS: 10_000, Node: "b", Life: 1, Sent: 100, CPUMS: 500, Packets: 3, RPCs: 1}, {Kind: KindUsage, MS: 200_000, Node: "b", Life: 2, Received: 300, CPUMS: 500, RSS: 30, Packets: 1, RPCs: 1},
 		{Kind: KindMark, What: "end", MS: 200_000},
@@ -277,6 +277,7 @@ func TestFigures(t *testing.T) {
 	got.Series, got.Latency = Series{}, Quantiles{}
 	got.Outright, got.InTime, got.Ever, got.BytesPerNode, got.BytesPerAnnouncement, got.CPUPerNode, got.RSSPerNode = nil, nil, nil, nil, nil, nil, nil
 	got.SpyKeeper, got.SpyAuthor, got.SpyChance, got.PacketsPerNode, got.RPCsPerNode, got.JudgedPerNode = nil, nil, nil, nil, nil, nil
+	got.SybilLinks, got.SybilMesh = nil, nil
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s", d)
 	}
@@ -289,8 +290,8 @@ func TestFigures(t *testing.T) {
 	if *f.BytesPerNode != (1000+400)/2 || *f.BytesPerAnnouncement != 175 || *f.CPUPerNode != 1500 || *f.RSSPerNode != 20 {
 		t.Errorf("%v %v %v %v", *f.BytesPerNode, *f.BytesPerAnnouncement, *f.CPUPerNode, *f.RSSPerNode)
 	}
-	if *f.PacketsPerNode != (10+4)/2 || *f.RPCsPerNode != (6+2)/2 || *f.JudgedPerNode != 4 { // of b nothing is known that it judged
-		t.Errorf("%v %v %v", *f.PacketsPerNode, *f.RPCsPerNode, *f.JudgedPerNode)
+	if *f.PacketsPerNode != (10+4)/2 || *f.RPCsPerNode != (6+2)/2 || *f.JudgedPerNode != 4 || *f.SybilLinks != 2.5 || *f.SybilMesh != 0.75 { // of b nothing is known that it judged
+		t.Errorf("%v %v %v %v %v", *f.PacketsPerNode, *f.RPCsPerNode, *f.JudgedPerNode, *f.SybilLinks, *f.SybilMesh)
 	}
 	if *f.SpyKeeper != 0.5 || *f.SpyAuthor != 0 || *f.SpyChance != 1.0/3 { // the first guess names b, the second a; each was posted to one of three
 		t.Errorf("%v %v %v", *f.SpyKeeper, *f.SpyAuthor, *f.SpyChance)

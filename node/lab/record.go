@@ -70,6 +70,8 @@ type Record struct {
 	Packets  uint64 `json:"packets,omitempty"`        // usage: sent and received
 	RPCs     int64  `json:"rpcs,omitempty"`           // usage: of gossip, sent and received
 	Judged   int64  `json:"judged,omitempty"`         // usage: announcements that its router judged and let pass, or ignored
+	Links    [2]int `json:"links,omitzero"`           // usage, where there are Sybils: connections now, with honest nodes and with them
+	Mesh     [2]int `json:"mesh,omitzero"`            // likewise: places in its meshes
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
 }

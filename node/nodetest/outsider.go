@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/peers"
@@ -61,6 +63,24 @@ func (w *World) behind(prefix string) *Member {
 		}
 	}
 	return nil
+}
+
+// Company tells how many connections a running member has, and how many places there
+// are in its meshes: with members of the world, and with these outsiders.
+func (m *Member) Company(outside []*Outsider) (links, mesh [2]int) {
+	known := map[peer.ID]int{}
+	for _, o := range outside {
+		known[o.gossip.Libp2p().ID()] = 1
+	}
+	for _, c := range m.Gossip.Libp2p().Network().Conns() {
+		links[known[c.RemotePeer()]]++
+	}
+	for shard := range m.w.Genesis.Shards {
+		for _, p := range m.Gossip.Gossip.Mesh(shard) {
+			mesh[known[p]]++
+		}
+	}
+	return links, mesh
 }
 
 // Close takes the outsider off the network.

@@ -55,6 +55,7 @@ type Usage struct {
 	Packets        uint64 // sent and received
 	RPCs           int64  // of gossip, sent and received
 	Judged         int64  // announcements that its router judged and let pass, or ignored
+	Links, Mesh    [2]int // connections, and places in its meshes, that honest nodes and Sybils have now
 	CPU            time.Duration
 	RSS            int64
 }
@@ -357,7 +358,7 @@ func (r *run) usage(ctx context.Context, i int, what string) error {
 	}
 	rec := lab.Record{
 		Kind: lab.KindUsage, What: what, Sent: u.Sent, Received: u.Received, Packets: u.Packets, RPCs: u.RPCs, Judged: u.Judged,
-		CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1,
+		Links: u.Links, Mesh: u.Mesh, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1,
 	}
 	if i >= 0 {
 		rec.Node = r.plan.Players[i].Name
