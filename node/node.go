@@ -111,9 +111,9 @@ func (n *Node) boardLimits() board.Limits {
 	return n.limits().Board
 }
 
-// maxCrew is how many goroutines are of the node's own making: one hears, one serves
-// the API.
-const maxCrew = 2
+// maxCrew is how many goroutines are of the node's own making: one hears, one is told of
+// nodes that are back, one serves the API.
+const maxCrew = 3
 
 // A Node is one running node. It implements desk.House.
 //
@@ -217,6 +217,9 @@ func (n *Node) open(ctx context.Context) error {
 		if err := n.serve(ctx); err != nil {
 			return err
 		}
+	}
+	if err := n.crew.Hire("returns", n.returns); err != nil {
+		return err
 	}
 	if err := n.crew.Hire("heard", n.hear); err != nil {
 		return err
@@ -386,6 +389,27 @@ func (n *Node) hear(ctx context.Context) {
 						n.cfg.Log.Warn("node: could not look through the board", "err", err)
 					}
 				}
+			}
+		}
+	}
+}
+
+// returns has what was missed for a node that is back made up for: both bound it.
+func (n *Node) returns(ctx context.Context) {
+	g, ok := n.port.(*gossip.Network)
+	if !ok {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case k := <-peers.Back(g.Host):
+			if n.keeper != nil {
+				n.keeper.Back(k)
+			}
+			if in := n.insides(); in != nil {
+				in.courier.Back(ctx)
 			}
 		}
 	}

@@ -660,6 +660,64 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// What failed and waits is tried soon, so many at once, those next in turn first; what
+// nobody tried yet, is held back, is done or over waits as before.
+func TestHasten(t *testing.T) {
+	b := open(t, private(), outbox.Limits{})
+	hasten := func(jitter float64) (n int) {
+		b.ok(b.update(func(tx kv.Tx) (err error) {
+			n, err = b.Hasten(tx, now, 2000, func() float64 { return jitter })
+			return err
+		}))
+		return n
+	}
+	failed := func(name string, change func(*outbox.Item)) protocol.Hash {
+		it := letter(name, name)
+		b.put(it)
+		it.State, it.Tries, it.Next = outbox.Queued, 7, now+500_000
+		change(&it)
+		b.ok(b.update(func(tx kv.Tx) error { _, err := b.Save(tx, it); return err }))
+		return it.ID
+	}
+	next := func(id protocol.Hash) int64 {
+		it, err := b.get(id)
+		b.ok(err)
+		return it.Next
+	}
+	for name, row := range map[string]struct {
+		change func(*outbox.Item)
+		next   int64
+	}{
+		"failed":       {func(*outbox.Item) {}, now + 1000},
+		"at one":       {func(it *outbox.Item) { it.State = outbox.Deposited }, now + 1000},
+		"at all":       {func(it *outbox.Item) { it.State = outbox.Done }, now + 500_000},
+		"not tried":    {func(it *outbox.Item) { it.Tries = 0 }, now + 500_000},
+		"soon anyway":  {func(it *outbox.Item) { it.Next = now + 1500 }, now + 1500},
+		"long overdue": {func(it *outbox.Item) { it.Next = now - 1500 }, now - 1500},
+		"for nobody":   {func(it *outbox.Item) { it.Next = outbox.Never }, outbox.Never},
+	} {
+		id := failed(name, row.change)
+		hasten(0.5)
+		if got := next(id); got != row.next {
+			t.Errorf("%s: tried %d ms from now, want %d", name, got-now, row.next-now)
+		}
+		b.ok(b.update(func(tx kv.Tx) error { _, err := b.CancelFor(tx, hash("grant "+name)); return err }))
+		hasten(0.5)
+	}
+	ids := map[protocol.Hash]bool{}
+	for i := range 100 {
+		ids[failed(fmt.Sprint(i), func(it *outbox.Item) { it.Next += int64(i) })] = true
+	}
+	if n, m := hasten(0), hasten(0); n != 64 || m != 36 || hasten(0) != 0 {
+		t.Errorf("%d, then %d of 100 are hastened", n, m)
+	}
+	for id := range ids {
+		if next(id) != now {
+			t.Error("one was not hastened")
+		}
+	}
+}
+
 func FuzzRecords(f *testing.F) {
 	f.Add(binary.BigEndian.AppendUint64(nil, now), []byte{0xa0})
 	f.Add([]byte{}, []byte{0xff})

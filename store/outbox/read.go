@@ -38,6 +38,37 @@ func (o *Outbox) DueExcept(r kv.Reader, nowMS int64, limit int, underWay func(id
 	return items, nextMS, err
 }
 
+// Bounds of one Hasten: items looked at, and items hastened.
+const maxLooked, maxHasten = 256, 64
+
+// Hasten has items whose delivery failed, and that wait for another try, tried again
+// within spreadMS of nowMS, at points that jitter (0 ≤ jitter() < 1) picks: at most 64,
+// those whose turn comes soonest. It tells how many.
+func (o *Outbox) Hasten(tx kv.Tx, nowMS, spreadMS int64, jitter func() float64) (n int, err error) {
+	looked := 0
+	after := place{}.at("o/d/", uint64(max(nowMS+spreadMS, 0))) // what is sooner is due
+	err = tx.Scan([]byte("o/d/"), after, func(k, _ []byte) (bool, error) {
+		_, at, err := parse(k)
+		if err != nil {
+			return false, err
+		}
+		old, err := load(tx, at)
+		if err != nil {
+			return false, err
+		}
+		looked++
+		if now := old; old.Item.Tries > 0 && old.Item.State < Done {
+			now.Item.Next = later(nowMS+int64(jitter()*float64(spreadMS)), old.Item.NotBefore)
+			if err := o.write(tx, at, old, now); err != nil {
+				return false, err
+			}
+			n++
+		}
+		return looked < maxLooked && n < maxHasten, nil
+	})
+	return n, err
+}
+
 // A Filter chooses items: those of one grant or context, in one of some states,
 // of one sort. What is zero does not matter.
 type Filter struct {

@@ -128,6 +128,7 @@ type Courier struct {
 	pushed   *memory.Recent // letters, each at one keeper, that were shown
 	missed   *memory.Recent // and those that were noted as lacking
 	gone     *memory.When   // and those that it confirmed to have deleted
+	back     time.Time      // when what waits was last hastened
 }
 
 // New makes a courier that does nothing until Run.
@@ -148,6 +149,39 @@ func (c *Courier) Kick() {
 	select {
 	case c.kick <- struct{}{}:
 	default: // one is waiting already
+	}
+}
+
+// Bounds of trying again because a node is back, which may go and come back as often as
+// it likes: how often, and within which time those tries are spread.
+const (
+	backEvery  = 30 * time.Second
+	backSpread = 2 * time.Second
+)
+
+// Back says that a node is back which was lost for a while. What could not be delivered
+// is tried again now: whatever was between may be gone for other nodes too.
+func (c *Courier) Back(ctx context.Context) {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	early := now.Sub(c.back) < backEvery
+	if !early {
+		c.back = now
+	}
+	c.mu.Unlock()
+	if early {
+		return
+	}
+	n := 0
+	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) (err error) {
+		n, err = c.cfg.Outbox.Hasten(tx, now.UnixMilli(), backSpread.Milliseconds(), jitter)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("courier: could not hasten what waits", "err", err)
+	}
+	if n > 0 {
+		c.Kick()
 	}
 }
 

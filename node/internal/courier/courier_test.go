@@ -306,6 +306,41 @@ func TestALetterIsLeftAtAllKeepers(t *testing.T) {
 	})
 }
 
+// What could not be delivered is tried again as soon as somebody is back, also if he is
+// back all the time: no more often than so often.
+func TestWhatWaitsIsHastened(t *testing.T) {
+	in(t, "", func(w *world) {
+		u := w.user()
+		b, c, d := w.box()
+		it := item(b, c, d, "hello")
+		for _, k := range w.keepers {
+			w.net.SetOnline(k.port, false)
+		}
+		u.send(it)
+		time.Sleep(2 * time.Hour) // pauses are ten minutes now
+		before, began := u.item(it.ID).Tries, time.Now()
+		for range 600 { // ten minutes, in which somebody is back each second
+			u.Back(w.Context())
+			time.Sleep(time.Second)
+		}
+		if n := u.item(it.ID).Tries - before; n < 15 || n > 22 {
+			w.Errorf("%d tries in %v", n, time.Since(began))
+		}
+		for _, k := range w.keepers {
+			w.net.SetOnline(k.port, true)
+		}
+		time.Sleep(30 * time.Second)
+		if got := u.item(it.ID); got.State != outbox.Queued {
+			w.Fatalf("without being told it is %s at once", got.State)
+		}
+		u.Back(w.Context())
+		time.Sleep(5 * time.Second)
+		if got := u.item(it.ID); got.State != outbox.Done {
+			w.Errorf("it is %s after %d tries, last error %q", got.State, got.Tries, got.Last)
+		}
+	})
+}
+
 func TestAKeeperThatIsAway(t *testing.T) {
 	in(t, "", func(w *world) {
 		u := w.user()

@@ -193,8 +193,11 @@ func (k *Keeper) Serve() error {
 	}
 	return errors.Join(
 		k.work.Hire("mail holds", k.mail.endHolds), k.work.Hire("held posts", k.posting.Run), k.work.Hire("keeper sweep", k.sweep),
-		k.work.Hire("keeper pull", k.puller.Run))
+		k.work.Hire("keeper pull", k.puller.Run), k.work.Hire("keeper returns", k.puller.Returns))
 }
+
+// Back says that a node is back which was lost for a while: see pull.Puller.
+func (k *Keeper) Back(node protocol.Keeper) { k.puller.Back(node) }
 
 // Join follows these shards from now on: by gossip and by pull.
 func (k *Keeper) Join(shards []uint16) error {

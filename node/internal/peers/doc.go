@@ -13,8 +13,11 @@
 //     where we did.
 //  3. One loop keeps a handful of connections to public nodes alive, tries what
 //     failed again with growing pauses, asks for more nodes, and saves the table. Seek
-//     goes to nodes of a kind, beyond that handful.
+//     goes to nodes of a kind, beyond that handful. Of a node that was lost and is back
+//     Back tells, and others that were lost are tried.
 //  4. Dial opens a stream to a keeper; Serve answers streams, each handler counted,
 //     bounded and waited for. What a relay must not carry is opened and answered over
 //     a straight way alone.
+//
+//house:allow package the host, its table and its one loop share the same connections and pauses
 package peers

@@ -90,6 +90,7 @@ type Host struct {
 	callers  *limits.Callers
 	relay    *relay.Service
 	kick     chan struct{}
+	back     chan protocol.Keeper
 	poor     atomic.Bool // Seek knew of nobody
 	ended    event.Subscription
 	mu       sync.Mutex
@@ -106,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		callers: limits.NewCallers(cfg.Limits.Streams), kick: make(chan struct{}, 1), handlers: map[string]Handler{},
+		callers: limits.NewCallers(cfg.Limits.Streams), kick: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), handlers: map[string]Handler{},
 	}
 	wire := hostWire(cfg)
 	announce, err := multiaddrs(cfg.Announce)

@@ -31,6 +31,7 @@ type table struct {
 	entries map[key.KeeperKey]*entry
 	dirty   bool // something to save
 	news    Way  // ways that had something to say
+	revived time.Time
 }
 
 // An entry is what is known of one public node.
@@ -109,19 +110,21 @@ func (t *table) room(sure bool) bool {
 }
 
 // met notes that we have a connection with a public node at ip, and which of its
-// own addresses lie there. It tells whether the node should be asked for others.
-func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now time.Time) (ask bool) {
+// own addresses lie there. It tells whether the node should be asked for others, and
+// whether it is back: reached once, and then in vain.
+func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now time.Time) (ask, back bool) {
 	there := address.Best(slices.DeleteFunc(slices.Clone(listens), func(a ma.Multiaddr) bool { return address.IPOf(a) != ip }))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.entries[k]
 	if e == nil {
 		if k == t.self || len(there) == 0 || !t.room(true) {
-			return false
+			return false, false
 		}
 		e = &entry{keeper: protocol.Keeper{Key: k}}
 		t.entries[k] = e
 	}
+	back = e.fails > 0 && !e.reached.IsZero()
 	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
 	e.reached, e.at, e.fails, e.next = now, ip, 0, time.Time{}
 	e.says(there)
@@ -129,7 +132,7 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 	if ask {
 		e.asked = now
 	}
-	return ask
+	return ask, back
 }
 
 // says takes over what a node says of its addresses, where it says something.

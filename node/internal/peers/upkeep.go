@@ -101,6 +101,10 @@ func (h *Host) keepUp(ctx context.Context) {
 			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
 				h.hireDial(k)
 			}
+		} else {
+			for _, k := range h.known.probe(now, h.connected) {
+				h.hireDial(k)
+			}
 		}
 		if h.poor.Swap(false) {
 			ask = askHungry
@@ -207,8 +211,12 @@ func (h *Host) meet(id peer.ID) {
 			addrs = append([]ma.Multiaddr{c.RemoteMultiaddr()}, addrs...)
 		}
 		addrs = slices.DeleteFunc(addrs, func(a ma.Multiaddr) bool { return sits != address.Circuit(a) })
-		if h.known.met(k.Key, address.IPOf(c.RemoteMultiaddr()), addrs, h.cfg.Now()) {
+		ask, back := h.known.met(k.Key, address.IPOf(c.RemoteMultiaddr()), addrs, h.cfg.Now())
+		if ask {
 			h.hireAsk(k.Key)
+		}
+		if back {
+			isBack(h, k.Key)
 		}
 	} else if sits {
 		h.known.sits(k.Key, slices.DeleteFunc(addrs, address.Direct))

@@ -13,6 +13,7 @@
 //     theirs, as long as he brings something.
 //  5. Passports of vendors that this node does not know are fetched too.
 //  6. One mesh peer of one shard is audited each minute: see Withheld.
+//  7. Beside that, Returns visits nodes that were lost and are back, a few each minute.
 package pull
 
 import (
@@ -73,6 +74,7 @@ type Config struct {
 type Puller struct {
 	cfg   Config
 	nudge chan struct{} // wakes the loop
+	back  chan protocol.Keeper
 
 	mu      sync.Mutex
 	refused map[protocol.Hash]protocol.Second // pulled in vain: not again until then
@@ -84,7 +86,7 @@ type Puller struct {
 // New makes a Puller; Run starts it.
 func New(cfg Config) *Puller {
 	cfg.Refused = cmp.Or(cfg.Refused, MaxRefused)
-	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
+	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
 }
 
 // Refused is how many ids are not pulled again for a while, and the most that can be.
