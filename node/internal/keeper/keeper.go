@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -124,6 +125,7 @@ type Keeper struct {
 	puller  *pull.Puller
 	posting *posting.Posting
 	judged  metrics.Counts[Judgement]
+	posted  struct{ in, out atomic.Int64 } // bytes
 }
 
 // New reads from the board which mailboxes are named there. Loops start with Serve
