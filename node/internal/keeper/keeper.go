@@ -22,6 +22,8 @@
 // The client's side is package client.
 package keeper
 
+//house:allow package four protocols behind one door: the same streams, budgets and stores
+
 import (
 	"context"
 	"errors"
