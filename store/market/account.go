@@ -108,7 +108,7 @@ func (a *Account) add(d Debt, sign int64) error {
 	return nil
 }
 
-const accounts table[Account] = "k/w/" // side ‖ vendor
+const accounts table[Account] = "k/g/" // side ‖ vendor
 
 func accountID(s protocol.Side, v protocol.VendorID) []byte { return append([]byte{byte(s)}, v[:]...) }
 

@@ -20,9 +20,9 @@
 // nodes what gossip missed, end holds, and sweep what has expired.
 //
 // The client's side is package client.
-package keeper
-
+//
 //house:allow package four protocols behind one door: the same streams, budgets and stores
+package keeper
 
 import (
 	"context"
