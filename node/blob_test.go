@@ -153,6 +153,10 @@ func TestALargeValueIsRevokedBeforeItIsFetched(t *testing.T) {
 			_, err := b.her.Customer().Grants().Revoke(context.Background(), []string{g.ID}, desk.Query{}, "")
 			return err
 		},
+		"revoked midway": func(b *blobWorld, g desk.Grant) error {
+			_, err := b.her.Customer().Grants().Revoke(context.Background(), []string{g.ID}, desk.Query{}, "")
+			return err
+		},
 		"erased": func(b *blobWorld, _ desk.Grant) error {
 			return b.her.Customer().Vault().Remove(context.Background(), "document.address-proof", 0)
 		},
@@ -166,8 +170,12 @@ func TestALargeValueIsRevokedBeforeItIsFetched(t *testing.T) {
 				b.comes(g, "document.address-proof", b.scan)
 				b.none("the vendor has it")
 				b.vendor.Online(false)
+				if name == "revoked midway" { // each stream takes a while: two seconds after the change the work begins
+					w.Net.SetDelay(3 * time.Second)
+					defer w.Net.SetDelay(0)
+				}
 				b.upload("document.address-proof", document(3, 1<<20))
-				w.Until(5*time.Minute, "copies at the keepers", func() (bool, error) { return b.lies() >= 2, nil })
+				w.Until(5*time.Minute, "copies at the keepers", func() (bool, error) { return b.lies() >= 2 || name == "revoked midway" && b.lies() > 0, nil })
 				if err := end(b, g); err != nil {
 					t.Fatal(err)
 				}
@@ -232,5 +240,35 @@ func TestNothingCoarserOfALargeValue(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.comes(b.her.Grants(desk.Query{Context: need.ID})[0], "contact.hours", b.scan)
+	})
+}
+
+// TestALargeValueComesBack: a vendor that was away when its lease ended has deleted what it
+// held. The renewal names a copy that no keeper has any more, and the next one a fresh one.
+func TestALargeValueComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewWorld(t)
+		defer w.Close()
+		b := newBlobWorld(t, w)
+		g := b.give("contact.email", "document.address-proof")
+		b.comes(g, "document.address-proof", b.scan)
+		b.none("the vendor has it")
+		time.Sleep(23 * time.Hour) // the lease is renewed, and nothing is laid down again
+		if got, err := b.read(g.ID, "document.address-proof"); err != nil || !bytes.Equal(got, b.scan) || b.lies() != 0 {
+			t.Errorf("under the next lease: %d bytes, %d copies, %v", len(got), b.lies(), err)
+		}
+		b.vendor.Online(false)
+		time.Sleep(30 * time.Hour)
+		b.vendor.Online(true)
+		time.Sleep(10 * time.Minute)
+		if _, err := b.read(g.ID, "document.address-proof"); err == nil {
+			t.Error("it is read after its lease has ended, before it came again")
+		}
+		w.Until(26*time.Hour, "a fresh copy", func() (bool, error) {
+			time.Sleep(10 * time.Minute)
+			got, err := b.read(g.ID, "document.address-proof")
+			return err == nil && bytes.Equal(got, b.scan), nil
+		})
+		b.none("the vendor has it again")
 	})
 }

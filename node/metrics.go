@@ -7,6 +7,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/metrics"
+	"github.com/harkmarket/hark/store/outbox"
 )
 
 // samples are all that this node counts, as /metrics shows it.
@@ -20,6 +21,11 @@ func (n *Node) samples(ctx context.Context) ([]metrics.Sample, error) {
 		for j, count := range n.keeper.Judged() {
 			out = append(out, metrics.Counter("announcements_judged_total", "Announcements that came in, whichever way, by verdict and reason.",
 				float64(count), metrics.Label{Name: "verdict", Value: j.Verdict.String()}, metrics.Label{Name: "reason", Value: string(j.Reason)}))
+		}
+		in, passed := n.keeper.PostBytes()
+		for direction, count := range map[string]int64{"received": in, "passed": passed} {
+			out = append(out, metrics.Counter("post_bytes_total", "Bytes of the announcements that were posted here, and of those passed on sealed to another node.",
+				float64(count), metrics.Label{Name: "direction", Value: direction}))
 		}
 	}
 	if g, ok := n.port.(*gossip.Network); ok && g.Gossip != nil {
@@ -50,8 +56,8 @@ func statusSamples(v desk.Status) []metrics.Sample {
 		out = append(out, metrics.Gauge("bound_used", "How full a queue, table or cache is.", float64(f.Used), bound),
 			metrics.Gauge("bound_limit", "How full it may become.", float64(f.Cap), bound))
 	}
-	for state, count := range v.Delivery {
-		out = append(out, metrics.Gauge("letters", "Letters and announcements sent, by state of delivery.", float64(count), metrics.Label{Name: "state", Value: state}))
+	for s := outbox.Queued; s <= outbox.Cancelled && !v.Locked; s++ { // also where there are none: what has no series can't be watched
+		out = append(out, metrics.Gauge("letters", "Letters and announcements sent, by state of delivery.", float64(v.Delivery[s.String()]), metrics.Label{Name: "state", Value: s.String()}))
 	}
 	for what, count := range v.Counts {
 		out = append(out, metrics.Gauge("records", "Needs, grants, offers, deals and what else this node keeps.", float64(count), metrics.Label{Name: "what", Value: what}))

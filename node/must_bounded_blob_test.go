@@ -232,7 +232,7 @@ func (*hangs) Fetching(context.Context, records.Parcel) (held.Blob, key.MailboxK
 	return held.Blob{}, key.MailboxKey{}, fault.Expired
 }
 
-func (h *hangs) Carried(_ context.Context, p records.Parcel, _ []protocol.Keeper, _ error) error {
+func (h *hangs) Carried(_ context.Context, p records.Parcel, _ records.CopyState, _ []protocol.Keeper, _ error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.left, p.ID)

@@ -41,6 +41,8 @@ type inside struct {
 	carrier *carrier.Carrier
 	seller  *seller.Seller
 	crew    *crew.Crew
+
+	carriers *crew.Crew // the carrier's, which may be at large values for minutes
 }
 
 // insides gives what is open, nil while the node is locked.
@@ -177,9 +179,9 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	if err != nil {
 		return nil, err
 	}
-	// The market and its upkeep, the seller, and what courier and carrier need: each of its own bounds is
+	// The market and its upkeep, the seller, and what the courier needs: each of its own bounds is
 	// reached before this one, so that nobody finds no place in the crew.
-	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 5+carrier.Most+lim.Courier.Crew(), nil)}
+	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 4+lim.Courier.Crew(), nil), carriers: crew.New(context.WithoutCancel(ctx), 1+carrier.Most, nil)}
 	in.courier = courier.New(courier.Config{
 		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
@@ -197,7 +199,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		Answers: in.seller, Events: n.events, Carry: carry, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
 	})
 	in.carrier = carrier.New(carrier.Config{
-		Client: n.client(), Market: in.market, KV: p.stores.KV, Held: p.stores.Held, Crew: in.crew, Now: n.now, Log: n.cfg.Log,
+		Client: n.client(), Market: in.market, KV: p.stores.KV, Held: p.stores.Held, Crew: in.carriers, Now: n.now, Log: n.cfg.Log,
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
@@ -207,7 +209,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	err = errors.Join(
 		in.crew.Hire("market", in.market.Run), in.crew.Hire("market keepers", in.market.Upkeep), in.crew.Hire("market moves", in.market.Moves),
 		in.crew.Hire("courier", in.courier.Run), in.crew.Hire("seller", in.seller.Run),
-		in.crew.Hire("carrier", in.carrier.Run))
+		in.carriers.Hire("carrier", in.carrier.Run))
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +278,7 @@ func (n *Node) lock(ctx context.Context) error {
 		return nil
 	}
 	n.events.Emit("node.locked", "", nil)
-	return in.crew.Dismiss(ctx)
+	return errors.Join(in.carriers.Dismiss(ctx), in.crew.Dismiss(ctx))
 }
 
 // registry implements market.Registry on the board.

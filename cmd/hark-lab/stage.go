@@ -50,6 +50,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
 	}
 	st.w.Genesis.Lanes = []protocol.LaneRule{lane}
+	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	return st
 }
 

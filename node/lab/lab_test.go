@@ -28,25 +28,29 @@ func read(text string) (Scenario, error) {
 
 func TestScenariosThatAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"seed = 1\n[links]\nlos = 0.1":                                "x.toml: line 3: links.los: unknown key; the keys of [links] are latency, jitter, loss, bandwidth",
-		"sed = 1":                                                     "x.toml: line 1: sed: unknown key; the keys of a scenario are name, about, engine, seed,",
-		"[nodes]\npublic = 3":                                         "x.toml: line 1: nodes: unknown key",
-		"duration = 5":                                                "duration: 5ns is too short; write it with a unit",
-		"duration = \"5 parsecs\"":                                    "is no time span such as 90s",
-		"seed = 1\nseed = 2":                                          "line 2",
-		"seed = -1":                                                   "line 1",
-		"engine = \"quantum\"":                                        "engine: \"quantum\" is no engine; want processes or simulated",
-		"name = \" \"":                                                "name: the name is empty",
-		"duration = \"0s\"":                                           "duration: 0s is out of bounds",
-		"seeds = 0":                                                   "seeds: 0 is out of bounds; want 1 to 100",
-		"[network]\npublic = 0":                                       "network.public: 0 is out of bounds",
-		"[network]\npublic = 60\npersonal = 60":                       "network: 120 nodes in all; the processes engine runs at most 64",
-		"[network]\nshards = 3":                                       "network.shards: 3 is out of bounds; want a power of two",
-		"[network]\nfollow = \"some\"":                                "network.follow",
-		"[network]\nwork = 40":                                        "network.work: 40 bits take too long",
-		"[load]\nneeds = 0":                                           "load.needs",
-		"[load]\nwithdrawn = 1.5":                                     "load.withdrawn: 1.5 is no share",
-		"[load]\ncategories = [\"home.furnitures\"]":                  "load.categories: \"home.furnitures\" is no category; near it are home.furniture",
+		"seed = 1\n[links]\nlos = 0.1":               "x.toml: line 3: links.los: unknown key; the keys of [links] are latency, jitter, loss, bandwidth",
+		"sed = 1":                                    "x.toml: line 1: sed: unknown key; the keys of a scenario are name, about, engine, seed,",
+		"[nodes]\npublic = 3":                        "x.toml: line 1: nodes: unknown key",
+		"duration = 5":                               "duration: 5ns is too short; write it with a unit",
+		"duration = \"5 parsecs\"":                   "is no time span such as 90s",
+		"seed = 1\nseed = 2":                         "line 2",
+		"seed = -1":                                  "line 1",
+		"engine = \"quantum\"":                       "engine: \"quantum\" is no engine; want processes or simulated",
+		"name = \" \"":                               "name: the name is empty",
+		"duration = \"0s\"":                          "duration: 0s is out of bounds",
+		"seeds = 0":                                  "seeds: 0 is out of bounds; want 1 to 100",
+		"[network]\npublic = 0":                      "network.public: 0 is out of bounds",
+		"[network]\npublic = 60\npersonal = 60":      "network: 120 nodes in all; the processes engine runs at most 64",
+		"[network]\nshards = 3":                      "network.shards: 3 is out of bounds; want a power of two",
+		"[network]\nfollow = \"some\"":               "network.follow",
+		"[network]\nwork = 40":                       "network.work: 40 bits take too long",
+		"[load]\nneeds = 0":                          "load.needs",
+		"[load]\nwithdrawn = 1.5":                    "load.withdrawn: 1.5 is no share",
+		"[load]\ncategories = [\"home.furnitures\"]": "load.categories: \"home.furnitures\" is no category; near it are home.furniture",
+		"[load]\npost_hops = 3":                      "load.post_hops: 3 is out of bounds; want 1 to 2",
+		"[load]\npost_hops = 0":                      "load.post_hops: 0 is out of bounds",
+		"[load]\npost_delay = \"11s\"":               "load.post_delay: 11s is out of bounds; want 0s to 10s",
+		"engine = \"simulated\"\n[load]\npost_delay = \"-1s\"":        "load.post_delay: -1s is out of bounds",
 		"[churn]\nper_minute = 1000":                                  "churn.per_minute",
 		"[churn]\nper_minute = 1\n[network]\npublic = 1":              "churn.per_minute: the one public node there is can't go",
 		"[links]\nloss = 0.01":                                        "links.loss: the processes engine can't do that; leave it out, or set engine = \"simulated\"",
@@ -97,6 +101,21 @@ func TestScenarioIsKeptInFull(t *testing.T) {
 	again, err := read(string(raw))
 	if d := cmp.Diff(s, again); err != nil || d != "" {
 		t.Errorf("%v\n%s\n%s", err, d, raw)
+	}
+}
+
+// TestBothEnginesPostAlike: a scenario that does not say how needs are posted means the
+// same on both.
+func TestBothEnginesPostAlike(t *testing.T) {
+	for _, engine := range []string{Processes, Simulated} {
+		s, err := read("engine = \"" + engine + "\"")
+		if err != nil || s.Load.PostHops != 2 || s.Load.PostDelay != 0 {
+			t.Errorf("%s: %+v %v", engine, s.Load, err)
+		}
+		s, err = read("engine = \"" + engine + "\"\n[load]\npost_hops = 1\npost_delay = \"2500ms\"")
+		if err != nil || s.Load.PostHops != 1 || s.Load.PostDelay != Duration(2500*time.Millisecond) {
+			t.Errorf("%s: %+v %v", engine, s.Load, err)
+		}
 	}
 }
 

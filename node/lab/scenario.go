@@ -60,6 +60,8 @@ type Load struct {
 	Needs      int      `toml:"needs" comment:"Announced in all, evenly over the duration, by customers in turn."`
 	Withdrawn  float64  `toml:"withdrawn" comment:"Share of them taken back before the duration ends, 0 to 1."`
 	Categories []string `toml:"categories" comment:"What they are about, drawn by the seed; none: all categories there are."`
+	PostHops   int      `toml:"post_hops" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight."`
+	PostDelay  Duration `toml:"post_delay" comment:"Each need waits a random part of this at its keepers before it is published. 0s here, so that latency is the network's; people's nodes have 5s."`
 }
 
 // Churn says how public nodes come and go.
@@ -98,7 +100,7 @@ func Default() Scenario {
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
 		Network:   Network{Public: 5, Personal: 2, Shards: 4, Follow: FollowAll, Work: 0},
 		Links:     Links{Latency: Duration(20 * time.Millisecond), Jitter: Duration(60 * time.Millisecond), Bandwidth: 50_000_000},
-		Load:      Load{Needs: 20, Categories: []string{}},
+		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
 	}
@@ -118,6 +120,7 @@ const (
 	maxSeeds     = 100
 	maxTime      = 24 * time.Hour
 	maxChurn     = 600
+	maxPostDelay = Duration(protocol.MaxPostHold * time.Millisecond)
 )
 
 // Check refuses what makes no sense, and what the engine can't do, each by its name.
@@ -191,6 +194,8 @@ func (s *Scenario) rules() []rule {
 		{n.Follow == FollowAll || n.Follow == FollowOwn, "network.follow", fmt.Sprintf("%q is unknown", n.Follow), "want all or own"},
 		{n.Work <= 24, "network.work", fmt.Sprintf("%d bits take too long", n.Work), "want 0 to 24"},
 		within("load.needs", l.Needs, 1, maxNeeds), share("load.withdrawn", l.Withdrawn),
+		within("load.post_hops", l.PostHops, 1, 2),
+		{l.PostDelay >= 0 && l.PostDelay <= maxPostDelay, "load.post_delay", fmt.Sprintf("%s is out of bounds", l.PostDelay), fmt.Sprintf("want 0s to %s", maxPostDelay)},
 		{len(l.Categories) <= 100, "load.categories", "more than 100", "name fewer, or none for all"},
 		{s.Churn.PerMinute >= 0 && s.Churn.PerMinute <= maxChurn, "churn.per_minute", fmt.Sprintf("%v is out of bounds", s.Churn.PerMinute), fmt.Sprintf("want 0 to %d", maxChurn)},
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},

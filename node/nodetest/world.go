@@ -61,6 +61,11 @@ func (w *World) Close() {
 	time.Sleep(time.Minute) // timers of streams that were cut
 }
 
+// Post sets how needs leave the personal nodes that are started from now on.
+func (w *World) Post(hops int, delay time.Duration) {
+	w.Posting = &courier.Posting{TwoHops: hops == 2, Delay: delay}
+}
+
 // ID is the network's id.
 func (w *World) ID() (protocol.Hash, error) {
 	id, _, err := wire.NetworkID(w.Genesis)

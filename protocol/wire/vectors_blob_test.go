@@ -87,7 +87,7 @@ func init() {
 	}
 	runs["copy"] = func(v *vector) error {
 		k := v.secret("copy-key")
-		plain, err := seal.OpenCopy(k, uint64(v.number("index")), true, v.raw)
+		plain, err := seal.OpenCopy(k, v.number("index"), true, v.raw)
 		if errors.Is(err, seal.ErrOpen) {
 			return fmt.Errorf("copy: %w", fault.Denied)
 		}

@@ -115,7 +115,7 @@ func (e *Experiment) made() lab.Made {
 type processes struct{ program string }
 
 func (processes) counts() (bytes, cpu string) {
-	return "those of announcements in gossip, sent and received, without the talk around them", "what the operating system counts for each public node's process from when the load began"
+	return "those of announcements in gossip and in posts, sent and received, without the talk around them", "what the operating system counts for each public node's process from when the load began"
 }
 
 // run puts up the network, plays the plan and takes it down again, whatever happens.

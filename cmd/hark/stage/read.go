@@ -83,8 +83,8 @@ func (st *Stage) Flush() {
 	}
 }
 
-// Usage implements play.Stage: bytes are those of announcements in gossip, sent and
-// received; what the operating system counts for the process is its own.
+// Usage implements play.Stage: bytes are those of announcements in gossip and in
+// posts, sent and received; what the operating system counts for the process is its own.
 func (st *Stage) Usage(ctx context.Context, i int) (u play.Usage, known bool, err error) {
 	if i < 0 {
 		return u, false, nil // each process tells for itself
@@ -102,8 +102,8 @@ func (st *Stage) Usage(ctx context.Context, i int) (u play.Usage, known bool, er
 	}
 	m := samples(raw)
 	return play.Usage{
-		Sent:     uint64(m[`hark_gossip_message_bytes_total{direction="sent"}`]),
-		Received: uint64(m[`hark_gossip_message_bytes_total{direction="received"}`]),
+		Sent:     uint64(m[`hark_gossip_message_bytes_total{direction="sent"}`] + m[`hark_post_bytes_total{direction="passed"}`]),
+		Received: uint64(m[`hark_gossip_message_bytes_total{direction="received"}`] + m[`hark_post_bytes_total{direction="received"}`]),
 		RPCs:     int64(m[`hark_gossip_rpcs_total{direction="sent"}`] + m[`hark_gossip_rpcs_total{direction="received"}`]),
 		Judged:   int64(m[`hark_gossip_messages_total{outcome="kept"}`] + m[`hark_gossip_messages_total{outcome="ignored"}`]),
 		CPU:      time.Duration(m["process_cpu_seconds_total"] * float64(time.Second)),

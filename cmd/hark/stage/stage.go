@@ -35,6 +35,7 @@ type Stage struct {
 	program string
 	players []lab.Player
 	genesis *protocol.Genesis
+	load    lab.Load
 	nodes   []*actor
 	died    context.CancelCauseFunc
 	wg      sync.WaitGroup
@@ -63,7 +64,7 @@ func New(s lab.Scenario, plan lab.Plan, program, dir string, died context.Cancel
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
 	}
 	st := &Stage{
-		program: program, players: plan.Players, died: died, closing: make(chan struct{}),
+		program: program, load: s.Load, players: plan.Players, died: died, closing: make(chan struct{}),
 		genesis: node.NewGenesis("lab", s.Network.Shards, []protocol.LaneRule{lane}, salt),
 	}
 	ports, err := freePorts(s.Network.Public)
@@ -152,16 +153,23 @@ func (st *Stage) public() (out []*actor) {
 
 // begin makes the home of a node and runs it.
 func (st *Stage) begin(ctx context.Context, a *actor, bootstrap []string) error {
+	if err := node.Init(st.options(a, bootstrap)); err != nil {
+		return fmt.Errorf("%s: %w", a.p, err)
+	}
+	return st.run(ctx, a)
+}
+
+// options are those of a node's home.
+func (st *Stage) options(a *actor, bootstrap []string) node.InitOptions {
 	o := node.InitOptions{
 		Paths: a.p.Paths, Profile: node.Personal, Network: st.genesis, Bootstrap: bootstrap, API: "127.0.0.1:0", KeyStore: node.KeyFile,
 	}
 	if a.listen != "" {
 		o.Profile, o.Listen = node.Public, []string{a.listen}
+	} else {
+		o.PostHops, o.PostDelay = st.load.PostHops, st.load.PostDelay.String()
 	}
-	if err := node.Init(o); err != nil {
-		return fmt.Errorf("%s: %w", a.p, err)
-	}
-	return st.run(ctx, a)
+	return o
 }
 
 func (st *Stage) run(ctx context.Context, a *actor) error {

@@ -38,7 +38,8 @@ type Market interface {
 	Copy(ctx context.Context, p records.Parcel) (records.Copy, vault.Large, error)
 	Measured(ctx context.Context, p records.Parcel, digest protocol.Hash) error
 	Fetching(ctx context.Context, p records.Parcel) (held.Blob, key.MailboxKey, error)
-	Carried(ctx context.Context, p records.Parcel, by []protocol.Keeper, failed error) error
+	// Carried hears which keepers did what a copy's state then asked for.
+	Carried(ctx context.Context, p records.Parcel, then records.CopyState, by []protocol.Keeper, failed error) error
 }
 
 // Config is what a Carrier is handed.
@@ -160,11 +161,12 @@ func (c *Carrier) leave(id protocol.Hash) {
 // carry does the work of one parcel, and tells.
 func (c *Carrier) carry(ctx context.Context, p records.Parcel) {
 	var by []protocol.Keeper
+	var then records.CopyState
 	var failed error
 	if p.Fetch {
 		failed = c.fetch(ctx, p)
 	} else {
-		by, failed = c.copy(ctx, p)
+		then, by, failed = c.copy(ctx, p)
 	}
 	if ctx.Err() != nil {
 		return // it goes on at the next start
@@ -172,23 +174,23 @@ func (c *Carrier) carry(ctx context.Context, p records.Parcel) {
 	if failed != nil {
 		c.cfg.Log.Debug("carrier: a large value waits", "grant", p.Grant.Short(), "err", failed)
 	}
-	if err := c.cfg.Market.Carried(ctx, p, by, failed); err != nil && ctx.Err() == nil {
+	if err := c.cfg.Market.Carried(ctx, p, then, by, failed); err != nil && ctx.Err() == nil {
 		c.cfg.Log.Warn("carrier: could not keep what came of a large value", "grant", p.Grant.Short(), "err", err)
 	}
 }
 
 // copy lays a copy down, or has it deleted, and gives the keepers that did it.
-func (c *Carrier) copy(ctx context.Context, p records.Parcel) (by []protocol.Keeper, failed error) {
+func (c *Carrier) copy(ctx context.Context, p records.Parcel) (then records.CopyState, by []protocol.Keeper, failed error) {
 	cp, value, err := c.cfg.Market.Copy(ctx, p)
 	if err != nil {
-		return nil, err
+		return cp.State, nil, err
 	}
 	box := key.FromSeed[key.Mailbox](cp.Seed.Secret())
 	do := func(ctx context.Context, s *keeper.Session) error { return s.DeleteCopies(ctx, box, cp.Digest) }
 	if cp.State == records.CopyWanted {
 		chunk := func(i uint32) ([]byte, error) { return value.Copy(ctx, c.cfg.KV, cp.Key.Secret(), i) }
 		if cp.Digest, err = c.measure(ctx, p, cp, chunk); err != nil {
-			return nil, err
+			return cp.State, nil, err
 		}
 		token := large.Token(cp.Key.Secret())
 		op := protocol.BlobOp{Digest: cp.Digest, Size: protocol.CopySize(cp.Size), Token: sha256.Sum256(token[:]), Expires: cp.Expires}
@@ -201,7 +203,7 @@ func (c *Carrier) copy(ctx context.Context, p records.Parcel) (by []protocol.Kee
 		}
 		by = append(by, k)
 	}
-	return by, failed
+	return cp.State, by, failed
 }
 
 // measure gives a copy's digest, and keeps it the first time.

@@ -97,7 +97,7 @@ func (s *street) Fetching(ctx context.Context, _ records.Parcel) (b held.Blob, b
 	return b, key.Generate[key.Mailbox]().Public(), err
 }
 
-func (s *street) Carried(_ context.Context, p records.Parcel, _ []protocol.Keeper, failed error) error {
+func (s *street) Carried(_ context.Context, p records.Parcel, _ records.CopyState, _ []protocol.Keeper, failed error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.said = append(s.said, failed)

@@ -22,6 +22,8 @@
 // The client's side is package client.
 package keeper
 
+//house:allow package four protocols behind one door: the same streams, budgets and stores
+
 import (
 	"context"
 	"errors"
@@ -29,6 +31,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -124,6 +127,7 @@ type Keeper struct {
 	puller  *pull.Puller
 	posting *posting.Posting
 	judged  metrics.Counts[Judgement]
+	posted  struct{ in, out atomic.Int64 } // bytes
 }
 
 // New reads from the board which mailboxes are named there. Loops start with Serve

@@ -25,6 +25,10 @@ type Judgement struct {
 // Judged counts the announcements that came in, whichever way, by judgement.
 func (k *Keeper) Judged() map[Judgement]int64 { return k.judged.All() }
 
+// PostBytes are those of announcements that were posted here, sealed or not, and of
+// those that were passed on to the node that they are for.
+func (k *Keeper) PostBytes() (in, out int64) { return k.posted.in.Load(), k.posted.out.Load() }
+
 // Hear is the peers.Hear of this node: gossip passes the door and is put on the
 // board before it is passed on. What came by another way a moment ago is passed on too:
 // else whoever pulls, or is posted to, would stand in the way of gossip. What is
@@ -108,6 +112,7 @@ func way(topic int, from string) string {
 // post takes an announcement from its author and publishes it; or, where it is sealed
 // to another node, hands it on to that one; or opens it, where it is sealed to this.
 func (k *Keeper) post(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
+	k.posted.in.Add(int64(len(op.Data)))
 	switch op.Next.Key {
 	case key.KeeperKey{}:
 		return protocol.Reply{}, k.publish(ctx, op.Data, s.from)
@@ -117,6 +122,7 @@ func (k *Keeper) post(ctx context.Context, s *stream, op *protocol.Op) (protocol
 	if err := k.budgets.Caller(s.from, posting.CostPass-costPost); err != nil {
 		return protocol.Reply{}, err
 	}
+	k.posted.out.Add(int64(len(op.Data)))
 	return protocol.Reply{}, postFault(k.posting.Pass(ctx, op.Next.Key, op.Data))
 }
 

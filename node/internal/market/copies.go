@@ -10,7 +10,6 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
-	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/wire/large"
 	"github.com/harkmarket/hark/store/held"
 	"github.com/harkmarket/hark/store/kv"
@@ -237,9 +236,10 @@ func (m *Market) Measured(ctx context.Context, p records.Parcel, digest protocol
 	})
 }
 
-// Carried keeps what came of the work on a parcel: keepers that did what was asked, and an
-// error that says why it has to be tried again. With fault.NotFound it is given up.
-func (m *Market) Carried(ctx context.Context, p records.Parcel, by []protocol.Keeper, failed error) error {
+// Carried keeps what came of the work on a parcel: keepers that did what the copy's state
+// then asked for, and an error that says why it has to be tried again. With fault.NotFound
+// it is given up.
+func (m *Market) Carried(ctx context.Context, p records.Parcel, then records.CopyState, by []protocol.Keeper, failed error) error {
 	return m.Do(ctx, "carried", func(t *turn) error {
 		now, err := records.GetParcel(t, p.Grant, p.ID)
 		if errors.Is(err, fault.NotFound) {
@@ -259,14 +259,14 @@ func (m *Market) Carried(ctx context.Context, p records.Parcel, by []protocol.Ke
 		if errors.Is(err, fault.NotFound) {
 			return records.DeleteParcel(t, p.Grant, p.ID)
 		}
-		if err != nil {
-			return err
+		if err != nil || then != 0 && then != c.State {
+			return err // it changed meanwhile, and is carried again at once
 		}
 		return t.copyCarried(c, now, by, failed)
 	})
 }
 
-// copyCarried goes on with a copy by its state now, which may be another than when the work began.
+// copyCarried goes on with a copy for which its state asked so much.
 func (t *turn) copyCarried(c records.Copy, p records.Parcel, by []protocol.Keeper, failed error) error {
 	done := len(by) >= min(2, len(c.Keepers))
 	switch {
@@ -278,8 +278,6 @@ func (t *turn) copyCarried(c records.Copy, p records.Parcel, by []protocol.Keepe
 			return err
 		}
 		return t.goOn(c.Grant)
-	case c.State == records.CopyPlaced:
-		return records.DeleteParcel(t, p.Grant, p.ID)
 	case c.State == records.CopyWanted, len(by) < len(c.Keepers) && c.Expires > t.now:
 		return t.tryAgain(p)
 	case c.State == records.CopyTaken:
@@ -351,7 +349,7 @@ func (t *turn) fetched(p records.Parcel) error {
 	if err != nil {
 		return err
 	}
-	if err := records.DeleteParcel(t, p.Grant, p.ID); err != nil || a.Flow.State != flow.Disclosed && !a.Flow.State.Live() {
+	if err := records.DeleteParcel(t, p.Grant, p.ID); err != nil || !a.Flow.State.Live() {
 		return err
 	}
 	if err := t.note("disclosure.fetched", agreementNote(&a, "copy", p.ID.String())); err != nil {

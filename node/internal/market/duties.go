@@ -389,6 +389,10 @@ func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *prot
 			return len(r.Fields) > 0 && !slices.Contains(r.Fields, v.Name)
 		})
 		answer.Values, answer.Text = fitting(wanted)
+		for _, b := range rec.Blobs { // she has them, and they do not fit
+			text := strings.TrimSpace(fmt.Sprintf("held as a large value of %d bytes: %s. %s", b.Size, b.Name, answer.Text))
+			answer.Text = text[:min(len(text), protocol.MaxText)]
+		}
 	case protocol.RightCorrection:
 		for i := range rec.Fields {
 			for _, v := range r.Values {

@@ -16,6 +16,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -206,7 +207,15 @@ func Load(dir string) (lab.Scenario, lab.Result, error) {
 		res.Runs = append(res.Runs, lab.Compute(s, seed, records))
 	}
 	fill(&s, &res)
+	res.Parameters = slices.DeleteFunc(res.Parameters, func(p lab.Parameter) bool { return isNewer(p.Key, raw) })
 	return s, res, nil
+}
+
+// isNewer tells of a key that the program which wrote a folder's scenario did not know
+// yet: what it did then is not what stands for the key's absence now, so nothing is said.
+func isNewer(key string, scenario []byte) bool {
+	name, found := strings.CutPrefix(key, "load.post_")
+	return found && !bytes.Contains(scenario, []byte("post_"+name))
 }
 
 // fill works out what follows from scenario and runs.

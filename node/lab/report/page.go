@@ -75,6 +75,15 @@ func nodesText(s lab.Scenario) string {
 	if n := s.Spies.Count; n > 0 {
 		text += fmt.Sprintf(", %d spies", n)
 	}
+	switch l, d := s.Load, lab.Default().Load; {
+	case l.PostHops == 1:
+		text += ", needs posted straight"
+	case l.PostDelay != d.PostDelay:
+		text += ", needs posted by way of two hops"
+	}
+	if s.Load.PostDelay > 0 {
+		text += fmt.Sprintf(" and held for up to %s", s.Load.PostDelay)
+	}
 	return text
 }
 

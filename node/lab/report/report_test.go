@@ -100,6 +100,47 @@ func TestFolderIsWrittenAndReadBack(t *testing.T) {
 	}
 }
 
+// TestHowNeedsWerePosted: the folder and its page say it, a comparison shows that it
+// differs, and of a folder from before the keys nothing is made up.
+func TestHowNeedsWerePosted(t *testing.T) {
+	s := lab.Default()
+	s.Load.PostHops, s.Load.PostDelay = 1, lab.Duration(5*time.Second)
+	dir := folder(t, s, 3)
+	_, res, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(dir, s, res); err != nil {
+		t.Fatal(err)
+	}
+	page := text(t, dir, pageFile)
+	for _, want := range []string{"needs posted straight and held for up to 5s", "load.post_hops", "load.post_delay"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	before := folder(t, lab.Default(), 3)
+	_, usual, err := Load(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	differ := func(other lab.Result) string { return fmt.Sprint(lab.Compare("a", "b", &res, &other).Parameters) }
+	if got := differ(usual); got != "[{load.post_hops 1 2} {load.post_delay 5s 0s}]" {
+		t.Errorf("against the usual: %s", got)
+	}
+	raw := regexp.MustCompile(`(?m)^.*post_(hops|delay) = .*\n`).ReplaceAllString(text(t, before, scenarioFile), "")
+	if err := os.WriteFile(filepath.Join(before, scenarioFile), []byte(raw), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, old, err := Load(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := differ(old); got != "[{load.post_hops 1 -} {load.post_delay 5s -}]" {
+		t.Errorf("against one from before: %s", got)
+	}
+}
+
 func text(t *testing.T, dir, name string) string {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(dir, name))
