@@ -23,7 +23,13 @@
 //     her node opens it, holds it against her constraints → accept → … → closed, each
 //     step through package flow.
 //  5. Revoke. Ledger → offer keys destroyed → letter on duty keys → the vendor's node
-//     deletes → signed answer → ledger, or a lapse after the deadline.
+//     deletes → signed answer → ledger, or a lapse after the deadline. All that a
+//     vendor's node holds of customers stands in store/held, one record per grant, with
+//     the chunks of large values under it; no search index is built over it (the catalogue's
+//     indexes the vendor's own products alone), so a deletion is that record, the unsent
+//     offers, and the list of exports. An export is a value that the owner had written
+//     out (desk.Held.Download, hark held get): its field is noted in the agreement and
+//     the ledger before the first byte leaves, and the deletion names it.
 //
 // # Rooms
 //

@@ -163,10 +163,7 @@ func openBringer(t *testing.T, at string, target *dhtNode) bringer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := address.Info(target.Self())
-	if err != nil {
-		t.Fatal(err)
-	}
+	to := address.Info(target.Self())
 	if err := h.Connect(t.Context(), to); err != nil {
 		t.Fatal(err)
 	}

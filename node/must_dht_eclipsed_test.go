@@ -245,10 +245,7 @@ func openSybils(t *testing.T, net protocol.Hash, bootstrap protocol.Keeper, targ
 		tables = append(tables, table)
 		h.SetStreamHandler(peers.ProtoSync, func(s network.Stream) { _ = s.Reset() })
 		dial = append(dial, func() {
-			info, err := address.Info(bootstrap)
-			if err != nil {
-				t.Fatal(err)
-			}
+			info := address.Info(bootstrap)
 			infos := []peer.AddrInfo{info}
 			for _, other := range hosts[:i] {
 				infos = append(infos, peer.AddrInfo{ID: other.ID(), Addrs: other.Addrs()})
@@ -277,10 +274,7 @@ func farFrom(t *testing.T, honest []*Node) (best [32]byte) {
 	for i := range 4096 {
 		at, nearest := sha256.Sum256([]byte{byte(i), byte(i >> 8)}), 0
 		for _, n := range honest {
-			info, err := address.Info(n.port.Self())
-			if err != nil {
-				t.Fatal(err)
-			}
+			info := address.Info(n.port.Self())
 			nearest = max(nearest, common(at, sha256.Sum256([]byte(info.ID))))
 		}
 		if nearest < least {
@@ -309,10 +303,7 @@ func vendorsNear(t *testing.T, net protocol.Hash, target [32]byte, honest []*Nod
 		}
 		nearest := 0
 		for _, n := range honest {
-			info, err := address.Info(n.port.Self())
-			if err != nil {
-				t.Fatal(err)
-			}
+			info := address.Info(n.port.Self())
 			nearest = max(nearest, common(at, place(info.ID)))
 		}
 		if slices.ContainsFunc(sybils, func(s peer.ID) bool { return common(at, place(s)) <= nearest }) {
@@ -375,10 +366,7 @@ func putAndLeave(t *testing.T, net protocol.Hash, bootstrap []string, vendors []
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := address.Info(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := address.Info(k)
 	if err := h.Connect(t.Context(), info); err != nil {
 		t.Fatal(err)
 	}

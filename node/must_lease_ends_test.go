@@ -66,21 +66,64 @@ func (r *relation) show(m *nodetest.Member) desk.Grant {
 	return g
 }
 
-// acted says what is wrong unless a node's ledger has exactly one entry of a kind, from
-// between a moment and a minute later.
-func (r *relation) acted(m *nodetest.Member, kind string, due time.Time) error {
+// entries are those of a kind in a node's ledger.
+func (r *relation) entries(m *nodetest.Member, kind string) []desk.LedgerEntry {
 	r.t.Helper()
 	p, err := m.Ledger().List(context.Background(), desk.Query{Kind: kind, Limit: 500})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if len(p.Items) != 1 {
-		return fmt.Errorf("%s: %d times %s, want once", m.Name, len(p.Items), kind)
+	return p.Items
+}
+
+// onceAndInTime says what is wrong unless there is exactly one entry, from between the
+// moment at which it was due and a minute later.
+func onceAndInTime(list []desk.LedgerEntry, due time.Time) error {
+	if len(list) != 1 {
+		return fmt.Errorf("%d times, want once", len(list))
 	}
-	if late := p.Items[0].At.Sub(due); late < -time.Second || late > time.Minute {
-		return fmt.Errorf("%s: %s %v after it was due", m.Name, kind, late)
+	if late := list[0].At.Sub(due); late < -time.Second || late > time.Minute {
+		return fmt.Errorf("%v after it was due", late)
 	}
 	return nil
+}
+
+// acted holds what a node noted against when it was due.
+func (r *relation) acted(m *nodetest.Member, kind string, due time.Time) error {
+	r.t.Helper()
+	if err := onceAndInTime(r.entries(m, kind), due); err != nil {
+		return fmt.Errorf("%s: %s: %w", m.Name, kind, err)
+	}
+	return nil
+}
+
+// doctored shows that no wrong record passes: it takes what a node really noted, makes
+// of it one that is right, and then each that is wrong.
+func (r *relation) doctored(m moment, due time.Time) {
+	r.t.Helper()
+	list := r.entries(m.actor(r), m.kind)
+	if len(list) == 0 {
+		r.t.Fatalf("%s: nothing was noted, so nothing can be planted", m.name)
+	}
+	at := func(late ...time.Duration) (out []desk.LedgerEntry) {
+		for _, d := range late {
+			e := list[0]
+			e.At = due.Add(d)
+			out = append(out, e)
+		}
+		return out
+	}
+	if err := onceAndInTime(at(time.Second), due); err != nil {
+		r.t.Errorf("%s: one that acts once and in time: %v", m.name, err)
+	}
+	for what, wrong := range map[string][]desk.LedgerEntry{
+		"never": nil, "twice": at(time.Second, 2*time.Second), "again after an hour": at(time.Second, time.Hour),
+		"a minute and a second late": at(61 * time.Second), "two seconds early": at(-2 * time.Second),
+	} {
+		if onceAndInTime(wrong, due) == nil {
+			r.t.Errorf("%s: one that acts %s is not found", m.name, what)
+		}
+	}
 }
 
 // A moment is one kind of end: what has to be so before, who acts, and what it notes.
@@ -129,14 +172,17 @@ func TestMust_lease_ends(t *testing.T) {
 				if err := r.acted(m.actor(r), m.kind, due); err == nil {
 					t.Errorf("%s: a node that was away for ten minutes is not found late", m.name)
 				}
+				r.doctored(m, due)
 			})
 			continue
 		}
 		relate(t, m.bad, m.days, func(r *relation) {
-			time.Sleep(time.Until(m.begin(r)) + time.Minute)
+			due := m.begin(r)
+			time.Sleep(time.Until(due) + time.Minute)
 			if !r.holds() {
 				t.Errorf("%s: a vendor that does %s is not found", m.name, m.bad)
 			}
+			r.doctored(m, due)
 		})
 	}
 	cases := 0
@@ -164,8 +210,12 @@ func (m moment) play(r *relation, how string) {
 		actor.Stop()
 		time.Sleep(3 * time.Hour)
 		actor.Start()
+		was := due
 		due = time.Now()
 		time.Sleep(time.Minute)
+		if r.acted(actor, m.kind, was) == nil { // as real a violation as there is
+			r.t.Error("a node that was away for three hours is not found late")
+		}
 	default:
 		if r.vendor.Node != nil && !r.holds() {
 			r.t.Error("what is held was gone before it was due")

@@ -149,7 +149,8 @@ type Large struct {
 // Held is the desk for what a vendor holds of customers.
 type Held interface {
 	List(ctx context.Context, q Query) (Page[HeldRecord], error)
-	// Download writes one value that is held, small or large.
+	// Download writes one value that is held, small or large. The ledger notes it, and the
+	// deletion at the grant's end names it.
 	Download(ctx context.Context, grant, field string, w io.Writer) error
 	Delete(ctx context.Context, grant string) error
 }

@@ -16,6 +16,7 @@ type Standing struct {
 	Updates  uint64               // customer: disclosures that went because something changed
 	Sent     []protocol.Second    // customer: disclosures of the last 24 hours, where PerDay counts them; at most MaxPerDay
 	Dropped  []string             // vendor: what was deleted when a lease ended
+	Exported []protocol.FieldName // vendor: values that were written out of the node; at most protocol.MaxFields
 }
 
 // Given names one version of a field.

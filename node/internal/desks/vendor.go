@@ -465,13 +465,14 @@ func cidOf(digest protocol.Hash) string {
 	return cid.NewCidV1(cid.Raw, sum).String()
 }
 
-// Download implements desk.Held.
+// Download implements desk.Held. That a value leaves the node is kept before it does.
 func (d Held) Download(ctx context.Context, grant, field string, w io.Writer) error {
 	id, err := d.resolve(ctx, records.Agreements, grant)
 	if err != nil {
 		return err
 	}
 	var small *string
+	var whole bool
 	err = d.view(ctx, func(r kv.Reader) error {
 		rec, err := d.Stores.Held.Get(r, id)
 		for _, f := range rec.Fields {
@@ -479,15 +480,22 @@ func (d Held) Download(ctx context.Context, grant, field string, w io.Writer) er
 				small = &f.Value
 			}
 		}
+		whole = slices.ContainsFunc(rec.Blobs, func(b held.Blob) bool { return string(b.Name) == field && b.Whole() })
 		return err
 	})
-	if err != nil || small != nil {
-		if err == nil {
-			_, err = io.WriteString(w, *small)
-		}
+	if err != nil {
 		return err
 	}
-	return d.Stores.Held.Read(ctx, d.Stores.KV, id, protocol.FieldName(field), w)
+	if small != nil || whole {
+		if err := d.Market.Exported(ctx, id, protocol.FieldName(field)); err != nil {
+			return err
+		}
+	}
+	if small != nil {
+		_, err = io.WriteString(w, *small)
+		return err
+	}
+	return d.Stores.Held.Read(ctx, d.Stores.KV, id, protocol.FieldName(field), w) // or why there is none
 }
 
 // Delete implements desk.Held.

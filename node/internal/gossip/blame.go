@@ -9,7 +9,6 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers/address"
-	"github.com/harkmarket/hark/protocol"
 )
 
 // How withholding is punished.
@@ -113,14 +112,14 @@ func (b *blames) size() int {
 // punished at once: whoever held back an announcement himself, to have everybody else
 // found silent, can't empty a mesh.
 func (g *Gossip) blamed(who key.KeeperKey, shard uint16, withheld int) {
-	info, err := address.Info(protocol.Keeper{Key: who})
-	if err != nil || who.Check() != nil || withheld <= 0 || shard >= g.cfg.Shards {
+	id := address.ID(who)
+	if who.Check() != nil || withheld <= 0 || shard >= g.cfg.Shards {
 		return
 	}
 	here := g.router.ListPeers(Topic(g.cfg.Net, g.cfg.Shards, shard))
-	may := 2*(g.blames.punished(here)+1) <= len(here) || g.blames.penalty(info.ID) < 0
-	g.blames.report(info.ID, withheld, may)
-	if g.blames.penalty(info.ID) < 0 {
+	may := 2*(g.blames.punished(here)+1) <= len(here) || g.blames.penalty(id) < 0
+	g.blames.report(id, withheld, may)
+	if g.blames.penalty(id) < 0 {
 		g.cfg.Log.Info("a peer is out of the mesh: it withheld what others had", "peer", who, "shard", shard, "withheld", withheld)
 	}
 }

@@ -185,8 +185,36 @@ func (t *turn) revoked(a records.Agreement, s wire.Signed) error {
 	return t.advance(&a, said(s, protocol.Customer, r.Deadline), "revocation.kept")
 }
 
-// deleteHeld deletes all that a vendor holds under a grant, and what it had still to
-// send under it.
+// Exported notes, before it is done, that a vendor writes a value out of its node: what
+// lies in a file of its own no Deletion reaches, so the Deletion names it.
+func (m *Market) Exported(ctx context.Context, id protocol.GrantID, f protocol.FieldName) error {
+	return m.Do(ctx, "export", func(t *turn) error {
+		a, err := records.GetAgreement(t, id)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(a.Standing.Exported, f) && len(a.Standing.Exported) < protocol.MaxFields {
+			a.Standing.Exported = append(a.Standing.Exported, f)
+		}
+		if err := t.note("held.exported", agreementNote(&a, "field", string(f))); err != nil {
+			return err
+		}
+		return t.keep(&a)
+	})
+}
+
+// exports are the lines of a Deletion for the list of them, which ends with the grant.
+func exports(a *records.Agreement) (lines []string) {
+	for _, f := range a.Standing.Exported {
+		lines = append(lines, exportLine+string(f))
+	}
+	return lines
+}
+
+const exportLine = "list of exports: field "
+
+// deleteHeld deletes all that a vendor holds under a grant, the list of its exports, and
+// what it had still to send under it.
 func (t *turn) deleteHeld(a *records.Agreement) error {
 	names, err := t.m.cfg.Stores.Held.Names(t, a.ID)
 	if err == nil && t.m.cfg.Misbehave != KeepDeleted {
@@ -195,7 +223,8 @@ func (t *turn) deleteHeld(a *records.Agreement) error {
 	if err != nil {
 		return fmt.Errorf("held: %w", err)
 	}
-	a.Terms.Deleted, a.MAC = merge(a.Standing.Dropped, names), protocol.Shared{}
+	a.Terms.Deleted, a.MAC = merge(exports(a), merge(a.Standing.Dropped, names)), protocol.Shared{}
+	a.Standing.Exported = nil
 	if _, err := t.m.cfg.Stores.Outbox.CancelFor(t, a.ID, protocol.KindOffer); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}

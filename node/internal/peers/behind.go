@@ -28,8 +28,8 @@ func straight(known []Known) (out []peer.AddrInfo) {
 		return 1
 	})
 	for _, k := range known {
-		info, err := address.Info(k.Keeper)
-		if err == nil && !k.Failing && slices.ContainsFunc(info.Addrs, address.Direct) {
+		info := address.Info(k.Keeper)
+		if !k.Failing && slices.ContainsFunc(info.Addrs, address.Direct) {
 			info.Addrs = slices.DeleteFunc(info.Addrs, address.Relayed)
 			out = append(out, info)
 		}

@@ -341,17 +341,12 @@ func refused(s network.Stream, proto string) bool {
 
 // connect makes sure that there is a connection.
 func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error) {
-	info, err := address.Info(to)
-	if err != nil {
-		return "", err
-	}
+	info := address.Info(to)
 	if at := h.host.Network().Connectedness(info.ID); at == network.Connected || at == network.Limited {
 		return info.ID, nil
 	}
 	if known, ok := h.known.get(to.Key); ok {
-		if more, err := address.Info(known); err == nil {
-			info.Addrs = append(info.Addrs, more.Addrs...)
-		}
+		info.Addrs = append(info.Addrs, address.Info(known).Addrs...)
 	}
 	if len(info.Addrs) == 0 {
 		return "", fmt.Errorf("peers: no address of %s is known: %w", to.Key, fault.Offline)
@@ -366,8 +361,7 @@ func (h *Host) connect(ctx context.Context, to protocol.Keeper) (peer.ID, error)
 	}
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "hark"), wait)
 	defer cancel()
-	err = h.host.Connect(ctx, info)
-	if err != nil {
+	if err := h.host.Connect(ctx, info); err != nil {
 		h.known.failed(to.Key, h.cfg.Now())
 		return "", fmt.Errorf("peers: dial %s: %v: %w", to.Key, err, fault.Offline)
 	}

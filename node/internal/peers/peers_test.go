@@ -310,11 +310,7 @@ func TestAKeeperThatComesBack(t *testing.T) {
 
 func peerID(t *testing.T, k key.KeeperKey) string {
 	t.Helper()
-	info, err := address.Info(protocol.Keeper{Key: k})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.ID.String()
+	return address.ID(k).String()
 }
 
 func TestCloseEndsAndWaitsForHandlers(t *testing.T) {

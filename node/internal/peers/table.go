@@ -61,8 +61,8 @@ func (t *table) learn(ks []protocol.Keeper, by Way) int {
 	bootstrap := by == WayBootstrap
 	fresh := 0
 	for _, k := range ks {
-		info, err := address.Info(k)
-		if err != nil || k.Key == t.self || k.Key.Check() != nil || len(info.Addrs) == 0 {
+		info := address.Info(k)
+		if k.Key == t.self || k.Key.Check() != nil || len(info.Addrs) == 0 {
 			continue
 		}
 		e := t.entries[k.Key]
@@ -78,8 +78,8 @@ func (t *table) learn(ks []protocol.Keeper, by Way) int {
 			continue
 		}
 		e.bootstrap = e.bootstrap || bootstrap
-		e.keeper, err = address.Keeper(info)
-		if err != nil {
+		var err error
+		if e.keeper, err = address.Keeper(info); err != nil {
 			delete(t.entries, k.Key)
 		}
 	}

@@ -36,7 +36,7 @@ func Keeper(info peer.AddrInfo) (protocol.Keeper, error) {
 func ID(k key.KeeperKey) peer.ID { return peer.ID("\x00\x24\x08\x01\x12\x20" + string(k[:])) }
 
 // Info is the reverse. Addresses that we cannot dial are left out.
-func Info(k protocol.Keeper) (peer.AddrInfo, error) {
+func Info(k protocol.Keeper) peer.AddrInfo {
 	info := peer.AddrInfo{ID: ID(k.Key)}
 	for _, raw := range k.Addrs[:min(len(k.Addrs), protocol.MaxAddrs)] {
 		if len(raw) > protocol.MaxAddr {
@@ -47,7 +47,7 @@ func Info(k protocol.Keeper) (peer.AddrInfo, error) {
 			info.Addrs = append(info.Addrs, a)
 		}
 	}
-	return info, nil
+	return info
 }
 
 // Parse reads "/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3…", as others write a
@@ -65,8 +65,8 @@ func Parse(text string) (protocol.Keeper, error) {
 
 // Texts writes a keeper as Parse reads it, one line for each address.
 func Texts(k protocol.Keeper) []string {
-	info, err := Info(k)
-	if err != nil || len(info.Addrs) == 0 {
+	info := Info(k)
+	if len(info.Addrs) == 0 {
 		return nil // of a node without an address libp2p would write its id alone
 	}
 	full, err := peer.AddrInfoToP2pAddrs(&info)

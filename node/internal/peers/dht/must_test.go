@@ -51,10 +51,7 @@ func openWriter(t *testing.T, at string, target *node) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := address.Info(target.Self())
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := address.Info(target.Self())
 	if err := h.Connect(t.Context(), info); err != nil {
 		t.Fatal(err)
 	}

@@ -53,10 +53,7 @@ func Probe(ctx context.Context, h *peers.Host, over Transport) int {
 	known := h.View()
 	slices.SortStableFunc(known, func(a, b peers.Known) int { return rank(a) - rank(b) })
 	for _, k := range known {
-		info, err := address.Info(k.Keeper)
-		if err != nil {
-			continue
-		}
+		info := address.Info(k.Keeper)
 		for _, a := range info.Addrs {
 			if _, err := a.ValueForProtocol(int(over)); err != nil {
 				continue

@@ -139,10 +139,7 @@ func TestAHostileRelay(t *testing.T) {
 		if err := ask(hers, before, peers.ProtoSync); !errors.Is(err, fault.Offline) {
 			t.Errorf("a pull over a relay that claims no limit: %v", err)
 		}
-		info, err := address.Info(before)
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := address.Info(before)
 		s, err := hers.Libp2p().NewStream(network.WithAllowLimitedConn(context.Background(), "test"), info.ID, peers.ProtoSync)
 		if err == nil { // she insists
 			_, _ = s.Write([]byte("word"))
@@ -220,10 +217,7 @@ func TestWhoCallsOverARelayIsNotDialledAtHome(t *testing.T) {
 		home, far := ma.StringCast("/ip4/10.0.5.77/udp/53/quic-v1"), ma.StringCast("/ip4/1.0.99.1/udp/53/quic-v1")
 		caller := w.move(w.net.AddBehind(netem.Symmetric), nil)
 		w.seated(caller)
-		info, err := address.Info(caller.Self())
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := address.Info(caller.Self())
 		if err := ask(caller, called.Self(), peers.ProtoMail); err != nil {
 			t.Fatal(err)
 		}

@@ -116,10 +116,7 @@ func ask(from *peers.Host, to protocol.Keeper, proto string) error {
 
 // ways counts the connections of one host with another, over relays and straight.
 func ways(from *peers.Host, to protocol.Keeper) (relayed, straight int) {
-	info, err := address.Info(to)
-	if err != nil {
-		return 0, 0
-	}
+	info := address.Info(to)
 	for _, c := range from.Libp2p().Network().ConnsToPeer(info.ID) {
 		if address.Relayed(c.RemoteMultiaddr()) {
 			relayed++
