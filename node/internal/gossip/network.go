@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -73,6 +74,16 @@ func (n *Network) MeshKeepers(shard uint16) (out []protocol.Keeper) {
 		return nil
 	}
 	return n.named(n.Gossip.Mesh(shard))
+}
+
+// QuietKeepers are those in the mesh of a shard who brought nothing of it in the last ten
+// minutes, or of whom it can't be told.
+func (n *Network) QuietKeepers(shard uint16) []protocol.Keeper {
+	if n.Gossip == nil {
+		return nil
+	}
+	topic := Topic(n.Gossip.cfg.Net, n.Gossip.cfg.Shards, shard)
+	return n.named(slices.DeleteFunc(n.Gossip.Mesh(shard), func(p peer.ID) bool { return n.Gossip.silence.brings(p, topic) }))
 }
 
 // Followers are the connected peers that say to follow a shard, in random order.

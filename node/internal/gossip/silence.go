@@ -17,18 +17,19 @@ const (
 	judgedBy    = 20               // watched messages of one topic in a row, all while it was in the mesh
 	broughtAny  = 2                // of these; who brought fewer is silent
 	bringers    = 2                // peers that brought a message, before it says anything about a third
-	watchPause  = 5 * time.Second  // at least, and …
-	watchSpread = 10 * time.Second // … at most so much more, between two watched messages of one topic
+	watchPause  = 3 * time.Second  // at least, and …
+	watchSpread = 4 * time.Second  // … at most so much more, between two watched messages of one topic
 	watchFor    = 30 * time.Second // how late a peer may bring what another brought
 	maxWatched  = 8                // messages of one topic at once, and as many that are being judged
 	maxAccounts = 4096             // pairs of a peer and a topic
 	accountFor  = time.Hour        // after the last message that counted
+	vouchFor    = 10 * time.Minute // after it, who brought something is not audited for that
 )
 
 // A silence watches which peers in the meshes bring anything. It implements
 // pubsub.RawTracer, and costs no packet.
 //
-//  1. Of what arrives on a topic a message is watched every ten seconds or so, drawn by
+//  1. Of what arrives on a topic a message is watched every five seconds or so, drawn by
 //     chance: who brought it, first or again, within half a minute.
 //  2. One that a single peer brought says nothing: this node may be the first that heard
 //     it, and whoever heard it from here does not send it back. One that two brought,
@@ -46,6 +47,7 @@ type silence struct {
 	found func(p peer.ID, topic string) // must not block
 
 	mu      sync.Mutex
+	most    int                  // accounts
 	watched map[string]*watching // by topic; those that were joined
 	of      map[pair]account
 }
@@ -80,14 +82,14 @@ type sample struct {
 var _ pubsub.RawTracer = (*silence)(nil)
 
 func newSilence(m *mesh, now func() time.Time, found func(peer.ID, string)) *silence {
-	return &silence{mesh: m, now: now, found: found, watched: map[string]*watching{}, of: map[pair]account{}}
+	return &silence{mesh: m, now: now, found: found, most: maxAccounts, watched: map[string]*watching{}, of: map[pair]account{}}
 }
 
-// size is how many accounts are kept.
-func (s *silence) size() int {
+// fill is how many accounts are kept, and the most that can be.
+func (s *silence) fill() (n, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.of)
+	return len(s.of), s.most
 }
 
 // Join implements pubsub.RawTracer.
@@ -211,9 +213,17 @@ func (s *silence) count(of pair, brought bool, now time.Time) (silent bool) {
 	return silent
 }
 
+// brings tells whether a peer brought one of the last messages that counted on a topic.
+func (s *silence) brings(p peer.ID, topic string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, ok := s.of[pair{p, topic}]
+	return ok && a.brought != 0 && s.now().Sub(a.last) < vouchFor
+}
+
 // makeRoom forgets accounts whose time is over, or else the one that rests longest.
 func (s *silence) makeRoom(now time.Time) {
-	if len(s.of) < maxAccounts {
+	if len(s.of) < s.most {
 		return
 	}
 	var oldest pair
@@ -224,7 +234,7 @@ func (s *silence) makeRoom(now time.Time) {
 			oldest = of
 		}
 	}
-	if len(s.of) >= maxAccounts {
+	if len(s.of) >= s.most {
 		delete(s.of, oldest)
 	}
 }

@@ -38,7 +38,17 @@ func (g *Gossip) MeshPeers() []string {
 func (g *Gossip) Punished(p peer.ID) bool { return g.blames.penalty(p) < 0 }
 
 // Watched is of how many peers it is counted what they bring, each topic by itself.
-func (g *Gossip) Watched() peers.Fill { return peers.Fill{At: g.silence.size(), Limit: maxAccounts} }
+func (g *Gossip) Watched() peers.Fill {
+	n, most := g.silence.fill()
+	return peers.Fill{At: n, Limit: most}
+}
+
+// Watch bounds of how many peers it is counted from now on.
+func (g *Gossip) Watch(most int) {
+	g.silence.mu.Lock()
+	defer g.silence.mu.Unlock()
+	g.silence.most = most
+}
 
 // Least is how many of the last messages that counted that peer brought which brought
 // the fewest, on any topic, and of how many; -1 where nobody is known for long enough.
