@@ -14,8 +14,7 @@ import (
 
 // When a peer in a mesh counts as silent.
 const (
-	judgedBy    = 20               // watched messages of one topic in a row, all while it was in the mesh
-	broughtAny  = 2                // of these; who brought fewer is silent
+	judgedBy    = 20               // watched messages of one topic, all while it was in the mesh: it brought none
 	bringers    = 2                // peers that brought a message, before it says anything about a third
 	watchPause  = 3 * time.Second  // at least, and …
 	watchSpread = 4 * time.Second  // … at most so much more, between two watched messages of one topic
@@ -36,7 +35,10 @@ const (
 //     independently of this node, was on its way through the mesh.
 //  3. It counts against each peer that was in the mesh all that time and brought
 //     nothing. An honest one fails now and then, when this node was its fastest way;
-//     it does not fail in nineteen of twenty.
+//     it does not fail twenty times in a row.
+//
+// Who passes on one message in twenty is not found, nor who sends back at once what it was
+// sent: neither can be told from an honest peer on a slow link. Pull makes up for them.
 //
 // What others are told they need not send, they can't be missed for: this node sends no
 // IDONTWANT (meshParams). Ids that a peer offers don't count: who offers what is missing
@@ -206,7 +208,7 @@ func (s *silence) count(of pair, brought bool, now time.Time) (silent bool) {
 	}
 	a.brought &= 1<<judgedBy - 1
 	a.n, a.last = min(a.n+1, judgedBy), now
-	if a.n == judgedBy && bits.OnesCount32(a.brought) < broughtAny {
+	if a.n == judgedBy && a.brought == 0 {
 		a, silent = account{last: now}, true
 	}
 	s.of[of] = a

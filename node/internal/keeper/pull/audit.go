@@ -156,7 +156,7 @@ func (p *Puller) examine(ctx context.Context, s *client.Session, peer key.Keeper
 // three times in a row counts as one that withholds.
 func (p *Puller) answered(f followed, err error) {
 	var no *client.Refused
-	if errors.Is(err, fault.Full) && errors.As(err, &no) {
+	if errors.As(err, &no) && no.Kind == fault.Full {
 		return // neither an answer nor none
 	}
 	there := func(shard uint16) bool {
