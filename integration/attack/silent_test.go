@@ -25,7 +25,6 @@ const (
 type plot struct {
 	crowd *crowd
 	of    map[peer.ID]bool // attackers
-	close func()
 }
 
 // sybils adds hosts that pass on everything in one topic and nothing in another, and

@@ -9,7 +9,6 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // When a peer in a mesh counts as silent.
@@ -44,6 +43,8 @@ const (
 // IDONTWANT (meshParams). Ids that a peer offers don't count: who offers what is missing
 // here is asked for it, and brings it.
 type silence struct {
+	listener
+
 	mesh  *mesh
 	now   func() time.Time
 	found func(p peer.ID, topic string) // must not block
@@ -252,35 +253,6 @@ func (s *silence) ThrottlePeer(p peer.ID) {
 		}
 	}
 }
-
-// What else a tracer is told is of no interest here.
-
-// Graft implements pubsub.RawTracer.
-func (*silence) Graft(peer.ID, string) {}
-
-// Prune implements pubsub.RawTracer.
-func (*silence) Prune(peer.ID, string) {}
-
-// OnNewOutboundStream implements pubsub.RawTracer.
-func (*silence) OnNewOutboundStream(peer.ID, protocol.ID) {}
-
-// OnClosedOutboundStream implements pubsub.RawTracer.
-func (*silence) OnClosedOutboundStream(peer.ID) {}
-
-// RecvRPC implements pubsub.RawTracer.
-func (*silence) RecvRPC(*pubsub.RPC) {}
-
-// SendRPC implements pubsub.RawTracer.
-func (*silence) SendRPC(*pubsub.RPC, peer.ID) {}
-
-// SendRPCCompleted implements pubsub.RawTracer.
-func (*silence) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
-
-// DropRPC implements pubsub.RawTracer.
-func (*silence) DropRPC(*pubsub.RPC, peer.ID) {}
-
-// UndeliverableMessage implements pubsub.RawTracer.
-func (*silence) UndeliverableMessage(*pubsub.Message) {}
 
 // least is the smallest number of the last judgedBy messages that a peer brought, -1
 // where no account is full.

@@ -70,12 +70,11 @@ type Config struct {
 	Sources func(n int) []protocol.Keeper
 	// Followers are connected nodes known to follow a shard; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
-	// Mesh lists the mesh peers of a shard, one of which is audited each minute, Quiet
-	// those of them that are audited within some ten minutes (nil: none), and Audit is told
+	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
+	// those of them that are audited within some ten minutes; Audit is told
 	// how many live announcements one held back (pull.Withheld), or how often in a row it
 	// did not answer. Mesh and Audit or neither; Audit must not block.
-	Mesh  func(shard uint16) []protocol.Keeper
-	Quiet func(shard uint16) []protocol.Keeper
+	Mesh  func(shard uint16) (in, quiet []protocol.Keeper)
 	Audit func(peer key.KeeperKey, shard uint16, withheld int)
 	// Operator is the vendor who runs this keeper, zero for nobody; each Hello says so.
 	// nil: nobody.
@@ -150,7 +149,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	}
 	k.puller = pull.New(pull.Config{
 		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Followers: cfg.Followers, Admit: k.Admit, KeepChain: k.index.keepChain,
-		Mesh: cfg.Mesh, Quiet: cfg.Quiet, Audit: cfg.Audit, Refused: cfg.Tables.Refused, Log: cfg.Log, Now: k.now,
+		Mesh: cfg.Mesh, Audit: cfg.Audit, Refused: cfg.Tables.Refused, Log: cfg.Log, Now: k.now,
 	})
 	var err error
 	k.posting, err = posting.New(posting.Config{

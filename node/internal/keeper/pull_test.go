@@ -278,13 +278,13 @@ func TestMeshPeersAreAudited(t *testing.T) {
 		at := p.server.port.Self()
 		w.keeper(open, func(c *keeper.Config) {
 			c.Sources = func(int) []protocol.Keeper { return nil }
-			c.Mesh = func(shard uint16) []protocol.Keeper {
+			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
 				mu.Lock()
 				defer mu.Unlock()
 				if shard != p.forge.shard {
-					return nil
+					return nil, nil
 				}
-				return []protocol.Keeper{at}
+				return []protocol.Keeper{at}, nil
 			}
 			c.Audit = func(peer key.KeeperKey, shard uint16, withheld int) {
 				mu.Lock()
@@ -333,19 +333,12 @@ func TestMeshPeersMustAnswer(t *testing.T) {
 		said := map[key.KeeperKey]int{}
 		w.keeper(open, func(c *keeper.Config) {
 			c.Sources = func(int) []protocol.Keeper { return []protocol.Keeper{good.Self()} }
-			c.Mesh = func(shard uint16) (in []protocol.Keeper) {
-				mu.Lock()
-				defer mu.Unlock()
+			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
 				if shard == p.forge.shard {
 					in = []protocol.Keeper{mute.Self(), busy.Self(), good.Self()}
+					quiet = append(slices.Clone(in), left.Self())
 				}
-				return in
-			}
-			c.Quiet = func(shard uint16) []protocol.Keeper {
-				if shard != p.forge.shard {
-					return nil
-				}
-				return []protocol.Keeper{mute.Self(), busy.Self(), good.Self(), left.Self()}
+				return in, quiet
 			}
 			c.Audit = func(peer key.KeeperKey, _ uint16, withheld int) {
 				mu.Lock()

@@ -68,7 +68,7 @@ func (p *Puller) audit(ctx context.Context, shards []uint16) {
 	shard := shards[p.audits.n%len(shards)]
 	p.audits.n++
 	var who []followed
-	if mesh := p.cfg.Mesh(shard); len(mesh) > 0 {
+	if mesh, _ := p.cfg.Mesh(shard); len(mesh) > 0 {
 		who = append(who, followed{mesh[rand.N(len(mesh))], []uint16{shard}}) //nolint:gosec // whose turn it is, nothing more
 	}
 	for _, q := range p.quiet(shards) {
@@ -85,12 +85,10 @@ func (p *Puller) audit(ctx context.Context, shards []uint16) {
 
 // quiet draws the quiet mesh peers whose turn it is: suspects, then the others by key.
 func (p *Puller) quiet(shards []uint16) (turn []followed) {
-	if p.cfg.Quiet == nil {
-		return nil
-	}
 	var all []followed
 	for _, shard := range shards {
-		for _, k := range p.cfg.Quiet(shard) {
+		_, quiet := p.cfg.Mesh(shard)
+		for _, k := range quiet {
 			if at := slices.IndexFunc(all, func(f followed) bool { return f.node.Key == k.Key }); at >= 0 {
 				all[at].shards = append(all[at].shards, shard)
 			} else {
@@ -160,7 +158,8 @@ func (p *Puller) answered(f followed, err error) {
 		return // neither an answer nor none
 	}
 	there := func(shard uint16) bool {
-		return slices.ContainsFunc(p.cfg.Mesh(shard), func(k protocol.Keeper) bool { return k.Key == f.node.Key })
+		in, _ := p.cfg.Mesh(shard)
+		return slices.ContainsFunc(in, func(k protocol.Keeper) bool { return k.Key == f.node.Key })
 	}
 	if err == nil || !slices.ContainsFunc(f.shards, there) {
 		delete(p.audits.suspects, f.node.Key)

@@ -62,9 +62,9 @@ type Config struct {
 	// Admit is the door and the board behind it.
 	Admit     func(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error)
 	KeepChain func(ctx context.Context, c wire.Chain) error
-	// Mesh lists the mesh peers of a shard, and Audit is told what one of them held back.
-	Mesh    func(shard uint16) []protocol.Keeper
-	Quiet   func(shard uint16) []protocol.Keeper // those of Mesh that gossip does not vouch for; nil: none
+	// Mesh lists the mesh peers of a shard and those of them that gossip does not vouch for,
+	// and Audit is told what one of them held back.
+	Mesh    func(shard uint16) (in, quiet []protocol.Keeper)
 	Audit   func(peer key.KeeperKey, shard uint16, withheld int)
 	Refused int // ids that are not pulled again for a while; 0: MaxRefused
 	Log     *slog.Logger
