@@ -172,7 +172,7 @@ func (n *Node) bounds(v *desk.Status) {
 		}
 		if g.Gossip != nil {
 			topics, blamed := g.Gossip.Status()
-			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed} {
+			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched()} {
 				v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 			}
 		}
@@ -257,7 +257,7 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 // way, for topics there are no more, and a crew is as large as its work.
 var rolls = map[string]bool{
 	"consent.prompts": true, "node.crew": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
-	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true,
+	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true, "gossip.watched": true,
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }
 

@@ -9,11 +9,13 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/gossip"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -26,6 +28,7 @@ var peersFloods = map[string]func(t *testing.T){
 	"peers.connected":   connectedFlood,
 	"gossip.topics":     topicFlood,
 	"gossip.blamed":     blameFlood,
+	"gossip.watched":    watchFlood,
 }
 
 // openHost opens a host that ends with the test. A public one repeats what it is told.
@@ -287,6 +290,48 @@ func blameFlood(t *testing.T) {
 	if !slices.ContainsFunc(target.MeshKeepers(3), func(k protocol.Keeper) bool { return k.Key == other.Self().Key }) {
 		t.Error("somebody else is out of the mesh")
 	}
+}
+
+// watchFlood is more peers in meshes than it is counted of what they bring. The others'
+// turn comes, and nobody is taken for silent.
+func watchFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewSimWorld(t, nodetest.SimConfig{Shards: 2})
+		defer w.Close()
+		var all []*nodetest.Member
+		for i := range 5 {
+			all = append(all, w.Carrier(fmt.Sprint("carrier ", i)))
+		}
+		target := all[0]
+		target.Gossip.Gossip.Watch(2)
+		time.Sleep(time.Minute)
+		for i := range 40 {
+			for shard := range uint16(2) {
+				raw, err := w.Need(shard, time.Hour)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := all[1+i%4].Post(t.Context(), raw); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(8 * time.Second)
+			if f := target.Gossip.Gossip.Watched(); f.At > f.Limit || f.Limit != 2 {
+				t.Fatalf("%d are watched of %d", f.At, f.Limit)
+			}
+		}
+		if f := target.Gossip.Gossip.Watched(); f.At != f.Limit {
+			t.Errorf("%d are watched of %d", f.At, f.Limit)
+		}
+		for _, m := range all[1:] {
+			if target.Gossip.Gossip.Punished(m.Gossip.Libp2p().ID()) {
+				t.Errorf("%s is taken for silent", m.Name)
+			}
+		}
+		if n, err := target.Heard(); err != nil || len(n) != 80 {
+			t.Errorf("%d of 80 are on the board: %v", len(n), err)
+		}
+	})
 }
 
 // topicFlood joins all topics and more.

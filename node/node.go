@@ -340,7 +340,7 @@ func (n *Node) serve(ctx context.Context) error {
 		cfg.Tell = t.Tell
 	}
 	if g, ok := n.port.(*gossip.Network); ok {
-		cfg.Mesh, cfg.Audit, cfg.Followers = g.MeshKeepers, g.Blame, g.Followers
+		cfg.Mesh, cfg.Audit, cfg.Followers = g.Audited, g.Blame, g.Followers
 	}
 	if n.keeper, err = keeper.New(context.WithoutCancel(ctx), cfg); err != nil {
 		return err

@@ -20,6 +20,7 @@ type SimConfig struct {
 	Shards uint16 // of the network; 4 where zero
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
 	Target int    // public nodes to which each dials out; its own number where zero
+	Lax    bool   // silent peers stay in the meshes
 }
 
 // NewSimWorld makes an empty world whose nodes are real hosts, with real gossip,
@@ -102,7 +103,7 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 		return nil, err
 	}
 	if m.public {
-		m.Gossip.Gossip.Tap = m.tap
+		m.Gossip.Gossip.Tap, m.Gossip.Gossip.Lax = m.tap, m.w.sim.cfg.Lax
 	}
 	if m.public && fresh && m.nat == nil {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())

@@ -17,9 +17,10 @@ const (
 	blameLeast = 3                // announcements withheld within an hour, before it counts
 	blameHalf  = 20 * time.Minute // a penalty halves in
 	blameLeft  = 1.0              // a smaller penalty is none
+	silentFor  = time.Hour        // whoever brings nothing is out of the meshes
 )
 
-// blames remember which peers were found withholding announcements.
+// blames remember which peers were found withholding announcements, or silent.
 type blames struct {
 	now func() time.Time
 	mu  sync.Mutex
@@ -31,11 +32,13 @@ type blame struct {
 	withheld int
 	since    time.Time // of the first report that counts still
 	last     time.Time // of the last report that brought the penalty; zero: none did
+	silent   time.Time // when it was found last to bring nothing; zero: never
 }
 
 func newBlames(now func() time.Time) *blames { return &blames{now: now, of: map[peer.ID]*blame{}} }
 
-// penalty is the peer's, between -auditPenalty and 0: it decays.
+// penalty is the peer's, between -auditPenalty-silentPenalty and 0. What it withheld
+// decays; silence is over after an hour.
 func (b *blames) penalty(p peer.ID) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -43,7 +46,18 @@ func (b *blames) penalty(p peer.ID) float64 {
 }
 
 func (one *blame) penalty(now time.Time) float64 {
-	if one == nil || one.last.IsZero() {
+	if one == nil {
+		return 0
+	}
+	silent := 0.0
+	if !one.silent.IsZero() && now.Sub(one.silent) < silentFor {
+		silent = -silentPenalty
+	}
+	return silent + one.withholding(now)
+}
+
+func (one *blame) withholding(now time.Time) float64 {
+	if one.last.IsZero() {
 		return 0
 	}
 	left := auditPenalty * math.Exp2(-max(0, now.Sub(one.last).Seconds())/blameHalf.Seconds())
@@ -68,12 +82,7 @@ func (b *blames) report(p peer.ID, withheld int, may bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	one := b.of[p]
-	if one == nil {
-		b.makeRoom(now)
-		one = &blame{since: now}
-		b.of[p] = one
-	}
+	one := b.open(p, now)
 	if now.Sub(one.since) > time.Hour {
 		one.withheld, one.since = 0, now
 	}
@@ -81,6 +90,25 @@ func (b *blames) report(p peer.ID, withheld int, may bool) {
 	if may && one.withheld >= blameLeast {
 		one.last = now
 	}
+}
+
+// silence notes that a peer brings nothing.
+func (b *blames) silence(p peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.open(p, now).silent = now
+}
+
+// open finds what is remembered of a peer, or begins it. Called with mu held.
+func (b *blames) open(p peer.ID, now time.Time) *blame {
+	one := b.of[p]
+	if one == nil {
+		b.makeRoom(now)
+		one = &blame{since: now}
+		b.of[p] = one
+	}
+	return one
 }
 
 // makeRoom forgets peers whose time is over, or else one that was reported longest ago.
@@ -122,4 +150,17 @@ func (g *Gossip) blamed(who key.KeeperKey, shard uint16, withheld int) {
 	if g.blames.penalty(id) < 0 {
 		g.cfg.Log.Info("a peer is out of the mesh: it withheld what others had", "peer", who, "shard", shard, "withheld", withheld)
 	}
+}
+
+// silent takes what was seen in a mesh: a peer brings nothing of what others bring. It
+// is no hearsay, so as many are put out as are found; those who bring remain, for without
+// two of them nobody is found (silence). Who only found himself in a bad place goes on
+// to be told what is there to be asked for (the penalty is above gossipLimit), and hears
+// a second later what he heard at once.
+func (g *Gossip) silent(p peer.ID, topic string) {
+	if g.Lax {
+		return
+	}
+	g.blames.silence(p)
+	g.cfg.Log.Info("a peer is out of the mesh: it passes nothing on", "peer", p, "topic", topic)
 }

@@ -6,7 +6,6 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // Counts are what the router did since it started. Messages are single announcements,
@@ -25,6 +24,8 @@ type Counts struct {
 // A tally counts for Counts. It implements pubsub.RawTracer; all its methods may be
 // called from several goroutines.
 type tally struct {
+	listener
+
 	kept, ignored, blamed, throttled, duplicates  atomic.Int64
 	grafts, prunes, gated                         atomic.Int64
 	receivedRPC, sentRPC, received, sent, dropped atomic.Int64
@@ -84,29 +85,6 @@ func (t *tally) SendRPCCompleted(r *pubsub.RPC, _ peer.ID, _ time.Duration) {
 
 // DropRPC implements pubsub.RawTracer.
 func (t *tally) DropRPC(*pubsub.RPC, peer.ID) { t.dropped.Add(1) }
-
-// What else a tracer is told is not counted.
-
-// OnNewOutboundStream implements pubsub.RawTracer.
-func (*tally) OnNewOutboundStream(peer.ID, protocol.ID) {}
-
-// OnClosedOutboundStream implements pubsub.RawTracer.
-func (*tally) OnClosedOutboundStream(peer.ID) {}
-
-// Join implements pubsub.RawTracer.
-func (*tally) Join(string) {}
-
-// Leave implements pubsub.RawTracer.
-func (*tally) Leave(string) {}
-
-// ValidateMessage implements pubsub.RawTracer.
-func (*tally) ValidateMessage(*pubsub.Message) {}
-
-// SendRPC implements pubsub.RawTracer.
-func (*tally) SendRPC(*pubsub.RPC, peer.ID) {}
-
-// UndeliverableMessage implements pubsub.RawTracer.
-func (*tally) UndeliverableMessage(*pubsub.Message) {}
 
 // load is the bytes of the messages in an RPC. What the RPC has on the wire would have
 // to be worked out anew, on the path of every message.

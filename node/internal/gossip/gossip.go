@@ -9,7 +9,8 @@
 //  3. Publish hands bytes that passed the door to the mesh, or, where this node is not
 //     on the topic, to some that are.
 //  4. Peers are scored: junk, and what an audit found withheld (Blame), puts them out
-//     of the meshes, then out of hearing, until that has decayed.
+//     of the meshes, then out of hearing, until that has decayed. Who brings nothing of
+//     what others bring (silence) is out of the meshes for an hour.
 //  5. Close stops, and waits until no Hear is running.
 package gossip
 
@@ -68,6 +69,7 @@ type Gossip struct {
 	mesh    *mesh
 	tally   *tally
 	blames  *blames
+	silence *silence
 	rules   rules
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription, and thicken
@@ -75,6 +77,9 @@ type Gossip struct {
 	// Tap is told of each message of others that was judged, for measurements. It is
 	// set before Join, or never.
 	Tap func(shard uint16, raw []byte, verdict uint8)
+	// Lax leaves silent peers in the meshes, to show what comes of it. It is set before
+	// Join, or never.
+	Lax bool
 
 	mu      sync.Mutex
 	topics  map[uint16]*topic
@@ -113,6 +118,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		stop: stop, readers: crew.New(ctx, maxShards+1, nil), topics: map[uint16]*topic{},
 	}
 	g.quiet = sync.NewCond(&g.mu)
+	g.silence = newSilence(g.mesh, time.Now, g.silent)
 	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
@@ -124,7 +130,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
 		pubsub.WithPeerGater(pubsub.DefaultPeerGaterParams()),
 		pubsub.WithPeerScore(rules.all, rules.limits),
-		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithLogger(cfg.Log))
+		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log))
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("gossip: start: %w", err)

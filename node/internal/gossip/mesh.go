@@ -8,12 +8,13 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // A mesh follows whom the router sends messages of each topic to. pubsub tells
 // nobody but a tracer.
 type mesh struct {
+	listener
+
 	mu   sync.Mutex
 	of   map[string]map[peer.ID]bool
 	news chan struct{} // closed and replaced at every change
@@ -76,41 +77,6 @@ func (m *mesh) OnClosedOutboundStream(p peer.ID) {
 		}
 	})
 }
-
-// What else a tracer is told is of no interest here.
-
-// OnNewOutboundStream implements pubsub.RawTracer.
-func (*mesh) OnNewOutboundStream(peer.ID, protocol.ID) {}
-
-// ValidateMessage implements pubsub.RawTracer.
-func (*mesh) ValidateMessage(*pubsub.Message) {}
-
-// DeliverMessage implements pubsub.RawTracer.
-func (*mesh) DeliverMessage(*pubsub.Message) {}
-
-// RejectMessage implements pubsub.RawTracer.
-func (*mesh) RejectMessage(*pubsub.Message, string) {}
-
-// DuplicateMessage implements pubsub.RawTracer.
-func (*mesh) DuplicateMessage(*pubsub.Message) {}
-
-// ThrottlePeer implements pubsub.RawTracer.
-func (*mesh) ThrottlePeer(peer.ID) {}
-
-// RecvRPC implements pubsub.RawTracer.
-func (*mesh) RecvRPC(*pubsub.RPC) {}
-
-// SendRPC implements pubsub.RawTracer.
-func (*mesh) SendRPC(*pubsub.RPC, peer.ID) {}
-
-// SendRPCCompleted implements pubsub.RawTracer.
-func (*mesh) SendRPCCompleted(*pubsub.RPC, peer.ID, time.Duration) {}
-
-// DropRPC implements pubsub.RawTracer.
-func (*mesh) DropRPC(*pubsub.RPC, peer.ID) {}
-
-// UndeliverableMessage implements pubsub.RawTracer.
-func (*mesh) UndeliverableMessage(*pubsub.Message) {}
 
 // settleFor is a little more than the heartbeat at which the router takes newcomers
 // into its mesh; one of meshLow is left to itself.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -73,6 +74,18 @@ func (n *Network) MeshKeepers(shard uint16) (out []protocol.Keeper) {
 		return nil
 	}
 	return n.named(n.Gossip.Mesh(shard))
+}
+
+// Audited are the peers in the mesh of a shard, and those of them who brought nothing of
+// it in the last ten minutes, or of whom it can't be told.
+func (n *Network) Audited(shard uint16) (in, quiet []protocol.Keeper) {
+	if n.Gossip == nil {
+		return nil, nil
+	}
+	topic := Topic(n.Gossip.cfg.Net, n.Gossip.cfg.Shards, shard)
+	ids := n.Gossip.Mesh(shard)
+	in = n.named(ids)
+	return in, n.named(slices.DeleteFunc(ids, func(p peer.ID) bool { return n.Gossip.silence.brings(p, topic) }))
 }
 
 // Followers are the connected peers that say to follow a shard, in random order.

@@ -33,19 +33,24 @@ type rules struct {
 //	Dlazy 12      ids told to peers outside the mesh, for the …
 //	history 6/5   … five seconds after: a message costs 34 bytes there, and it is how
 //	              it gets around a mesh of peers that drop
+//	no IDONTWANT  which asks others not to send what this node has: a peer that may
+//	              keep quiet can't be told from one that passes nothing on (silence).
+//	              It would cost an RPC to each mesh peer for each message, to save one
 func meshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, meshLow, 12, 3, 6
 	p.Dlazy, p.HistoryLength, p.HistoryGossip = 12, 6, 5
+	p.IDontWantMessageThreshold = maxMessage + 1
 	return p
 }
 
 // Credit is what a peer can earn in all topics together, penalties are what it pays.
 const (
-	allCredit    = 5.0 // in all topics of the network together
-	creditFor    = 20  // first deliveries within hours, in each topic
-	invalidCost  = 10.0
-	auditPenalty = 40.0 // of whoever pull-audit found withholding
+	allCredit     = 5.0 // in all topics of the network together
+	creditFor     = 20  // first deliveries within hours, in each topic
+	invalidCost   = 10.0
+	auditPenalty  = 40.0 // of whoever pull-audit found withholding
+	silentPenalty = 8.0  // of whoever passes nothing on, of a topic in whose mesh it is
 )
 
 // Limits of a score below zero: 0 takes a peer out of the meshes.
@@ -65,11 +70,12 @@ const (
 //	1 invalid message:  -10, out of the meshes
 //	2 invalid messages: -40, no longer gossiped with
 //	3 invalid messages: -90, not heard at all until that has decayed (an hour)
-//	withheld what others had: -40 (Blame)
+//	withheld what others had, or answers no audit: -40 (Blame)
+//	passes nothing on in one topic: -8 for an hour, out of the meshes (silence)
 //
-// Deliveries that are missing are not scored: on a topic with less than one message
-// a second that would punish honest peers. Pull makes up for silent ones, and its
-// audit finds them.
+// The router's own count of missing deliveries is not used: on a topic with less than
+// one message a second it would punish honest peers. silence counts by the message
+// instead of by the second.
 func rulesFor(shards uint16, audit func(peer.ID) float64) rules {
 	all := &pubsub.PeerScoreParams{
 		Topics:                      map[string]*pubsub.TopicScoreParams{}, // filled by Join
@@ -124,6 +130,7 @@ func (r rules) check(shards uint16) error {
 		{"two invalid messages keep a peer in gossip", junk(2), credit - limits.GossipThreshold},
 		{"three invalid messages keep a peer heard", junk(3), credit - limits.GraylistThreshold},
 		{"what was withheld keeps a peer in gossip", all.AppSpecificWeight * auditPenalty, credit - limits.GossipThreshold},
+		{"silence keeps a peer in the mesh", all.AppSpecificWeight * silentPenalty, credit},
 		{"breaking the router's rules keeps a peer in the mesh", -all.BehaviourPenaltyWeight, credit},
 	} {
 		if !(rule.cost > rule.need) || math.IsInf(rule.need, 0) { // NaN is refused too

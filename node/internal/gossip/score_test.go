@@ -40,8 +40,9 @@ var bad = map[string]func(r *rules){
 	"free breaking of rules":        func(r *rules) { r.all.BehaviourPenaltyWeight = 0 },
 }
 
-// TestMust_score_offset: who is perfect in one topic and silent in another is out of
-// the mesh within ten minutes, and rules by which that would not be so are refused.
+// TestMust_score_offset: rules by which good behaviour in one topic pays for silence in
+// another are refused, and would have kept a peer in the mesh that a report put out. That
+// such a peer is found is shown at the whole network (package attack).
 func TestMust_score_offset(t *testing.T) {
 	for name, spoil := range bad {
 		r := rulesFor(16, nobody)
@@ -65,7 +66,7 @@ func TestMust_score_offset(t *testing.T) {
 	if out < 0 || out > 10*time.Minute {
 		t.Errorf("out of the mesh after %v", out)
 	}
-	t.Logf("a peer perfect in one topic and silent in another: out of the mesh %v after the third announcement that it withheld", out)
+	t.Logf("a peer perfect in one topic and silent in another: out of the mesh %v after the third report", out)
 }
 
 // offset lets a peer earn all it can in shard 0 and withhold in shard 1, of which the

@@ -80,9 +80,10 @@ type Config struct {
 	// Followers are connected nodes known to follow a shard; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
 	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
-	// Audit is told how many live announcements it held back (pull.Withheld). Both or
-	// neither; Audit must not block.
-	Mesh  func(shard uint16) []protocol.Keeper
+	// those of them that are audited within some ten minutes; Audit is told
+	// how many live announcements one held back (pull.Withheld), or how often in a row it
+	// did not answer. Mesh and Audit or neither; Audit must not block.
+	Mesh  func(shard uint16) (in, quiet []protocol.Keeper)
 	Audit func(peer key.KeeperKey, shard uint16, withheld int)
 	// Operator is the vendor who runs this keeper, zero for nobody; each Hello says so.
 	// nil: nobody.

@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper"
+	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -276,13 +278,13 @@ func TestMeshPeersAreAudited(t *testing.T) {
 		at := p.server.port.Self()
 		w.keeper(open, func(c *keeper.Config) {
 			c.Sources = func(int) []protocol.Keeper { return nil }
-			c.Mesh = func(shard uint16) []protocol.Keeper {
+			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
 				mu.Lock()
 				defer mu.Unlock()
 				if shard != p.forge.shard {
-					return nil
+					return nil, nil
 				}
-				return []protocol.Keeper{at}
+				return []protocol.Keeper{at}, nil
 			}
 			c.Audit = func(peer key.KeeperKey, shard uint16, withheld int) {
 				mu.Lock()
@@ -312,6 +314,50 @@ func TestMeshPeersAreAudited(t *testing.T) {
 		if got := last(hides.Self()); len(got) == 0 || got[len(got)-1] != 7 {
 			t.Errorf("a peer that has nothing: %v", got)
 		}
+	})
+}
+
+// A mesh peer that does not answer counts as one that withholds, from the third audit in a
+// row; one that has no time does not, nor does one that left the mesh, nor one that answers.
+func TestMeshPeersMustAnswer(t *testing.T) {
+	in(t, func(w *world) {
+		p := newPair(w)
+		p.put(w, p.forge.many(3), p.server)
+		all := nodetest.Honest(p.server.board)
+		mute, busy, left := w.played(all), w.played(func(*protocol.Op) protocol.Reply { return nodetest.Refuse(fault.Full) }), w.played(all)
+		for _, m := range []*nodetest.Port{mute, left} {
+			m.Serve(peers.ProtoSync, func(ctx context.Context, _ peers.Conn, _ string) { <-ctx.Done() })
+		}
+		good := w.played(all)
+		var mu sync.Mutex
+		said := map[key.KeeperKey]int{}
+		w.keeper(open, func(c *keeper.Config) {
+			c.Sources = func(int) []protocol.Keeper { return []protocol.Keeper{good.Self()} }
+			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
+				if shard == p.forge.shard {
+					in = []protocol.Keeper{mute.Self(), busy.Self(), good.Self()}
+					quiet = append(slices.Clone(in), left.Self())
+				}
+				return in, quiet
+			}
+			c.Audit = func(peer key.KeeperKey, _ uint16, withheld int) {
+				mu.Lock()
+				defer mu.Unlock()
+				said[peer] += withheld
+			}
+		})
+		time.Sleep(30 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if said[mute.Self().Key] < 3 {
+			t.Errorf("one that never answered: %d", said[mute.Self().Key])
+		}
+		for name, m := range map[string]*nodetest.Port{"busy": busy, "good": good, "left": left} {
+			if n := said[m.Self().Key]; n != 0 {
+				t.Errorf("%s: %d", name, n)
+			}
+		}
+		t.Logf("in thirty minutes the mute one was reported for %d", said[mute.Self().Key])
 	})
 }
 

@@ -12,7 +12,8 @@
 //  4. Whoever needs longer than his turn takes another one after the others had
 //     theirs, as long as he brings something.
 //  5. Passports of vendors that this node does not know are fetched too.
-//  6. One mesh peer of one shard is audited each minute: see Withheld.
+//  6. One mesh peer of one shard is audited each minute, and those that gossip does not
+//     vouch for within some ten: see audit.
 //  7. Beside that, Returns visits nodes that were lost and are back, a few each minute.
 package pull
 
@@ -62,8 +63,9 @@ type Config struct {
 	// Admit is the door and the board behind it.
 	Admit     func(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error)
 	KeepChain func(ctx context.Context, c wire.Chain) error
-	// Mesh lists the mesh peers of a shard, and Audit is told what one of them held back.
-	Mesh    func(shard uint16) []protocol.Keeper
+	// Mesh lists the mesh peers of a shard and those of them that gossip does not vouch for,
+	// and Audit is told what one of them held back.
+	Mesh    func(shard uint16) (in, quiet []protocol.Keeper)
 	Audit   func(peer key.KeeperKey, shard uint16, withheld int)
 	Refused int // ids that are not pulled again for a while; 0: MaxRefused
 	Log     *slog.Logger
@@ -80,7 +82,7 @@ type Puller struct {
 	refused map[protocol.Hash]protocol.Second // pulled in vain: not again until then
 	shards  []uint16
 	since   map[uint16]protocol.Second // that a shard is followed
-	audits  int
+	audits  audits
 }
 
 // New makes a Puller; Run starts it.
@@ -236,42 +238,6 @@ func (p *Puller) Pull(ctx context.Context, from protocol.Keeper, shards []uint16
 		}
 	}
 	return got, errors.Join(full, p.passports(ctx, s))
-}
-
-// audit compares one shard, each in its turn, with one of its mesh peers.
-func (p *Puller) audit(ctx context.Context, shards []uint16) {
-	if p.cfg.Mesh == nil || p.cfg.Audit == nil || len(shards) == 0 {
-		return
-	}
-	p.mu.Lock()
-	shard := shards[p.audits%len(shards)]
-	p.audits++
-	since := p.since[shard]
-	p.mu.Unlock()
-	mesh := p.cfg.Mesh(shard)
-	if len(mesh) == 0 {
-		return
-	}
-	peer := mesh[rand.N(len(mesh))] //nolint:gosec // whose turn it is, nothing more
-	ctx, cancel := context.WithTimeout(ctx, turn)
-	defer cancel()
-	s, err := p.cfg.Client.Sync(ctx, peer)
-	if err != nil {
-		return // it is away: that is for others to judge
-	}
-	defer func() { _ = s.Close() }() // read to its end
-	in, lacking, err := p.shard(ctx, s, shard)
-	if err != nil {
-		p.cfg.Log.Debug("a mesh peer could not be audited", "peer", peer.Key, "shard", shard, "why", err)
-		return
-	}
-	var heard []protocol.Second
-	for _, id := range lacking {
-		if ms, ok := p.cfg.Board.HeardAt(id); ok {
-			heard = append(heard, protocol.Second(ms/1000))
-		}
-	}
-	p.cfg.Audit(peer.Key, shard, Withheld(p.cfg.Now(), since, in.fresh, heard))
 }
 
 // refuse notes an id that is not worth pulling for ten minutes. Any other gives way.

@@ -100,16 +100,22 @@ func asker(s *client.Session, shard uint16) reconcile.Ask {
 	}
 }
 
-// patiently asks again, as long as ctx allows, where a budget is used up.
+// patiently asks again, as long as ctx allows, where a budget is used up. An error after
+// that tells of the refusal too: the other side was there.
 func patiently(ctx context.Context, ask func() error) error {
+	var full error
 	for {
 		err := ask()
 		var no *client.Refused
-		if !errors.As(err, &no) || no.Kind != fault.Full {
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &no) || no.Kind != fault.Full:
+			return errors.Join(err, full)
 		}
-		if err := pause(ctx); err != nil {
-			return err
+		full = err
+		if over := pause(ctx); over != nil {
+			return errors.Join(over, full)
 		}
 	}
 }
@@ -171,7 +177,7 @@ func (p *Puller) fetch(ctx context.Context, s *client.Session, shard uint16, mis
 		}
 		if refused != nil {
 			if err := pause(ctx); err != nil {
-				return err
+				return errors.Join(err, refused)
 			}
 		}
 		missing = append(again, missing...)
