@@ -130,7 +130,10 @@ func (d adminDesk) Status(ctx context.Context) (desk.Status, error) {
 		return v, err
 	}
 	n.problems(&v)
-	return v, nil
+	if in == nil {
+		return v, nil
+	}
+	return v, n.inboxProblem(ctx, in, &v)
 }
 
 // bounds adds what is bounded, with its fill, outside the vault.

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
@@ -93,6 +94,33 @@ func (p places) Keepers(most int) []protocol.Keeper {
 // Replace implements market.Places.
 func (p places) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) {
 	return p.n.roster.Replace(list)
+}
+
+// inboxProblem warns a vendor whose passport names keepers that are silent: requests go
+// to those that it names, until another passport names others.
+func (n *Node) inboxProblem(ctx context.Context, in *inside, status *desk.Status) error {
+	v, err := in.market.Vendor(ctx)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	chain, err := wire.OpenChain(v.Chain, n.net)
+	if err != nil {
+		return fmt.Errorf("passport: %w", err)
+	}
+	keepers, answer := chain.Latest().Inbox.Keepers, 0
+	for _, k := range keepers {
+		if !n.roster.Silent(k.Key) {
+			answer++
+		}
+	}
+	if answer < len(keepers) {
+		status.Problems = append(status.Problems, desk.Problem{Code: "inbox-keepers", What: fmt.Sprintf("your inbox has %d of %d keepers that answer: requests wait only at these, and nowhere once none is left", answer, len(keepers)),
+			Fix: "hark passport rotate issues a passport that names others"})
+	}
+	return nil
 }
 
 // maxReported bounds the letters that a report names of one keeper, of each sort.
@@ -191,7 +219,7 @@ func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) 
 			add("keeper-replayed", fmt.Sprintf("keeper %s showed %d letters again after it had confirmed that they were deleted", k.Key, len(k.Replayed)), names)
 		}
 		if k.Silent {
-			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere", k.Key), "nothing to do")
+			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere by itself, the inbox of a vendor does not", k.Key), "nothing to do, unless inbox-keepers is named here too")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,5 +80,52 @@ func TestASilentKeeperIsReplaced(t *testing.T) {
 		w.Until(10*time.Minute, "an offer by way of the keepers that are left", func() (bool, error) {
 			return len(her.Offers(desk.Query{})) > 0, nil
 		})
+	})
+}
+
+// TestAVendorHearsOfItsInbox: where a keeper that its passport names falls silent, the
+// vendor is told how many are left and what mends it, and that mends it. One whose
+// keepers all answer is told nothing.
+func TestAVendorHearsOfItsInbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewWorld(t)
+		defer w.Close()
+		var keepers []*nodetest.Member
+		for _, name := range []string{"one", "two", "three"} {
+			keepers = append(keepers, w.Public(name))
+		}
+		vendor := w.Public("couches")
+		time.Sleep(5 * time.Second)
+		vendor.Sell(shop)
+		time.Sleep(time.Minute)
+		told := func() string {
+			v, err := vendor.Admin().Status(bg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range v.Problems {
+				if p.Code == "inbox-keepers" {
+					return p.What + "; " + p.Fix
+				}
+			}
+			return ""
+		}
+		keepers = append(keepers, w.Public("four"))
+		time.Sleep(3 * time.Hour)
+		if got := told(); got != "" {
+			t.Fatalf("all answer: %s", got)
+		}
+		keepers[1].Stop()
+		time.Sleep(2 * time.Hour)
+		if got := told(); !strings.Contains(got, "2 of 3 keepers that answer") || !strings.Contains(got, "hark passport rotate") {
+			t.Fatalf("one is silent: %q", got)
+		}
+		if _, err := vendor.Vendor().Passports().Issue(bg, desk.PassportSpec{Name: vendor.Name, Country: "ZA", Contact: "a@example.org"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := told(); got != "" {
+			t.Errorf("after a new passport: %s", got)
+		}
 	})
 }

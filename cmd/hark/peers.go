@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 type idCmd struct{}
@@ -43,8 +44,23 @@ func (c *peersCmd) Run(ctx context.Context, a *app) error {
 
 type netcheckCmd struct{}
 
-// errUnusable is the end of a netcheck that found nobody: what it found was shown.
-var errUnusable = errors.New("the network can't be used from here: no public node is connected")
+// What a netcheck ends with that found nobody: what it found was shown.
+var (
+	errUnusable = fmt.Errorf("the network can't be used from here: no public node is connected: %w", fault.Offline)
+	errTooEarly = fmt.Errorf("whether the network can be used from here is not known yet: ask again in half a minute: %w", fault.Offline)
+)
+
+// verdict is nil where the network can be used.
+func verdict(v desk.Netcheck) error {
+	early := slices.ContainsFunc(v.Checks, func(c desk.Check) bool { return c.Name == "public-node" && c.Answer == desk.NotKnown })
+	switch {
+	case v.Usable:
+		return nil
+	case early:
+		return errTooEarly
+	}
+	return errUnusable
+}
 
 func (c *netcheckCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
@@ -59,8 +75,8 @@ func (c *netcheckCmd) Run(ctx context.Context, a *app) error {
 			}
 			p.table([]string{"QUESTION", "ANSWER", "BECAUSE"}, rows)
 		})
-		if err == nil && !v.Usable {
-			err = errUnusable
+		if err == nil {
+			err = verdict(v)
 		}
 		return err
 	})

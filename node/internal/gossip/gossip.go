@@ -119,7 +119,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	}
 	g.quiet = sync.NewCond(&g.mu)
 	g.silence = newSilence(g.mesh, time.Now, g.silent)
-	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
+	options := []pubsub.Option{
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMaxMessageSize(maxMessage), pubsub.WithMaxControlMessageSize(maxControl),
@@ -128,9 +128,13 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.mesh),
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
-		pubsub.WithPeerGater(pubsub.DefaultPeerGaterParams()),
 		pubsub.WithPeerScore(rules.all, rules.limits),
-		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log))
+		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log),
+	}
+	if rules.gater != nil {
+		options = append(options, pubsub.WithPeerGater(rules.gater))
+	}
+	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(), options...)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("gossip: start: %w", err)

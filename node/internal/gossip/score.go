@@ -20,6 +20,7 @@ type rules struct {
 	all    *pubsub.PeerScoreParams
 	topic  *pubsub.TopicScoreParams // the same for each topic
 	limits *pubsub.PeerScoreThresholds
+	gater  *pubsub.PeerGaterParams // nil: nobody is kept from saying more than can be judged
 }
 
 // meshParams are gossipsub's parameters as its authors' attack tests had them, for
@@ -109,7 +110,7 @@ func rulesFor(shards uint16, audit func(peer.ID) float64) rules {
 		AcceptPXThreshold:           1000, // nobody: peers come from package peers
 		OpportunisticGraftThreshold: allCredit / creditFor / float64(max(shards, 1)),
 	}
-	return rules{meshParams(), all, each, limits}
+	return rules{meshParams(), all, each, limits, pubsub.DefaultPeerGaterParams()}
 }
 
 // errOffset says that parameters let good behaviour pay for bad.

@@ -165,8 +165,9 @@ func (d *putter) step(ctx context.Context, r *round) (one put, ok bool) {
 		d.cfg.Log.Warn("the board could not be read for the DHT", "why", err)
 	case !h.IsZero():
 		a := h.A()
-		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn}
-		return one, one.look || d.puts.mine(a, d.cfg.Host.Self().Key)
+		mine := d.puts.mine(a, d.cfg.Host.Self().Key) // looking first would let it end before it is put again
+		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn && !mine}
+		return one, mine || one.look
 	case !c.IsZero():
 		return d.chain(c)
 	}

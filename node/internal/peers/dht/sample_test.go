@@ -13,6 +13,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/board"
@@ -168,6 +169,9 @@ type setup struct {
 	off       peers.Way
 	limits    Limits
 	exchange  peers.Exchange
+	place     *netem.Host      // on a simulated network, in a bubble
+	now       func() time.Time // time.Now
+	board     *board.Board     // an empty one
 }
 
 func open(tb testing.TB, s setup) *node {
@@ -181,10 +185,16 @@ func open(tb testing.TB, s setup) *node {
 	if s.key.Seed().IsZero() {
 		s.key = key.Generate[key.Keeper]()
 	}
+	if s.now == nil {
+		s.now = time.Now
+	}
 	log := slog.New(slog.DiscardHandler)
 	cfg := peers.Config{
 		Profile: peers.Public, Listen: []string{"/ip4/" + s.at + "/udp/0/quic-v1", "/ip4/" + s.at + "/tcp/0"}, Key: s.key, Bootstrap: s.bootstrap,
-		Book: s.cache, Exchange: s.exchange, Off: s.off, DHT: Protocol(testNet), Log: log, Now: time.Now,
+		Book: s.cache, Exchange: s.exchange, Off: s.off, DHT: Protocol(testNet), Log: log, Now: s.now,
+	}
+	if s.place != nil {
+		cfg.Listen, cfg.Options = []string{s.place.Listen()}, s.place.Options()
 	}
 	if s.personal {
 		cfg.Profile, cfg.Listen = peers.Personal, nil
@@ -193,12 +203,14 @@ func open(tb testing.TB, s setup) *node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &node{Host: h, book: s.book}
-	if n.board, err = board.Open(kv.Memory(), testShards, board.Limits{}); err != nil {
-		tb.Fatal(err)
+	n := &node{Host: h, book: s.book, board: s.board}
+	if n.board == nil {
+		if n.board, err = board.Open(kv.Memory(), testShards, board.Limits{}); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	n.dht, err = Open(context.Background(), Config{
-		Host: h, Net: testNet, Shards: testShards, Lanes: openLanes, Board: n.board, Book: s.book, Limits: s.limits, Log: log, Now: time.Now,
+		Host: h, Net: testNet, Shards: testShards, Lanes: openLanes, Board: n.board, Book: s.book, Limits: s.limits, Log: log, Now: s.now,
 	})
 	if err != nil {
 		tb.Fatal(err)
