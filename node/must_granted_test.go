@@ -531,7 +531,7 @@ func TestMust_only_what_was_granted(t *testing.T) {
 	if l := live(t, 1, 12, "leak-field"); !beyond(l.wrong) {
 		t.Fatalf("a customer's node that discloses one field more is not found: %q", l.wrong)
 	}
-	total, turns, coarse, seeds := 0, 0, map[string]int{}, seedsOf(t)
+	total, turns, coarser, coarse, seeds := 0, 0, 0, map[string]int{}, seedsOf(t)
 	t.Logf("seeds %v; HARK_SEED=N repeats one of them", seeds)
 	for _, seed := range seeds {
 		l := live(t, seed, 20, "")
@@ -541,8 +541,8 @@ func TestMust_only_what_was_granted(t *testing.T) {
 		least := 3 // what is drawn anew in each run may be quiet
 		if slices.Contains(fixed, seed) {
 			least = 10
-			if l.coarser == 0 || l.turned == 0 {
-				t.Errorf("history of HARK_SEED=%d: %d disclosures coarser, %d fields that became special", seed, l.coarser, l.turned)
+			if l.turned == 0 {
+				t.Errorf("history of HARK_SEED=%d: no field became special", seed)
 			}
 			if !beyond(l.planted) {
 				t.Errorf("history of HARK_SEED=%d: a field that left although it was special is not found: %q", seed, l.planted)
@@ -552,10 +552,13 @@ func TestMust_only_what_was_granted(t *testing.T) {
 			t.Errorf("history of HARK_SEED=%d: only %d disclosures, want %d", seed, l.disclosures, least)
 		}
 		t.Logf("HARK_SEED=%d: %d disclosures, %d coarser, %d fields became special", seed, l.disclosures, l.coarser, l.turned)
-		total, turns = total+l.disclosures, turns+l.turned
+		total, turns, coarser = total+l.disclosures, turns+l.turned, coarser+l.coarser
 		for level, k := range l.coarse {
 			coarse[level] += k
 		}
+	}
+	if len(seeds) > 1 && coarser < 3 {
+		t.Errorf("only %d disclosures were coarser", coarser)
 	}
 	t.Logf("%d disclosures in %d random histories, each exactly what was granted, coarser at levels %v, %d fields that became special stayed home; the planted leaks were found", total, len(seeds), coarse, turns)
 	t.Run("every level", everyLevel)
