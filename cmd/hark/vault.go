@@ -31,7 +31,7 @@ type vaultCmd struct {
 
 type vaultSetCmd struct {
 	Name     string `arg:"" help:"The field, as contact.phone."`
-	From     string `arg:"" optional:"" help:"- for standard input, or file:PATH (or HARK_VALUE_FILE). Up to 4 KiB of text are a value that grants can carry; anything else, up to 16 MiB, is kept as a large one. Left out where only the flags are to change."`
+	From     string `arg:"" optional:"" help:"- for standard input, or file:PATH (or HARK_VALUE_FILE). Up to 4 KiB of text are a value; anything else, up to 16 MiB, is kept and granted as a large one. Left out where only the flags are to change."`
 	Source   string `help:"Where the value comes from: self-stated, verified or inferred." placeholder:"SOURCE"`
 	ReviewBy string `help:"When to look at it again: 2027-01-31, or never." placeholder:"DATE"`
 	Class    string `help:"ordinary, special or child: at least what the law says of the field." placeholder:"CLASS"`
@@ -125,7 +125,7 @@ func (c *vaultSetCmd) value(ctx context.Context, a *app, h desk.House, spec desk
 	return h.Customer().Files().Upload(ctx, c.Name, media, spec, m)
 }
 
-// smallText tells whether bytes are a value that grants can carry. An end of line at
+// smallText tells whether bytes are a value that a disclosure carries itself. An end of line at
 // its end does not count.
 func smallText(raw []byte) (string, bool) {
 	raw = bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
