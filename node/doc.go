@@ -92,8 +92,10 @@
 //   - A vendor pays by itself no more for a grant, and owes no more in all, than its owner
 //     said: needs cost their makers little, and could be made to collect vouchers.
 //   - A second request after a refusal is dropped unanswered, also under a rotated
-//     passport and after a restart: POPIA s69(2) lets a vendor ask once. Per need: nothing
-//     tells a vendor that two needs are one customer's.
+//     passport and after a restart: POPIA s69(2) lets a vendor ask once. What she refused
+//     herself binds beyond the need, for the same fields and purpose, but for a need that
+//     she announced since and that offers them: that invites anew. Nothing is answered,
+//     so nothing tells a vendor that two needs are one customer's.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //
