@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -64,13 +63,12 @@ const (
 type Carrier struct {
 	cfg  Config
 	kick chan struct{}
-	mu   sync.Mutex
-	busy map[protocol.Hash]bool
+	busy *crew.UnderWay[protocol.Hash]
 }
 
 // New makes a carrier that does nothing until Run.
 func New(cfg Config) *Carrier {
-	return &Carrier{cfg: cfg, kick: make(chan struct{}, 1), busy: map[protocol.Hash]bool{}}
+	return &Carrier{cfg: cfg, kick: make(chan struct{}, 1), busy: crew.NewUnderWay[protocol.Hash](Most)}
 }
 
 // Kick says that there is work. It never blocks.
@@ -83,9 +81,8 @@ func (c *Carrier) Kick() {
 
 // Fill tells how many parcels are carried now.
 func (c *Carrier) Fill() kv.Fill {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return kv.Fill{Name: "carrier.parcels", Used: int64(len(c.busy)), Cap: Most}
+	n, most := c.busy.Fill()
+	return kv.Fill{Name: "carrier.parcels", Used: int64(n), Cap: int64(most)}
 }
 
 // Run returns when ctx ends.
@@ -112,7 +109,7 @@ func (c *Carrier) dispatch(ctx context.Context) time.Duration {
 			wait = min(wait, time.Duration(p.NextMS-now)*time.Millisecond)
 			return true
 		}
-		if c.free(p.ID) {
+		if !c.busy.Has(p.ID) {
 			due = append(due, p)
 		}
 		return len(due) < Most
@@ -121,41 +118,19 @@ func (c *Carrier) dispatch(ctx context.Context) time.Duration {
 		return time.Second
 	}
 	for _, p := range due {
-		if !c.take(p.ID) {
+		if !c.busy.Begin(p.ID) {
 			break // the end of one kicks
 		}
 		if err := c.cfg.Crew.Hire("parcel", func(ctx context.Context) {
 			defer c.Kick()
-			defer c.leave(p.ID)
+			defer c.busy.End(p.ID)
 			c.carry(ctx, p)
 		}); err != nil {
-			c.leave(p.ID)
+			c.busy.End(p.ID)
 			return time.Second
 		}
 	}
 	return max(wait, time.Millisecond)
-}
-
-func (c *Carrier) free(id protocol.Hash) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return !c.busy[id]
-}
-
-func (c *Carrier) take(id protocol.Hash) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy[id] || len(c.busy) >= Most {
-		return false
-	}
-	c.busy[id] = true
-	return true
-}
-
-func (c *Carrier) leave(id protocol.Hash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.busy, id)
 }
 
 // carry does the work of one parcel, and tells.

@@ -17,15 +17,15 @@ func (c *Courier) Collect(box key.MailboxKey) {
 	c.mu.Lock()
 	b, ok := c.boxes[box]
 	c.mu.Unlock()
-	if !ok || !c.take(protocol.Hash(box)) {
+	if !ok || !c.busy.Begin(protocol.Hash(box)) {
 		return
 	}
 	err := c.cfg.Crew.Hire("collect", func(ctx context.Context) {
-		defer c.leave(protocol.Hash(box))
+		defer c.busy.End(protocol.Hash(box))
 		c.collectAll(ctx, b)
 	})
 	if err != nil {
-		c.leave(protocol.Hash(box))
+		c.busy.End(protocol.Hash(box))
 	}
 }
 

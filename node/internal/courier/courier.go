@@ -116,7 +116,7 @@ type Courier struct {
 	sessions map[key.KeeperKey]*line
 	poster   *post.Poster
 	mill     *stamp.Mill
-	busy     map[protocol.Hash]bool
+	busy     *crew.UnderWay[protocol.Hash] // deliveries, and mailboxes that are collected
 	boxes    map[key.MailboxKey]records.Box
 	queue    []key.MailboxKey             // of boxes, those read longest first
 	unread   bool                         // there are more than found room
@@ -135,7 +135,7 @@ type Courier struct {
 func New(cfg Config) *Courier {
 	lim := cfg.Limits.orDefault()
 	c := &Courier{
-		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, mill: stamp.New(lim.Stamps), busy: map[protocol.Hash]bool{},
+		cfg: cfg, lim: lim, kick: make(chan struct{}, 1), sessions: map[key.KeeperKey]*line{}, mill: stamp.New(lim.Stamps), busy: crew.NewUnderWay[protocol.Hash](lim.Deliveries),
 		boxes: map[key.MailboxKey]records.Box{}, leaving: map[key.MailboxKey]time.Time{},
 		slots: newSlots(lim.Slots), recent: memory.NewRecent(lim.Slots), pushed: memory.NewRecent(4 * lim.Slots), missed: memory.NewRecent(lim.Slots),
 		gone: memory.NewWhen(4 * lim.Slots),
@@ -229,29 +229,30 @@ func (c *Courier) sweep(ctx context.Context, now time.Time) {
 
 // dispatch starts deliveries for what is due and returns how long to sleep.
 func (c *Courier) dispatch(ctx context.Context) time.Duration {
-	nowMS, room := c.cfg.Now().UnixMilli(), c.room()
-	if room == 0 {
+	nowMS := c.cfg.Now().UnixMilli()
+	busy, most := c.busy.Fill()
+	if busy >= most {
 		return maxSleep // the end of a delivery kicks
 	}
 	var items []outbox.Item
 	var next int64
 	err := c.cfg.KV.View(ctx, func(r kv.Reader) (err error) {
-		items, next, err = c.cfg.Outbox.DueExcept(r, nowMS, room, c.underWay)
+		items, next, err = c.cfg.Outbox.DueExcept(r, nowMS, most-busy, c.busy.Has)
 		return err
 	})
 	if err != nil {
 		return time.Second
 	}
 	for _, it := range items {
-		if !c.take(it.ID) {
+		if !c.busy.Begin(it.ID) {
 			continue
 		}
 		if err := c.cfg.Crew.Hire("delivery", func(ctx context.Context) {
 			defer c.Kick()
-			defer c.leave(it.ID)
+			defer c.busy.End(it.ID)
 			c.deliver(ctx, it)
 		}); err != nil {
-			c.leave(it.ID)
+			c.busy.End(it.ID)
 			return 50 * time.Millisecond
 		}
 	}
@@ -261,37 +262,6 @@ func (c *Courier) dispatch(ctx context.Context) time.Duration {
 	return min(max(time.Duration(next-nowMS)*time.Millisecond, time.Millisecond), maxSleep)
 }
 
-// room is how many more deliveries may begin.
-func (c *Courier) room() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lim.Deliveries - len(c.busy)
-}
-
-// underWay reports whether an item is being delivered.
-func (c *Courier) underWay(id protocol.Hash) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.busy[id]
-}
-
-// take marks an item as under way, if there is room.
-func (c *Courier) take(id protocol.Hash) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy[id] || len(c.busy) >= c.lim.Deliveries {
-		return false
-	}
-	c.busy[id] = true
-	return true
-}
-
-func (c *Courier) leave(id protocol.Hash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.busy, id)
-}
-
 // jitter spreads retries; it protects nothing.
 func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
 
@@ -299,6 +269,7 @@ func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
 func (c *Courier) Stats() []kv.Fill {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	busy, most := c.busy.Fill()
 	parked, doomed := 0, 0 // of the stream that has most
 	for _, w := range c.watches {
 		parked, doomed = max(parked, len(w.parked)), max(doomed, w.dooms)
@@ -307,7 +278,7 @@ func (c *Courier) Stats() []kv.Fill {
 		{Name: "courier.boxes", Used: int64(len(c.boxes)), Cap: int64(c.lim.Boxes)},
 		{Name: "courier.parked", Used: int64(parked), Cap: int64(c.lim.Parked)},
 		{Name: "courier.doomed", Used: int64(doomed), Cap: int64(c.lim.Doomed)},
-		{Name: "courier.deliveries", Used: int64(len(c.busy)), Cap: int64(c.lim.Deliveries)},
+		{Name: "courier.deliveries", Used: int64(busy), Cap: int64(most)},
 		{Name: "courier.streams", Used: int64(len(c.watches)), Cap: int64(c.lim.Streams)},
 		c.poster.Fill(),
 		c.mill.Fill(),

@@ -90,18 +90,18 @@ func TestDoomedLettersAreBounded(t *testing.T) {
 func TestDeliveriesAreBounded(t *testing.T) {
 	c := idle()
 	for i := range c.lim.Deliveries {
-		if !c.take(letter(i)) {
+		if !c.busy.Begin(letter(i)) {
 			t.Fatalf("no room for delivery %d", i+1)
 		}
 	}
-	if c.take(letter(99)) {
+	if c.busy.Begin(letter(99)) {
 		t.Error("one too many")
 	}
-	c.leave(letter(0))
-	if c.take(letter(1)) {
+	c.busy.End(letter(0))
+	if c.busy.Begin(letter(1)) {
 		t.Error("one is under way twice")
 	}
-	if !c.take(letter(99)) {
+	if !c.busy.Begin(letter(99)) {
 		t.Error("no room after one has ended")
 	}
 	for _, f := range c.Stats() {
