@@ -107,7 +107,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		callers: limits.NewCallers(cfg.Limits.Streams), kick: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), handlers: map[string]Handler{},
+		callers: limits.NewCallers(cfg.Limits.Streams, served()), kick: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), handlers: map[string]Handler{},
 	}
 	wire := hostWire(cfg)
 	announce, err := multiaddrs(cfg.Announce)
@@ -398,14 +398,14 @@ func (h *Host) Serve(proto string, serve Handler) {
 			return
 		}
 		from := address.Prefix(s.Conn().RemoteMultiaddr())
-		err := h.callers.Come(from)
+		err := h.callers.Come(proto, from)
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
-				defer h.callers.Leave(from)
+				defer h.callers.Leave(proto, from)
 				run(ctx, serve, &conn{Stream: s, met: true}, from)
 			})
 			if err != nil {
-				h.callers.Leave(from)
+				h.callers.Leave(proto, from)
 			}
 		}
 		if err != nil {
@@ -453,6 +453,17 @@ func (h *Host) Status() (known, connected, connections, streams Fill) {
 	connections = Fill{len(h.host.Network().Conns()), h.cfg.Limits.Conns}
 	at, limit := h.streams.Size()
 	return known, connected, connections, Fill{at, limit}
+}
+
+// Streams are the incoming streams of each protocol that are being served, by the
+// protocol's short name.
+func (h *Host) Streams() map[string]Fill {
+	out := map[string]Fill{}
+	for name, proto := range map[string]string{"mail": ProtoMail, "post": ProtoPost, "sync": ProtoSync, "blob": ProtoBlob} {
+		at, limit := h.callers.Of(proto)
+		out[name] = Fill{at, limit}
+	}
+	return out
 }
 
 // conn is a libp2p stream.
