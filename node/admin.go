@@ -165,7 +165,7 @@ func (n *Node) bounds(v *desk.Status) {
 		for name, f := range map[string]peers.Fill{"known": known, "connected": connected, "connections": connections, "streams": streams} {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
-		for name, f := range g.Streams() {
+		for name, f := range peers.Streams(g.Host) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name + "-streams", Used: int64(f.At), Cap: int64(f.Limit)})
 		}
 		for name, f := range g.Relay().Fills() {

@@ -87,7 +87,7 @@ func protocolFlood(t *testing.T, name, proto string) {
 		target := d.host(d.net.Add(), peers.Public)
 		fill := func() peers.Fill {
 			time.Sleep(time.Second) // who was refused is gone
-			f := target.Streams()[name]
+			f := peers.Streams(target)[name]
 			if f.At > f.Limit {
 				t.Fatalf("%d streams %s of %d", f.At, name, f.Limit)
 			}

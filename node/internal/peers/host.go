@@ -455,9 +455,9 @@ func (h *Host) Status() (known, connected, connections, streams Fill) {
 	return known, connected, connections, Fill{at, limit}
 }
 
-// Streams are the incoming streams of each protocol that are being served, by the
+// Streams are the incoming streams of each protocol that a host is serving, by the
 // protocol's short name.
-func (h *Host) Streams() map[string]Fill {
+func Streams(h *Host) map[string]Fill {
 	out := map[string]Fill{}
 	for name, proto := range map[string]string{"mail": ProtoMail, "post": ProtoPost, "sync": ProtoSync, "blob": ProtoBlob} {
 		at, limit := h.callers.Of(proto)

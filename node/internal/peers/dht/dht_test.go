@@ -11,6 +11,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
 )
 
 // What one keeper puts, all others find, a personal node too; a withdrawal follows it,
@@ -28,6 +29,9 @@ func TestWhatIsPutIsFound(t *testing.T) {
 	put := func(n *node, raw []byte) {
 		h, err := wire.OpenAnnouncement(raw)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.board.Put(t.Context(), h, int64(born)*1000); err != nil {
 			t.Fatal(err)
 		}
 		n.dht.Heard(h)
@@ -53,24 +57,32 @@ func TestWhatIsPutIsFound(t *testing.T) {
 }
 
 // A keeper puts what names it, and nothing else: not a need with other keepers, nor
-// the withdrawal of one.
+// the withdrawal of one. What it knows of that it knows after a restart.
 func TestOnlyItsKeepersPutIt(t *testing.T) {
-	n := open(t, setup{})
-	mine := sample{name: "mine", keepers: []protocol.Keeper{n.Self()}}
-	moved := sample{name: "mine", seq: 2}
+	s := setup{key: key.Generate[key.Keeper](), store: kv.Memory()}
+	n := open(t, s)
+	own := sample{name: "mine", keepers: []protocol.Keeper{n.Self()}}
+	back := own
+	back.seq = 3
 	for _, row := range []struct {
 		s    sample
 		want bool
 	}{
 		{sample{name: "other"}, false}, {sample{name: "other", seq: 2, withdrawn: true}, false},
-		{mine, true}, {moved, false}, {sample{name: "mine", seq: 3, withdrawn: true}, false},
-		{mine, true}, {sample{name: "mine", seq: 4, withdrawn: true}, true},
+		{own, true}, {sample{name: "mine", seq: 2}, false}, {back, true}, {sample{name: "mine", seq: 4, withdrawn: true}, true},
+		{sample{name: "mine", seq: 5, withdrawn: true}, true},
+		{sample{name: "left", keepers: own.keepers}, true}, {sample{name: "left", seq: 2}, false}, {sample{name: "left", seq: 3, withdrawn: true}, false},
 	} {
+		n.close()
+		n = open(t, s)
 		h, err := wire.OpenAnnouncement(row.s.sign())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := n.dht.puts.mine(h.A(), n.Self().Key); got != row.want {
+		if _, err := n.board.Put(t.Context(), h, int64(born)*1000); err != nil {
+			t.Fatal(err)
+		}
+		if got := mine(h.A(), &n.dht.cfg); got != row.want {
 			t.Errorf("%+v: %v", row.s, got)
 		}
 	}
