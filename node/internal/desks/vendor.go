@@ -504,8 +504,5 @@ func (d Held) Delete(ctx context.Context, grant string) error {
 	if err != nil {
 		return err
 	}
-	return d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
-		_, err := d.Stores.Held.Delete(tx, id)
-		return err
-	})
+	return d.Market.DeleteHeld(ctx, id)
 }

@@ -14,7 +14,10 @@ import (
 // DefaultLimits.
 type Limits struct {
 	Contexts   int // needs, interests and relations
-	Agreements int // on either side
+	// Agreements on either side. None is ever forgotten: a grant's proves what is owed under
+	// it, and rights and lapses outlive its end; one that was refused, or never answered,
+	// proves that a vendor asked once, with which notice, and what the customer said.
+	Agreements int
 	Requests   int // of one context: later vendors are not heard
 	Offers     int // of one grant: later ones are not kept
 	Blocked    int // vendors whose requests are dropped
