@@ -13,7 +13,7 @@ import (
 // Limits bound what others can make this node keep. What is zero takes the value of
 // DefaultLimits.
 type Limits struct {
-	Contexts   int // needs, interests and relations
+	Contexts int // needs, interests and relations
 	// Agreements on either side. None is ever forgotten: a grant's proves what is owed under
 	// it, and rights and lapses outlive its end; one that was refused, or never answered,
 	// proves that a vendor asked once, with which notice, and what the customer said.
