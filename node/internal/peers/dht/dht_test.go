@@ -193,6 +193,9 @@ func TestOneThatAnswersLookupsLeadsIntoTheNetwork(t *testing.T) {
 			for _, k := range n.View() {
 				served = served || k.Connected && k.Keeper.Key != oracle.Self().Key
 			}
+			if slices.ContainsFunc(n.Keepers(99), func(k protocol.Keeper) bool { return k.Key == oracle.Self().Key }) {
+				t.Errorf("personal %v: it takes one that answers lookups for a keeper", personal)
+			}
 			works = slices.ContainsFunc(n.Ways(), func(r peers.WayReport) bool { return r.Way == peers.WayDHT && r.Works() == 1 })
 			for _, n := range []*node{n, second, first, oracle} {
 				n.close()
