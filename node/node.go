@@ -235,7 +235,7 @@ func (n *Node) open(ctx context.Context) error {
 // openHome reads the home and opens its store.
 func (n *Node) openHome(ctx context.Context) error {
 	if s := n.cfg.Simulated; s != nil {
-		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile}, s.Genesis, s.Store
+		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile, Ways: n.cfg.Ways}, s.Genesis, s.Store
 		var err error
 		n.net, _, err = wire.NetworkID(s.Genesis)
 		return err
@@ -313,7 +313,11 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 
 // openSimulated joins a network whose wire is simulated, and nothing else.
 func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, error) {
-	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Log: n.cfg.Log, Now: n.now}
+	off, err := n.settings.off()
+	if err != nil {
+		return nil, err
+	}
+	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Off: off, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
 	}
