@@ -148,7 +148,7 @@ func (d *DHT) seek(ctx context.Context) {
 		case <-d.kick:
 		case <-time.After(pause):
 		}
-		alone := d.alone()
+		alone := alone(d.cfg.Host)
 		if !alone {
 			hungry = time.Time{}
 		} else if hungry.IsZero() {
@@ -196,8 +196,7 @@ func (d *DHT) connected() bool {
 }
 
 // alone tells whether no public node is connected that does more than answer lookups.
-func (d *DHT) alone() bool {
-	h := d.cfg.Host
+func alone(h *peers.Host) bool {
 	return !slices.ContainsFunc(h.View(), func(k peers.Known) bool {
 		if !k.Connected {
 			return false
