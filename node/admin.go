@@ -277,7 +277,11 @@ func (n *Node) problems(v *desk.Status) {
 		v.Problems = append(v.Problems, desk.Problem{Code: code, What: what, Fix: fix})
 	}
 	if v.Peers == 0 {
-		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again")
+		fix := "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again"
+		if slices.ContainsFunc(v.Ways, func(w desk.WayIn) bool { return w.Works == desk.Off }) {
+			fix = "take \"ways\" out of config.toml (hark paths says where), start again without --ways, and where that does not help, " + fix
+		}
+		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", fix)
 	}
 	if v.KeyStore == KeyFile {
 		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "make a home with --key-store passphrase or keyring")

@@ -31,6 +31,34 @@
 //     out (desk.Held.Download, hark held get): its field is noted in the agreement and
 //     the ledger before the first byte leaves, and the deletion names it.
 //
+// # Ways in
+//
+// A node comes to know of public nodes in four ways, none of which depends on another.
+// hark status shows what came of each, and "ways" in config.toml (hark init --ways, hark
+// run --ways, HARK_WAYS) limits a node to some of them. Each carries a node alone: it then
+// takes nothing from the other three, and needs no more than stands here to begin with.
+//
+//   - bootstrap: one address in the list of network.json at which a public node answers.
+//     It alone is enough at a first start.
+//   - cache: one node that was reached in an earlier run (peers.json in the state folder)
+//     and is where it was. Nobody on the bootstrap list need be left.
+//   - exchange: one introduction. Whoever is connected is asked for the nodes that it
+//     reached itself, and may be gone afterwards. A public node is introduced by any that
+//     calls it; a personal one is called by nobody, and so meets its first by another way.
+//   - dht: one address of somebody who answers the DHT's lookups, and need do nothing
+//     else. The DHT's own list of an earlier run (dht.json) has some; at a first start
+//     the bootstrap list or the cache gives one, and so is on beside it. A personal node
+//     asks once no node that serves it was connected for 15 s.
+//
+// Nodes that call here, and keepers that announcements and passports name, become known
+// besides: by dealing with a network that one is in already, so they are no way in.
+//
+// A way that is off is not used by this node; others' ways to it are theirs. The list is
+// not read; the cache is not read, but kept; nobody is asked for nodes, but whoever asks is
+// told. Without the way dht a node takes no part in the DHT, or it would be told of others
+// with every answer: it keeps no records there, finds no passport or announcement there
+// that public nodes lack, and gets no seat at relays where it stands behind a NAT.
+//
 // # Rooms
 //
 //   - desk: the vocabulary; client: the same over REST; nodetest: whole networks in

@@ -47,6 +47,7 @@ type Config struct {
 	Version    string // of the program
 	Log        *slog.Logger
 	NoAPI      bool
+	Ways       []string // ways in that are used, whatever config.toml says; nil: what it says
 	// Misbehave breaks one promise on purpose, so that a demonstration or an attack
 	// test can show that others notice; see Misbehaviours.
 	Misbehave string
@@ -234,7 +235,7 @@ func (n *Node) open(ctx context.Context) error {
 // openHome reads the home and opens its store.
 func (n *Node) openHome(ctx context.Context) error {
 	if s := n.cfg.Simulated; s != nil {
-		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile}, s.Genesis, s.Store
+		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile, Ways: n.cfg.Ways}, s.Genesis, s.Store
 		var err error
 		n.net, _, err = wire.NetworkID(s.Genesis)
 		return err
@@ -242,6 +243,9 @@ func (n *Node) openHome(ctx context.Context) error {
 	var err error
 	if n.settings, err = ReadSettings(n.cfg.Paths); err != nil {
 		return err
+	}
+	if n.cfg.Ways != nil {
+		n.settings.Ways = n.cfg.Ways
 	}
 	file, err := ReadNetwork(n.cfg.Paths.network())
 	if err != nil {
@@ -289,10 +293,14 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 	if err != nil {
 		return nil, err
 	}
+	off, err := n.settings.off()
+	if err != nil {
+		return nil, err
+	}
 	cfg := peers.Config{
 		Profile: peers.Personal, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap,
 		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), DHT: dht.Protocol(n.net), Log: n.cfg.Log, Now: time.Now,
-		Operator: n.runBy, Announce: n.settings.Announce,
+		Operator: n.runBy, Announce: n.settings.Announce, Off: off,
 	}
 	if n.settings.Profile == Public {
 		if cfg.Key, err = keeperKey(n.cfg.Paths); err != nil {
@@ -305,7 +313,11 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 
 // openSimulated joins a network whose wire is simulated, and nothing else.
 func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, error) {
-	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Log: n.cfg.Log, Now: n.now}
+	off, err := n.settings.off()
+	if err != nil {
+		return nil, err
+	}
+	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Off: off, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
 	}

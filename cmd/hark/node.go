@@ -73,6 +73,10 @@ func writeStatus(p *page, s desk.Status) {
 func writeWays(p *page, ways []desk.WayIn) {
 	var rows [][]string
 	for _, w := range ways {
+		if w.Works == desk.Off {
+			rows = append(rows, []string{w.Way, w.Works})
+			continue
+		}
 		row := []string{w.Way, w.Works, fmt.Sprintf("%d named", w.Known), fmt.Sprintf("%d reached", w.Reached)}
 		if w.Last != nil {
 			row = append(row, "last "+when(*w.Last))

@@ -205,11 +205,14 @@ const (
 	NotKnown = "not known yet"
 )
 
+// Off is the answer where the settings turn off what is asked about.
+const Off = "off"
+
 // A WayIn is one of the four ways to find public nodes, which do not depend on each
 // other: bootstrap, cache, exchange, dht.
 type WayIn struct {
 	Way     string     `json:"way"`
-	Works   string     `json:"works"`   // yes, no, not known yet
+	Works   string     `json:"works"`   // yes, no, not known yet; off
 	Known   int        `json:"known"`   // nodes that it named
 	Reached int        `json:"reached"` // of these, reached within a day
 	Last    *time.Time `json:"last,omitempty"`
@@ -218,7 +221,7 @@ type WayIn struct {
 // A Check is one question of a Netcheck.
 type Check struct {
 	Name   string `json:"name"`
-	Answer string `json:"answer"` // yes, no, not known yet
+	Answer string `json:"answer"` // yes, no, not known yet; off
 	Detail string `json:"detail"`
 }
 

@@ -29,7 +29,7 @@ func (r *routes) node() {
 			return peers{full(p)}, err
 		})
 	add(r, op{id: "check-network", verb: http.MethodGet, path: "/netcheck", tag: "node", does: "Look how the network does from here",
-		more: "Each question is answered with yes, no, or not known yet. It opens a few connections of its own to find out, and changes nothing."},
+		more: "Each question is answered with yes, no, or not known yet, or with off where the settings turn off what it is about. It opens a few connections of its own to find out, and changes nothing."},
 		func(ctx context.Context, _ *none) (desk.Netcheck, error) {
 			v, err := net().Check(ctx)
 			v.Checks = full(v.Checks)

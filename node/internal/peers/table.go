@@ -251,14 +251,15 @@ func (t *table) dialed(k key.KeeperKey) {
 
 // alive are up to n nodes thought alive in random order: those reached within a
 // day first, then those not tried yet, none whose last dial failed, nor any that is
-// reached over relays alone: it is no keeper.
+// reached over relays alone, or is connected and did not say that it serves: it is no
+// keeper.
 func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var known, told []protocol.Keeper
 	for k, e := range t.entries {
 		switch {
-		case address.RelayedAlone(e.keeper.Addrs):
+		case address.RelayedAlone(e.keeper.Addrs), connected(k) && e.reached.IsZero():
 		case connected(k) || e.fails == 0 && now.Sub(e.reached) < freshFor:
 			known = append(known, e.keeper)
 		case e.fails == 0:

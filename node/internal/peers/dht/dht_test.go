@@ -5,9 +5,12 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -179,6 +182,49 @@ func TestTheDHTAloneCarriesANode(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestOneThatAnswersLookupsLeadsIntoTheNetwork: a node that knows but one other, which
+// answers the DHT's lookups and nothing else, finds those that serve; a personal one
+// asks although it is connected, since that one is of no other use. Where this way is
+// off as well it finds nobody.
+func TestOneThatAnswersLookupsLeadsIntoTheNetwork(t *testing.T) {
+	others := peers.WayBootstrap | peers.WayCache | peers.WayExchange
+	in := func(personal bool, off peers.Way) (served, works bool) {
+		synctest.Test(t, func(t *testing.T) {
+			net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
+			oracle := open(t, setup{place: net.Add(), lookups: true})
+			first := open(t, setup{place: net.Add(), bootstrap: []protocol.Keeper{oracle.Self()}})
+			second := open(t, setup{place: net.Add(), bootstrap: []protocol.Keeper{first.Self()}})
+			time.Sleep(time.Minute)
+			book := &memoryBook{}
+			book.Save([]protocol.Keeper{oracle.Self()})
+			n := open(t, setup{place: net.Add(), personal: personal, book: book, off: off})
+			time.Sleep(2 * time.Minute)
+			for _, k := range n.View() {
+				served = served || k.Connected && k.Keeper.Key != oracle.Self().Key
+			}
+			if slices.ContainsFunc(n.Keepers(99), func(k protocol.Keeper) bool { return k.Key == oracle.Self().Key }) {
+				t.Errorf("personal %v: it takes one that answers lookups for a keeper", personal)
+			}
+			works = slices.ContainsFunc(n.Ways(), func(r peers.WayReport) bool { return r.Way == peers.WayDHT && r.Works() == 1 })
+			for _, n := range []*node{n, second, first, oracle} {
+				n.close()
+			}
+			time.Sleep(time.Minute)
+			net.Close()
+			time.Sleep(15 * time.Minute)
+		})
+		return served, works
+	}
+	for _, personal := range []bool{false, true} {
+		if served, works := in(personal, others|peers.WayDHT); served || works {
+			t.Fatalf("personal %v: one that knows of nobody found somebody", personal)
+		}
+		if served, works := in(personal, others); !served || !works {
+			t.Errorf("personal %v: connected with one that serves %v, and the way works %v", personal, served, works)
+		}
 	}
 }
 

@@ -172,6 +172,7 @@ type setup struct {
 	place     *netem.Host      // on a simulated network, in a bubble
 	now       func() time.Time // time.Now
 	store     kv.Store         // of the board, an empty one
+	lookups   bool             // it answers lookups, and nothing else
 }
 
 func open(tb testing.TB, s setup) *node {
@@ -216,7 +217,9 @@ func open(tb testing.TB, s setup) *node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	if !s.lookups {
+		h.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	}
 	n.close = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
