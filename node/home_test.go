@@ -277,6 +277,16 @@ func TestInitRefuses(t *testing.T) {
 		"a delay without a unit":       {InitOptions{PostDelay: "5"}, fault.Malformed},
 		"hops of a public node":        {InitOptions{Profile: Public, PostHops: 1}, fault.Malformed},
 		"a delay of a public node":     {InitOptions{Profile: Public, PostDelay: "1s"}, fault.Malformed},
+		"a word for an address":        {InitOptions{Profile: Public, Listen: []string{"nonsense"}}, fault.Malformed},
+		"an address of a web page":     {InitOptions{Profile: Public, Listen: []string{"/ip4/0.0.0.0/tcp/80/ws"}}, fault.Malformed},
+		"an address with a key":        {InitOptions{Profile: Public, Listen: []string{"/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooWNvSZnPi3RrhrTwEY4LuuBeB6K6facKUCJcyWG1aoDd2p"}}, fault.Malformed},
+		"a personal node that listens": {InitOptions{Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}}, fault.Malformed},
+		"rubbish announced":            {InitOptions{Profile: Public, Announce: []string{"rubbish"}}, fault.Malformed},
+		"any address announced":        {InitOptions{Profile: Public, Announce: []string{"/ip4/0.0.0.0/udp/4001/quic-v1"}}, fault.Malformed},
+		"any port announced":           {InitOptions{Profile: Public, Announce: []string{"/ip4/192.0.2.1/tcp/0"}}, fault.Malformed},
+		"an API for everybody":         {InitOptions{API: "0.0.0.0:9000"}, fault.Unsupported},
+		"an API nowhere":               {InitOptions{API: "nonsense"}, fault.Malformed},
+		"an API at no port":            {InitOptions{API: "127.0.0.1:99999"}, fault.Malformed},
 		"a network that can't be":      {InitOptions{Network: &protocol.Genesis{Name: "x", Shards: 3}}, fault.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -333,10 +343,15 @@ func TestSettings(t *testing.T) {
 		text string
 		want fault.Kind
 	}{
-		"a newer version":    {strings.Replace(good, "version = 1", "version = 2", 1), fault.Unsupported},
-		"no version":         {strings.Replace(good, "version = 1", "", 1), fault.Unsupported},
-		"no TOML":            {"version = ", fault.Malformed},
-		"an unknown profile": {strings.Replace(good, "profile = 'public'", "profile = 'pubic'", 1), fault.Malformed},
+		"a newer version":     {strings.Replace(good, "version = 1", "version = 2", 1), fault.Unsupported},
+		"no version":          {strings.Replace(good, "version = 1", "", 1), fault.Unsupported},
+		"no TOML":             {"version = ", fault.Malformed},
+		"an unknown key":      {good + "post_hop = 1\n", fault.Malformed},
+		"a table":             {good + "[peers]\nmost = 3\n", fault.Malformed},
+		"a number for a list": {strings.Replace(good, "listen = [", "listen = 3 # [", 1), fault.Malformed},
+		"a spoiled address":   {strings.Replace(good, "quic-v1", "quick", 1), fault.Malformed},
+		"an open API":         {strings.Replace(good, "127.0.0.1:0", "0.0.0.0:0", 1), fault.Unsupported},
+		"an unknown profile":  {strings.Replace(good, "profile = 'public'", "profile = 'pubic'", 1), fault.Malformed},
 	} {
 		if c.text == good {
 			t.Fatalf("%s: the settings read\n%s", name, good)

@@ -19,23 +19,6 @@ const (
 	Public   = "public"   // a vendor's or keeper's: listens, gossips, holds mail
 )
 
-// SettingsVersion is the version of config.toml that this program reads and writes.
-const SettingsVersion = 1
-
-// Settings are <config>/config.toml.
-type Settings struct {
-	Version int      `toml:"version"`
-	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
-	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
-	// What is announced is taken as reachable: nobody is asked.
-	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
-	Ways     []string `toml:"ways,omitempty" comment:"ways in that this node uses, of bootstrap, cache, exchange and dht; all four where this line is missing"`
-	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
-	// A pointer tells what is not written from what is written as zero.
-	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
-	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
-}
-
 // InitOptions say what home to make.
 type InitOptions struct {
 	Paths      Paths
@@ -90,9 +73,6 @@ func Init(o InitOptions) error {
 	if o.Profile == Public && (o.PostHops != 0 || o.PostDelay != "") {
 		return fmt.Errorf("how needs are posted is a setting of personal nodes; a public one gossips its own: %w", fault.Malformed)
 	}
-	if o.Profile != Public && len(o.Announce) > 0 {
-		return fmt.Errorf("a personal node announces no address: %w", fault.Malformed)
-	}
 	if err := o.settings().check(); err != nil {
 		return err
 	}
@@ -105,7 +85,7 @@ func Init(o InitOptions) error {
 
 // settings are those that go with the options.
 func (o InitOptions) settings() Settings {
-	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, Announce: o.Announce, Ways: o.Ways, API: o.API}
+	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, Announce: o.Announce, Ways: o.Ways, API: cmp.Or(o.API, freeLoopback)}
 	if hops, delay := cmp.Or(o.PostHops, DefaultPostHops), cmp.Or(o.PostDelay, DefaultPostDelay); o.Profile == Personal {
 		s.PostHops, s.PostDelay = &hops, &delay
 	}
@@ -116,9 +96,6 @@ func (o InitOptions) settings() Settings {
 // counts as none.
 func writeHome(o InitOptions, network NetworkFile) error {
 	s := o.settings()
-	if s.API == "" {
-		s.API = "127.0.0.1:0"
-	}
 	if s.Profile == Public && len(s.Listen) == 0 {
 		s.Listen = []string{"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"}
 	}
@@ -136,39 +113,5 @@ func writeHome(o InitOptions, network NetworkFile) error {
 		return err
 	}
 	_, err = newKeys(o.Paths, o.KeyStore, o.Passphrase, o.Cheap)
-	return err
-}
-
-// ReadSettings reads config.toml. A newer version is refused, not half read.
-func ReadSettings(p Paths) (Settings, error) {
-	var s Settings
-	raw, err := os.ReadFile(p.settings())
-	if errors.Is(err, os.ErrNotExist) {
-		return s, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
-	}
-	if err != nil {
-		return s, fmt.Errorf("settings: %w", err)
-	}
-	if err := toml.Unmarshal(raw, &s); err != nil {
-		return s, fmt.Errorf("%s (%w): %w", p.settings(), err, fault.Malformed)
-	}
-	if s.Version != SettingsVersion {
-		return s, fmt.Errorf("%s has version %d, this program reads %d: %w", p.settings(), s.Version, SettingsVersion, fault.Unsupported)
-	}
-	if s.Profile != Personal && s.Profile != Public {
-		return s, fmt.Errorf("%s has profile %q, neither %s nor %s: %w", p.settings(), s.Profile, Personal, Public, fault.Malformed)
-	}
-	if err := s.check(); err != nil {
-		return s, fmt.Errorf("%s: %w", p.settings(), err)
-	}
-	return s, nil
-}
-
-// check refuses settings that make no sense.
-func (s Settings) check() error {
-	if _, err := s.posting(); err != nil {
-		return err
-	}
-	_, err := s.off()
 	return err
 }

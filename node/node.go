@@ -308,7 +308,11 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 		}
 		cfg.Profile, cfg.Listen = peers.Public, n.settings.Listen
 	}
-	return gossip.Open(context.WithoutCancel(ctx), cfg, n.net, n.genesis.Shards)
+	g, err := gossip.Open(context.WithoutCancel(ctx), cfg, n.net, n.genesis.Shards)
+	if err != nil { // a nil *gossip.Network would be a peers.Port that is not nil
+		return nil, n.cfg.Paths.mend(err, "listen")
+	}
+	return g, nil
 }
 
 // openSimulated joins a network whose wire is simulated, and nothing else.
@@ -475,7 +479,7 @@ func (n *Node) openAPI() error {
 		return err
 	}
 	if n.url, err = n.server.Listen(); err != nil {
-		return err
+		return n.cfg.Paths.mend(err, "api")
 	}
 	if err := n.crew.Hire("api", func(ctx context.Context) {
 		if err := n.server.Run(ctx); err != nil && ctx.Err() == nil {

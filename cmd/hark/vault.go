@@ -9,6 +9,7 @@ import (
 	"mime"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -272,22 +273,64 @@ func (c *vaultHistoryCmd) Run(ctx context.Context, a *app) error {
 type vaultRmCmd struct {
 	Names   []string `arg:"" name:"name" help:"The fields."`
 	Version uint64   `help:"Only this earlier version of the one field." placeholder:"N"`
+	Yes     bool     `help:"Don't ask whether that is meant: what is erased does not come back."`
 }
+
+// Run erases all of the fields or, where one of them is not there, none.
 
 func (c *vaultRmCmd) Run(ctx context.Context, a *app) error {
 	if c.Version != 0 && len(c.Names) > 1 {
 		return usagef("--version is for one field")
 	}
+	c.Names = distinct(c.Names)
+	if err := a.ask(ctx, c.check); err != nil {
+		return err
+	}
+	what := strings.Join(c.Names, ", ")
+	if c.Version != 0 {
+		what = fmt.Sprintf("version %d of %s", c.Version, what)
+	}
+	if !c.Yes && !a.agree(fmt.Sprintf("This erases %s for good.", clean(what))) {
+		return usagef("nothing was erased")
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		for _, name := range c.Names {
-			if err := h.Customer().Vault().Remove(ctx, name, c.Version); err != nil {
+		for i, name := range c.Names {
+			if err := h.Customer().Vault().Remove(ctx, name, c.Version); err != nil && i > 0 {
+				return fmt.Errorf("%s: erased; then: %w", clean(strings.Join(c.Names[:i], ", ")), err)
+			} else if err != nil {
 				return err
 			}
-			a.progress("erased %s", name)
 		}
 		if c.Version != 0 {
 			return a.done("hark.removed/1", map[string]any{"name": c.Names[0], "version": c.Version}, "removed version %d of %s", c.Version, c.Names[0])
 		}
 		return a.done("hark.removed/1", map[string]any{"name": c.Names[0], "names": c.Names}, "removed %s", strings.Join(c.Names, ", "))
 	})
+}
+
+// check looks whether there is all that is to be erased.
+func (c *vaultRmCmd) check(ctx context.Context, h desk.House) error {
+	for _, name := range c.Names {
+		past, err := h.Customer().Vault().History(ctx, name, false)
+		if err != nil && len(c.Names) > 1 {
+			return fmt.Errorf("nothing was erased: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+		if c.Version != 0 && !slices.ContainsFunc(past, func(f desk.Field) bool { return f.Version == c.Version }) {
+			return noVersion(name, c.Version)
+		}
+	}
+	return nil
+}
+
+// distinct leaves each name once, in the order in which they came.
+func distinct(names []string) (out []string) {
+	for _, name := range names {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }

@@ -33,6 +33,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -98,7 +100,7 @@ func New(h desk.House, o Options) (*Server, error) {
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:0"
 	}
-	if err := loopback(o.Addr); err != nil {
+	if err := Loopback(o.Addr); err != nil {
 		return nil, err
 	}
 	if len(o.Token) < 22 {
@@ -124,10 +126,14 @@ func New(h desk.House, o Options) (*Server, error) {
 	return s, nil
 }
 
-func loopback(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
+// Loopback refuses an address that the API can't have, or must not.
+func Loopback(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
 	if err != nil {
-		return fmt.Errorf("api: address %q: %w: %w", addr, err, fault.Malformed)
+		return fmt.Errorf("api: %.200q is no address: want a host and a port, as 127.0.0.1:0, where port 0 takes a free one: %w", addr, fault.Malformed)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
 		return fmt.Errorf("api: %q is no loopback address: another one needs a password and TLS, which are not offered; use 127.0.0.1:0: %w",
@@ -181,7 +187,7 @@ func (s *Server) register() error {
 func (s *Server) Listen() (url string, err error) {
 	ln, err := net.Listen("tcp", s.opt.Addr)
 	if err != nil {
-		return "", fmt.Errorf("api: %w", err)
+		return "", fmt.Errorf("the API can't listen at %s (%w): %w", s.opt.Addr, cause(err), fault.Conflict)
 	}
 	_, port, err := net.SplitHostPort(ln.Addr().String())
 	if err != nil {
@@ -194,6 +200,14 @@ func (s *Server) Listen() (url string, err error) {
 		s.hosts[net.JoinHostPort(host, port)] = true
 	}
 	return "http://" + ln.Addr().String(), nil
+}
+
+// cause is what the system said, without where.
+func cause(err error) error {
+	if e, ok := errors.AsType[*os.SyscallError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // Run serves until ctx ends or Close is called, and returns when the requests under

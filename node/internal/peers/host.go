@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -192,12 +193,28 @@ func startBounded(cfg Config, by *relay.Service, options []libp2p.Option) (host.
 	}
 	err = by.Attach(h)
 	if err == nil && cfg.Profile == Public {
-		err = h.Network().Listen(listen...)
+		err = listenAt(h.Network(), listen)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("peers: listen: %w", errors.Join(err, h.Close()))
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// listenAt takes the addresses that are to be had. Where there is none it says why of each:
+// libp2p's own words name no address.
+func listenAt(n network.Network, all []ma.Multiaddr) error {
+	var why []string
+	for _, a := range all {
+		if err := n.Listen(a); err != nil {
+			said := strings.TrimRight(err.Error(), "]")
+			why = append(why, fmt.Sprintf("%s (%s)", a, strings.TrimSpace(said[strings.LastIndex(said, ": ")+1:])))
+		}
+	}
+	if len(why) < len(all) {
+		return nil // libp2p has warned of the others
+	}
+	return fmt.Errorf("this node can't listen at %s: %w", strings.Join(why, " or at "), fault.Conflict)
 }
 
 // hostWire are the transports of a host, and of those made up to try things.
@@ -230,12 +247,9 @@ func hostOptions(cfg Config, wire []libp2p.Option, by *relay.Service) ([]libp2p.
 func multiaddrs(texts []string) ([]ma.Multiaddr, error) {
 	var out []ma.Multiaddr
 	for _, text := range texts {
-		a, err := ma.NewMultiaddr(text)
+		a, err := address.Bare(text)
 		if err != nil {
-			return nil, fmt.Errorf("peers: address %q: %v: %w", text, err, fault.Malformed)
-		}
-		if !address.Direct(a) {
-			return nil, fmt.Errorf("peers: address %q is neither QUIC nor TCP: %w", text, fault.Unsupported)
+			return nil, fmt.Errorf("peers: %w", err)
 		}
 		out = append(out, a)
 	}

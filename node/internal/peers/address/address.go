@@ -5,6 +5,7 @@
 package address
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -13,6 +14,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 // Dialable tells whether a is an address that this program can dial: a direct one, or a
@@ -27,6 +29,19 @@ func Direct(a ma.Multiaddr) bool {
 		return false
 	}
 	return slices.Equal(at[1:], []int{ma.P_UDP, ma.P_QUIC_V1}) || slices.Equal(at[1:], []int{ma.P_TCP})
+}
+
+// Bare reads an address of one of our two transports without the key behind it, as a node
+// is told where to listen and what to announce.
+func Bare(text string) (ma.Multiaddr, error) {
+	a, err := ma.NewMultiaddr(text)
+	if err != nil {
+		return nil, fmt.Errorf("%.200q is no address: want one such as /ip4/0.0.0.0/udp/4001/quic-v1: %w", text, fault.Malformed)
+	}
+	if !Direct(a) {
+		return nil, fmt.Errorf("address %.200q is neither QUIC nor TCP: want /ip4/…/udp/…/quic-v1 or /ip4/…/tcp/…, with no /p2p/: %w", text, fault.Malformed)
+	}
+	return a, nil
 }
 
 // Circuit tells whether a is a place at a relay: the relay's direct address, by IP so

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	ma "github.com/multiformats/go-multiaddr"
+	toml "github.com/pelletier/go-toml/v2"
+
+	"github.com/harkmarket/hark/node/internal/api"
+	"github.com/harkmarket/hark/node/internal/peers/address"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/fault"
+)
+
+// SettingsVersion is the version of config.toml that this program reads and writes.
+const SettingsVersion = 1
+
+// Settings are <config>/config.toml.
+type Settings struct {
+	Version int      `toml:"version"`
+	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
+	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
+	// What is announced is taken as reachable: nobody is asked.
+	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
+	Ways     []string `toml:"ways,omitempty" comment:"ways in that this node uses, of bootstrap, cache, exchange and dht; all four where this line is missing"`
+	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
+	// A pointer tells what is not written from what is written as zero.
+	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
+	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
+}
+
+// freeLoopback is where the API listens unless told otherwise.
+const freeLoopback = "127.0.0.1:0"
+
+// check refuses what no node could be run with.
+func (s Settings) check() error {
+	if s.Profile != Personal && s.Profile != Public {
+		return fmt.Errorf("profile %.40q is neither %s nor %s: %w", s.Profile, Personal, Public, fault.Malformed)
+	}
+	if s.Profile == Personal && len(s.Announce) > 0 {
+		return fmt.Errorf("announce: a personal node announces no address; a public one does: %w", fault.Malformed)
+	}
+	if s.Profile == Personal && len(s.Listen) > 0 {
+		return fmt.Errorf("listen: a personal node listens nowhere; a public one does: %w", fault.Malformed)
+	}
+	for _, text := range s.Listen {
+		if _, err := address.Bare(text); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+	for _, text := range s.Announce {
+		a, err := address.Bare(text)
+		if err == nil && nowhere(a) {
+			err = fmt.Errorf("nobody can dial %s: name an address and a port at which others reach this node: %w", a, fault.Malformed)
+		}
+		if err != nil {
+			return fmt.Errorf("announce: %w", err)
+		}
+	}
+	if s.API != "" {
+		if err := api.Loopback(s.API); err != nil {
+			return err
+		}
+	}
+	_, errPosting := s.posting()
+	_, errWays := s.off()
+	return errors.Join(errPosting, errWays)
+}
+
+// nowhere tells whether an address stands for any address, or for any port.
+func nowhere(a ma.Multiaddr) bool {
+	ip := address.IPOf(a)
+	return ip.IsValid() && ip.IsUnspecified() || strings.Contains(a.String()+"/", "/udp/0/") || strings.Contains(a.String()+"/", "/tcp/0/")
+}
+
+// ReadSettings reads config.toml. A newer version is refused, not half read.
+func ReadSettings(p Paths) (Settings, error) {
+	var s Settings
+	raw, err := os.ReadFile(p.settings())
+	if errors.Is(err, os.ErrNotExist) {
+		return s, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
+	}
+	if err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	if err := readTOML(raw, &s); err != nil {
+		return s, fmt.Errorf("%s, %w", p.settings(), err)
+	}
+	if s.Version != SettingsVersion {
+		return s, fmt.Errorf("%s has version %d, this program reads %d: %w", p.settings(), s.Version, SettingsVersion, fault.Unsupported)
+	}
+	if err := s.check(); err != nil {
+		return s, fmt.Errorf("%s: %w", p.settings(), err)
+	}
+	return s, nil
+}
+
+// settingNames are the keys of config.toml.
+func settingNames() []string {
+	return []string{"version", "profile", "listen", "announce", "ways", "api", "post_hops", "post_delay"}
+}
+
+// readTOML reads settings and says of what is wrong on which line it stands, in words of the
+// file and not of this program.
+func readTOML(raw []byte, s *Settings) error {
+	err := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields().Decode(s)
+	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(missing.Errors) > 0 {
+		line, _ := missing.Errors[0].Position()
+		return fmt.Errorf("line %d: %s: %w", line, notOne("setting", strings.Join(missing.Errors[0].Key(), "."), settingNames()), fault.Malformed)
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, _ := e.Position()
+		if key := strings.Join(e.Key(), "."); strings.Contains(e.Error(), "cannot decode") && key != "" {
+			return fmt.Errorf("line %d: %.40s can't have a value of this kind (a text stands in quotes, a number does not, a list in square brackets): %w", line, key, fault.Malformed)
+		}
+		return fmt.Errorf("line %d: %s: %w", line, strings.TrimPrefix(e.Error(), "toml: "), fault.Malformed)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.TrimPrefix(err.Error(), "toml: "), fault.Malformed)
+	}
+	return nil
+}
+
+// notOne says that a word is none of the known ones, and which it may have meant.
+func notOne(what, word string, known []string) string {
+	text := fmt.Sprintf("there is no %s %.40q", what, word)
+	if near := protocol.Near(word, known, 1); len(near) > 0 {
+		return text + "; did you mean " + near[0] + "?"
+	}
+	return text + "; there are " + strings.Join(known, ", ")
+}
+
+// A misset is an error that a line of config.toml mends.
+type misset struct {
+	error
+	key, file string
+}
+
+func (e *misset) Unwrap() error { return e.error }
+
+// Next is what to do about it.
+func (e *misset) Next() string {
+	return fmt.Sprintf("end what has that address, or write another one for %s in %s", e.key, e.file)
+}
+
+// mend says which line of the settings helps against an error, where one does.
+func (p Paths) mend(err error, key string) error {
+	if errors.Is(err, fault.Conflict) {
+		return &misset{err, key, p.settings()}
+	}
+	return err
+}
