@@ -216,6 +216,7 @@ var protocolOrder = map[string][]string{
 	"protocol/record/rows":      {"protocol/fault"},
 	"protocol/record/spell":     {"protocol", "protocol/fault"},
 	"protocol/strict":           {"protocol/fault"},
+	"protocol/wire/alloc":       {},
 }
 
 // storeSees are the rooms of protocol that a store may import.
@@ -226,7 +227,7 @@ var protocolOrder = map[string][]string{
 var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow", "protocol/wire/voucher", "protocol/strict"}
 
 // testRooms are for tests, and for each other.
-var testRooms = []string{"store/storetest", "node/nodetest"}
+var testRooms = []string{"store/storetest", "node/nodetest", "protocol/wire/alloc"}
 
 // simulators are programs that stand on the test rooms: hark-lab plays experiments in
 // the fake time of testing/synctest, and is a program of its own so that hark carries
