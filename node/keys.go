@@ -83,20 +83,17 @@ func knownStore(store string) error {
 	return fmt.Errorf("key store %q is none of %s, %s, %s: %w", store, KeyPassphrase, KeyKeyring, KeyFile, fault.Malformed)
 }
 
+const maxKeysFile = 4 << 10 // keys.json has about 300 bytes
+
 // readKeys reads keys.json.
 func readKeys(p Paths) (keysFile, error) {
 	var f keysFile
-	raw, err := os.ReadFile(p.keys())
+	err := readStrict(p.keys(), maxKeysFile, &f)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
 	}
 	if err != nil {
-		return f, fmt.Errorf("keys: %w", err)
-	}
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
-		return f, fmt.Errorf("%s (%w): %w", p.keys(), err, fault.Malformed)
+		return f, fmt.Errorf("keys %s: %w", p.keys(), err)
 	}
 	if f.Schema != keysSchema || len(f.Salt) != 16 {
 		return f, fmt.Errorf("%s has schema %q, this program reads %s: %w", p.keys(), f.Schema, keysSchema, fault.Unsupported)

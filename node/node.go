@@ -543,18 +543,16 @@ func (n *Node) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+const maxBook = 256 << 10 // 256 addresses have about 25 KiB
+
 // book keeps the public nodes that were reached, from one start to the next.
 type book struct{ path string }
 
 // Load implements peers.Book.
 func (b book) Load() []protocol.Keeper {
-	raw, err := os.ReadFile(b.path)
-	if err != nil {
-		return nil
-	}
 	var texts []string
-	if json.Unmarshal(raw, &texts) != nil {
-		return nil
+	if readStrict(b.path, maxBook, &texts) != nil {
+		return nil // the other ways in are left
 	}
 	var out []protocol.Keeper
 	for _, text := range texts[:min(len(texts), 256)] {
