@@ -124,6 +124,9 @@
 //     herself binds beyond the need, for the same fields and purpose, but for a need that
 //     she announced since and that offers them: that invites anew. Nothing is answered,
 //     so nothing tells a vendor that two needs are one customer's.
+//   - Ids of events hold when the node started: events are kept in memory alone, and one
+//     who resumes with an id of another start, or with one so old that what followed it is
+//     dropped, is shown an event events.gap before all that is kept, rather than nothing.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //

@@ -368,13 +368,20 @@ var floods = []flood{
 	{bound: "outbox.items", limits: node.Limits{Outbox: outbox.Limits{Items: 8}}, refused: fault.Full, attack: announcing(12), at: hers},
 	{bound: "outbox.bytes", limits: node.Limits{Outbox: outbox.Limits{Bytes: 32 << 10}}, refused: fault.Full, attack: announcing(32), at: hers, slack: 8 << 10},
 	{bound: "node.events", limits: node.Limits{Events: 16}, attack: func(f *field) error {
+		enough := errors.New("enough")
+		next := func(after uint64) (first desk.Event, err error) {
+			err = f.her.Admin().Events(f.Context(), after, func(e desk.Event) error { first = e; return enough })
+			return first, err
+		}
+		early, err := next(0)
+		if !errors.Is(err, enough) {
+			return err
+		}
 		if err := announcing(24)(f); err != nil {
 			return err
 		}
-		enough, first := errors.New("enough"), uint64(0)
-		err := f.her.Admin().Events(f.Context(), 1, func(e desk.Event) error { first = e.ID; return enough })
-		if !errors.Is(err, enough) || first <= 2 {
-			return fmt.Errorf("the first event after 1 is %d: %w", first, err)
+		if late, err := next(early.ID); !errors.Is(err, enough) || late.Kind != desk.EventGap || late.Data["why"] != desk.GapDropped {
+			return fmt.Errorf("after event %d comes %+v: %w", early.ID, late, err)
 		}
 		return nil
 	}, at: hers},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -121,17 +120,8 @@ func statusShowsAll(t *testing.T) {
 // openReal opens a real public node on loopback, which ends with the test.
 func openReal(t *testing.T) (*node.Node, node.Paths) {
 	t.Helper()
-	paths, err := node.DefaultPaths(filepath.Join(t.TempDir(), "home"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Init(node.InitOptions{Paths: paths, Profile: node.Public, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}}); err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.Open(t.Context(), node.Config{Paths: paths, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	paths := newHome(t)
+	n := openHome(t, paths)
 	t.Cleanup(func() {
 		if err := n.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)

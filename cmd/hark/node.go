@@ -218,16 +218,16 @@ type eventsCmd struct {
 // errEnough ends the following of events.
 var errEnough = errors.New("enough")
 
-// Run prints events until it is interrupted: NDJSON with --json. A gap in the ids is
-// shown, because it means that events were dropped.
+// Run prints events until it is interrupted: NDJSON with --json. A gap is shown, whatever
+// kinds were asked for and not among the Count: it means that events are missing.
 func (c *eventsCmd) Run(ctx context.Context, a *app) error {
-	last, n := c.After, 0
+	n := 0
 	err := a.follow(ctx, func(ctx context.Context, h desk.House) error {
 		return h.Admin().Events(ctx, c.After, func(e desk.Event) error {
-			if last > 0 && e.ID > last+1 {
-				fmt.Fprintf(a.stderr, "hark: %d events are gone (%d to %d)\n", e.ID-last-1, last+1, e.ID-1)
+			if e.Kind == desk.EventGap {
+				fmt.Fprintln(a.stderr, "hark:", gapText(e))
+				return a.event(e)
 			}
-			last = e.ID
 			if !c.wants(e.Kind) {
 				return nil
 			}
@@ -244,6 +244,14 @@ func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 		return nil
 	}
 	return err
+}
+
+// gapText says what is missing.
+func gapText(e desk.Event) string {
+	if e.Data["why"] == desk.GapDropped {
+		return fmt.Sprintf("%s events after %s are gone: the node keeps no more of them", e.Data["missed"], e.Data["after"])
+	}
+	return fmt.Sprintf("event %s is none of this node since it started: what came between is gone", e.Data["after"])
 }
 
 func (c *eventsCmd) wants(kind string) bool {

@@ -324,8 +324,18 @@ type LetterReport struct {
 	AtMS     int64    `json:"at_ms"`
 }
 
-// An Event is something that happened, in the order of its ID; a gap in ids means
-// that events were dropped.
+// EventGap is the kind of an event that stands for those that whoever resumes after an
+// id does not get. Its data are "after", the id, and "why": GapDropped, with "missed",
+// how many, or GapUnknown.
+const (
+	EventGap   = "events.gap"
+	GapDropped = "dropped" // the node keeps no more of them
+	GapUnknown = "unknown" // the id is of another life of the node, or of none: how many are missing is not known
+)
+
+// An Event is something that happened, in the order of its ID. Ids grow by one while a
+// node runs; those of its next life are others, and greater where its clock goes
+// forward. What is missing is shown by an event of kind EventGap.
 type Event struct {
 	ID   uint64            `json:"id"`
 	AtMS int64             `json:"at_ms"`
@@ -341,7 +351,8 @@ type Admin interface {
 	Lock(ctx context.Context) error
 	Letters(ctx context.Context, sent bool, q Query) (Page[LetterReport], error)
 	// Events calls fn with every kept event after the given id and then with new
-	// ones, until ctx ends or fn returns an error.
+	// ones, until ctx ends or fn returns an error. After 0 come all that are kept; after
+	// an id that is unknown or too old an event of kind EventGap, and then all.
 	Events(ctx context.Context, after uint64, fn func(Event) error) error
 	Stop(ctx context.Context) error
 }
