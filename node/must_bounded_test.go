@@ -32,7 +32,7 @@ func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 			all[name] = run
 		}
 	}
-	for _, f := range slices.Concat(floods, postFloods, blobFloods) {
+	for _, f := range slices.Concat(floods, postFloods, blobFloods, letterFloods) {
 		if all[f.bound] != nil {
 			wrong = append(wrong, f.bound+" is flooded twice")
 		}
