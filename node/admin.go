@@ -175,7 +175,7 @@ func (n *Node) bounds(v *desk.Status) {
 		}
 		if g.Gossip != nil {
 			topics, blamed := g.Gossip.Status()
-			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched()} {
+			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched(), "judging": g.Gossip.Judging()} {
 				v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 			}
 		}
@@ -269,6 +269,7 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 var rolls = map[string]bool{
 	"consent.prompts": true, "node.crew": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
 	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true, "gossip.watched": true,
+	"keeper.returns": true, "keeper.suspects": true,
 	"market.offers-per-grant": true, // of the grant that had most, ever
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }

@@ -24,7 +24,7 @@ import (
 // it and looks whether somebody else is hurt.
 func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 	all = map[string]func(t *testing.T){}
-	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, relayFloods, dhtFloods, apiFloods, largeFloods} {
+	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, relayFloods, dhtFloods, apiFloods, largeFloods, pullFloods} {
 		for name, run := range list {
 			if all[name] != nil {
 				wrong = append(wrong, name+" is flooded twice")
