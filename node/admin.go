@@ -178,7 +178,7 @@ func (n *Node) bounds(v *desk.Status) {
 		}
 		if g.Gossip != nil {
 			topics, blamed := g.Gossip.Status()
-			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched()} {
+			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched(), "judging": g.Gossip.Judging()} {
 				v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 			}
 		}
@@ -230,7 +230,15 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
-		for _, f := range slices.Concat(fills, vault, decides, []kv.Fill{held, bytes}) {
+		letters, err := in.market.LetterFills(r)
+		if err != nil {
+			return err
+		}
+		sightings, err := in.courier.SightingFills(r)
+		if err != nil {
+			return err
+		}
+		for _, f := range slices.Concat(fills, vault, decides, letters, sightings, []kv.Fill{held, bytes}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {
@@ -264,6 +272,8 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 var rolls = map[string]bool{
 	"consent.prompts": true, "node.crew": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
 	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true, "gossip.watched": true,
+	"keeper.returns": true, "keeper.suspects": true,
+	"market.offers-per-grant": true, // of the grant that had most, ever
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }
 

@@ -392,7 +392,7 @@ var floods = []flood{
 		}
 		return err
 	}), after: served},
-	{bound: "market.agreements", limits: node.Limits{Market: market.Limits{Agreements: 6}}, attack: selling(post(24)), after: served},
+	{bound: "market.agreements", limits: node.Limits{Market: market.Limits{Agreements: 6}}, attack: selling(post(24)), after: asks(3 * time.Hour)}, // once those of nobody have ended
 	{bound: "held.records", limits: node.Limits{Held: 4}, attack: selling(func(f *field) error {
 		for range 6 {
 			announce(f.T, f.her, 7)

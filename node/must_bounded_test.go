@@ -23,7 +23,7 @@ import (
 // it and looks whether somebody else is hurt.
 func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 	all = map[string]func(t *testing.T){}
-	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, streamFloods, relayFloods, dhtFloods, apiFloods, largeFloods} {
+	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, streamFloods, relayFloods, dhtFloods, apiFloods, largeFloods, pullFloods} {
 		for name, run := range list {
 			if all[name] != nil {
 				wrong = append(wrong, name+" is flooded twice")
@@ -31,7 +31,7 @@ func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 			all[name] = run
 		}
 	}
-	for _, f := range slices.Concat(floods, postFloods, blobFloods) {
+	for _, f := range slices.Concat(floods, postFloods, blobFloods, letterFloods) {
 		if all[f.bound] != nil {
 			wrong = append(wrong, f.bound+" is flooded twice")
 		}

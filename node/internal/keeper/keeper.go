@@ -230,13 +230,16 @@ func (k *Keeper) client() Client {
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
 // loops, address prefixes, budgets by name, mailboxes of announcements, inboxes,
-// capabilities that were checked, ids that were pulled in vain, and those of posting.
+// capabilities that were checked, ids that were pulled in vain, nodes that are back and
+// wait to be visited, mesh peers that did not answer an audit, and those of posting.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
 	refused, mostRefused := k.puller.Refused()
 	capabilities, mostCapabilities := k.mail.capabilities.Size()
+	returns, mostReturns := k.puller.Returning()
+	suspects, mostSuspects := k.puller.Suspects()
 	fills := k.posting.Fills()
 	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},
@@ -246,6 +249,8 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"inboxes":      {At: inboxes, Limit: k.index.most},
 		"capabilities": {At: capabilities, Limit: mostCapabilities},
 		"refused":      {At: refused, Limit: mostRefused},
+		"returns":      {At: returns, Limit: mostReturns},
+		"suspects":     {At: suspects, Limit: mostSuspects},
 	})
 	return fills
 }

@@ -364,10 +364,10 @@ func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err 
 		if gift.Once {
 			a.Terms.Lease = 0
 		}
-		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
+		if err := errors.Join(m.tally.room(), t.newAgreement(&a)); err != nil {
 			return err
 		}
-		if err := errors.Join(records.PutContext(t, c), t.keepPassports(&a, chain)); err != nil {
+		if err := errors.Join(t.putContext(c), t.keepPassports(&a, chain)); err != nil {
 			return err
 		}
 		return t.grant(&a, c, grantTo{inbox: &inbox, nonce: nonce})

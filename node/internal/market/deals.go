@@ -157,12 +157,15 @@ func (t *turn) offer(a records.Agreement, s wire.Signed) error {
 		}
 		return fmt.Errorf("offer under a grant that is %s: %w", a.Flow.State, fault.Conflict)
 	}
-	if err := t.m.tally.offer(&a); err != nil {
+	if err := t.m.tally.another(&a.Offers.Kept, a.ID); err != nil {
 		return err
 	}
 	c, err := records.GetContext(t, a.Context)
 	if err != nil {
 		return err
+	}
+	if _, err := records.GetDeal(t, s.ID()); err == nil {
+		return fmt.Errorf("offer %s came before, in another letter: %w", s.ID().Short(), fault.Conflict)
 	}
 	deal := records.Deal{
 		ID: s.ID(), Grant: a.ID, Context: a.Context, Side: protocol.Customer, Vendor: a.Vendor, VendorName: a.VendorName,

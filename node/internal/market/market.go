@@ -168,6 +168,12 @@ func (m *Market) Stats() []kv.Fill {
 	return append(m.tally.fills(), kv.Fill{Name: "market.queue", Used: int64(len(m.jobs)), Cap: int64(cap(m.jobs))})
 }
 
+// LetterFills shows how many letters are remembered, in all and of the mailbox that has
+// most.
+func (m *Market) LetterFills(r kv.Reader) ([]kv.Fill, error) {
+	return records.SeenFills(r, "market.letters", m.tally.lim.letters())
+}
+
 // A turn is one step of the market: a transaction, and what is to be done once it
 // is kept.
 //
@@ -179,6 +185,7 @@ type turn struct {
 	nowMS  int64
 	after  []func()
 	mailed bool
+	begun  int // agreements
 }
 
 // Run is the loop. It returns when ctx ends.
@@ -215,7 +222,7 @@ func (m *Market) sweep(ctx context.Context, last time.Time) time.Time {
 		return last
 	}
 	var at []byte
-	for range 64 { // bounded; the rest at the next time
+	for range 128 { // bounded; the rest at the next time
 		next, err := records.Sweep(ctx, m.cfg.Stores.KV, protocol.Second(now.Unix()), now.Add(-sightings).UnixMilli(), at)
 		if err != nil && ctx.Err() == nil {
 			m.cfg.Log.Warn("market: sweep", "err", err)
@@ -395,7 +402,7 @@ func (t *turn) due(d records.Deadline) error {
 	return records.SetDue(t, d.What, d.ID, 0)
 }
 
-// Known reports whether a letter was dealt with before.
+// Known reports whether a letter was acted on before.
 func (m *Market) Known(ctx context.Context, id protocol.Hash) (known bool, err error) {
 	err = m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
 		known, err = records.Seen(r, id)
@@ -421,13 +428,10 @@ func (m *Market) Letter(ctx context.Context, box key.MailboxKey, raw []byte) (op
 		return err == nil, err
 	}
 	m.cfg.Log.Debug("market: letter refused", "err", refused)
-	return false, m.Do(ctx, "letter refused", func(t *turn) error {
-		_, err := records.MarkSeen(t, wire.ID(raw), t.now+t.letters())
-		if e := (*unpaid)(nil); err == nil && errors.As(refused, &e) {
-			err = t.unpaid(e)
-		}
-		return err
-	})
+	if e := (*unpaid)(nil); errors.As(refused, &e) {
+		return false, m.Do(ctx, "letter refused", func(t *turn) error { return t.unpaid(e) })
+	}
+	return false, nil
 }
 
 // temporary tells a failure of this node, worth another try, from a letter that

@@ -61,7 +61,7 @@ func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, e
 		return id, err
 	}
 	err = m.Do(ctx, "announce", func(t *turn) error {
-		if err := t.newContext(); err != nil {
+		if err := m.tally.room(); err != nil {
 			return err
 		}
 		return t.announce(&c, v)
@@ -229,7 +229,7 @@ func (t *turn) announce(c *records.Context, v version) error {
 	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), at, a.Expires+t.letters()); err != nil {
 		return err
 	}
-	if err := records.PutContext(t, *c); err != nil {
+	if err := t.putContext(*c); err != nil {
 		return err
 	}
 	kind := "need.announced"
@@ -320,7 +320,7 @@ func (t *turn) contextDue(id protocol.ContextID) error {
 	if err := records.SetDue(t, records.DueContext, id, at); err != nil {
 		return err
 	}
-	if err := records.PutContext(t, c); err != nil || !changed {
+	if err := t.putContext(c); err != nil || !changed {
 		return err
 	}
 	return t.note("need."+c.Flow.State.String(), map[string]string{"context": hexOf(id[:])})

@@ -200,7 +200,8 @@ func (t *turn) paid(a *records.Agreement, receipt wire.Signed) error {
 	if proof.IsZero() {
 		return nil
 	}
-	fresh, err := records.MarkSeen(t, proof, a.Terms.End+t.m.cfg.Genesis.Duties.Boxes)
+	box := key.FromSeed[key.Mailbox](a.Mine.Box.Secret()).Public()
+	fresh, err := t.once(box, proof, a.Terms.End+t.m.cfg.Genesis.Duties.Boxes)
 	if err != nil {
 		return err
 	}

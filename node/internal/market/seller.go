@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -110,6 +111,9 @@ func (m *Market) Heard(ctx context.Context, h wire.Heard) error {
 			return err
 		}
 		_, err := t.askFor(f, h)
+		if errors.Is(err, errNoRoom) {
+			return nil // it is asked for once other agreements have ended
+		}
 		return err
 	})
 }

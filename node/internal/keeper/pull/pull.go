@@ -25,6 +25,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -83,6 +84,8 @@ type Puller struct {
 	shards  []uint16
 	since   map[uint16]protocol.Second // that a shard is followed
 	audits  audits
+
+	suspected atomic.Int64 // how many there are, for who asks meanwhile
 }
 
 // New makes a Puller; Run starts it.
@@ -97,6 +100,13 @@ func (p *Puller) Refused() (n, most int) {
 	defer p.mu.Unlock()
 	return len(p.refused), p.cfg.Refused
 }
+
+// Returning is how many nodes that are back wait to be visited, and the most that can.
+func (p *Puller) Returning() (n, most int) { return len(p.back), cap(p.back) }
+
+// Suspects is how many mesh peers did not answer an audit, and the most that are
+// remembered.
+func (p *Puller) Suspects() (n, most int) { return int(p.suspected.Load()), maxSuspects }
 
 // Follow pulls these shards from now on, and at once.
 func (p *Puller) Follow(shards []uint16) {
