@@ -347,13 +347,16 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Blobs: n.blobs, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Operator: n.operator, Sources: n.roster.Draw, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
+		Operator: n.operator, Sources: func() []protocol.Keeper { return n.roster.Draw(2) }, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
 		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
 		Tell(from string, n int) []protocol.Keeper
 	}); ok {
 		cfg.Tell = t.Tell
+	}
+	if h, ok := n.port.(interface{ Connected(key.KeeperKey) bool }); ok {
+		cfg.Sources = func() []protocol.Keeper { return n.roster.Pair(h.Connected) }
 	}
 	if g, ok := n.port.(*gossip.Network); ok {
 		cfg.Mesh, cfg.Audit, cfg.Followers = g.Audited, g.Blame, g.Followers

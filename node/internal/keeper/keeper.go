@@ -74,9 +74,9 @@ type Config struct {
 	Port   peers.Port
 	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
 	Tell func(from string, n int) []protocol.Keeper
-	// Sources draws at most n nodes of different operators, to pull from; nil: any
-	// that the port knows.
-	Sources func(n int) []protocol.Keeper
+	// Sources draws two nodes of different operators, to pull from; nil: any that the
+	// port knows.
+	Sources func() []protocol.Keeper
 	// Followers are connected nodes known to follow a shard; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
 	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
@@ -155,7 +155,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	if cfg.Sources == nil {
-		cfg.Sources = cfg.Port.Keepers
+		cfg.Sources = func() []protocol.Keeper { return cfg.Port.Keepers(2) }
 	}
 	k.puller = pull.New(pull.Config{
 		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Followers: cfg.Followers, Admit: k.Admit, KeepChain: k.index.keepChain,

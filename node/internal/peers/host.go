@@ -289,7 +289,7 @@ func (h *Host) Prefix(id peer.ID) string {
 
 // Keepers are at most n public nodes thought alive, own one excluded, in random order.
 func (h *Host) Keepers(n int) []protocol.Keeper {
-	return h.known.alive(n, h.cfg.Now(), h.connected)
+	return h.known.alive(n, h.cfg.Now(), h.Connected)
 }
 
 // Tell are at most n public nodes for a caller whose address prefix is from: those
@@ -314,7 +314,8 @@ func (h *Host) Learn(ks []protocol.Keeper, by Way) {
 	}
 }
 
-func (h *Host) connected(k key.KeeperKey) bool {
+// Connected tells whether a connection with a node stands.
+func (h *Host) Connected(k key.KeeperKey) bool {
 	return h.host.Network().Connectedness(address.ID(k)) == network.Connected
 }
 
@@ -460,7 +461,7 @@ func (h *Host) Status() (known, connected, connections, streams Fill) {
 	keys := h.known.keys()
 	known, connected = Fill{len(keys), h.cfg.Limits.Known}, Fill{0, h.cfg.Limits.Known}
 	for _, k := range keys {
-		if h.connected(k) {
+		if h.Connected(k) {
 			connected.At++
 		}
 	}

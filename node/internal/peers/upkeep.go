@@ -94,15 +94,15 @@ func (h *Host) keepUp(ctx context.Context) {
 	soon := askSoon
 	for ctx.Err() == nil {
 		now := h.cfg.Now()
-		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
+		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.Connected(k) })
 		pause, ask := calmPause, askCalm
 		if missing := h.cfg.target() - dialled(h.host.Network(), there); missing > 0 {
 			pause, ask = hungryPause, askHungry
-			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
+			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.Connected) {
 				h.hireDial(k)
 			}
 		} else {
-			for _, k := range h.known.probe(now, h.connected) {
+			for _, k := range h.known.probe(now, h.Connected) {
 				h.hireDial(k)
 			}
 		}
@@ -131,7 +131,7 @@ func (h *Host) hireDial(k protocol.Keeper) {
 		defer h.known.dialed(k.Key)
 		if _, err := h.connect(ctx, k); err != nil {
 			h.cfg.Log.Debug("a public node can't be reached", "keeper", k.Key, "why", err)
-		} else if !h.connected(k.Key) {
+		} else if !h.Connected(k.Key) {
 			h.known.later(k.Key, h.cfg.Now())
 		}
 	})

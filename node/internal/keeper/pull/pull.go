@@ -58,7 +58,7 @@ const (
 type Config struct {
 	Board   *board.Board
 	Client  client.Client
-	Sources func(n int) []protocol.Keeper // at most n nodes, of different operators
+	Sources func() []protocol.Keeper // two nodes, of different operators as far as can be
 	// Followers are connected nodes known to follow a shard, in random order; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
 	// Admit is the door and the board behind it.
@@ -152,7 +152,7 @@ func (p *Puller) Run(ctx context.Context) {
 func (p *Puller) once(ctx context.Context) bool {
 	shards := p.follows()
 	done := len(shards) == 0
-	from := p.cfg.Sources(sources)
+	from := p.cfg.Sources()
 	from = from[:min(len(from), sources)]
 	drawn := slices.Clone(from)
 	for range maxTurns {
