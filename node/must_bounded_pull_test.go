@@ -38,7 +38,7 @@ func (h *hush) Dial(_ context.Context, to protocol.Keeper, _ string) (peers.Conn
 // pulling makes a puller, which is started by the caller.
 func pulling(net peers.Port, change func(*pull.Config)) *pull.Puller {
 	cfg := pull.Config{
-		Client: client.Client{Port: net}, Sources: func(int) []protocol.Keeper { return nil },
+		Client: client.Client{Port: net}, Sources: func() []protocol.Keeper { return nil },
 		Log: slog.New(slog.DiscardHandler), Now: func() protocol.Second { return protocol.Second(time.Now().Unix()) },
 	}
 	change(&cfg)
@@ -54,14 +54,14 @@ func someKeeper() protocol.Keeper { return protocol.Keeper{Key: key.Generate[key
 func returnFlood(t *testing.T) {
 	net := &hush{}
 	p := pulling(net, func(*pull.Config) {})
-	_, most := p.Returning()
+	most := p.Fills()["returns"].Limit
 	for range 10 * most {
 		p.Back(someKeeper())
-		if n, _ := p.Returning(); n > most {
+		if n := p.Fills()["returns"].At; n > most {
 			t.Fatalf("%d wait, of %d", n, most)
 		}
 	}
-	if n, _ := p.Returning(); n != most {
+	if n := p.Fills()["returns"].At; n != most {
 		t.Errorf("%d wait, of %d", n, most)
 	}
 	work := crew.New(t.Context(), 1, nil)
@@ -97,10 +97,10 @@ func suspectFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := 0
-	_, most := p.Suspects()
+	most := p.Fills()["suspects"].Limit
 	for range 180 {
 		time.Sleep(time.Minute)
-		if n, _ := p.Suspects(); n > most {
+		if n := p.Fills()["suspects"].At; n > most {
 			t.Fatalf("%d suspects of %d", n, most)
 		} else if n == most {
 			full++

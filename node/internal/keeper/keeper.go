@@ -236,11 +236,9 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
-	refused, mostRefused := k.puller.Refused()
 	capabilities, mostCapabilities := k.mail.capabilities.Size()
-	returns, mostReturns := k.puller.Returning()
-	suspects, mostSuspects := k.puller.Suspects()
 	fills := k.posting.Fills()
+	maps.Copy(fills, k.puller.Fills())
 	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},
 		"prefixes":     {At: prefixes, Limit: budget.Max},
@@ -248,9 +246,6 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"boxes":        {At: boxes, Limit: k.index.most},
 		"inboxes":      {At: inboxes, Limit: k.index.most},
 		"capabilities": {At: capabilities, Limit: mostCapabilities},
-		"refused":      {At: refused, Limit: mostRefused},
-		"returns":      {At: returns, Limit: mostReturns},
-		"suspects":     {At: suspects, Limit: mostSuspects},
 	})
 	return fills
 }

@@ -30,6 +30,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -94,19 +95,17 @@ func New(cfg Config) *Puller {
 	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
 }
 
-// Refused is how many ids are not pulled again for a while, and the most that can be.
-func (p *Puller) Refused() (n, most int) {
+// Fills are the bounded tables and their fill: ids that are not pulled again for a while,
+// nodes that are back and wait to be visited, and mesh peers that did not answer an audit.
+func (p *Puller) Fills() map[string]peers.Fill {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.refused), p.cfg.Refused
+	return map[string]peers.Fill{
+		"refused":  {At: len(p.refused), Limit: p.cfg.Refused},
+		"returns":  {At: len(p.back), Limit: cap(p.back)},
+		"suspects": {At: int(p.suspected.Load()), Limit: maxSuspects},
+	}
 }
-
-// Returning is how many nodes that are back wait to be visited, and the most that can.
-func (p *Puller) Returning() (n, most int) { return len(p.back), cap(p.back) }
-
-// Suspects is how many mesh peers did not answer an audit, and the most that are
-// remembered.
-func (p *Puller) Suspects() (n, most int) { return int(p.suspected.Load()), maxSuspects }
 
 // Follow pulls these shards from now on, and at once.
 func (p *Puller) Follow(shards []uint16) {
