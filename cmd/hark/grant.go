@@ -80,7 +80,7 @@ func leaseWords(g desk.Grant) string {
 	if g.LeaseSeconds == 0 {
 		return "one use, at once"
 	}
-	return (time.Duration(g.LeaseSeconds) * time.Second).String() + " after each disclosure"
+	return spanWords(g.LeaseSeconds) + " after each disclosure"
 }
 
 type grantGiveCmd struct {

@@ -172,6 +172,28 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+func TestSpansAreSaidAsPeopleSayThem(t *testing.T) {
+	for seconds, want := range map[int64]string{0: "0 seconds", 1: "1 second", 20: "20 seconds", 90: "1 minute 30 seconds", 3600: "1 hour",
+		86_400: "1 day", 129_600: "1 day 12 hours", 7 * 86_400: "7 days", 400*86_400 + 1: "400 days 1 second", 90_061: "1 day 1 hour"} {
+		if got := spanWords(seconds); got != want {
+			t.Errorf("%d s: %q, want %q", seconds, got, want)
+		}
+	}
+	var p page
+	writeDuties(&p, map[string]int64{"deletion": 20, "lease": 86_400})
+	if want := "A revoked vendor deletes within  20 seconds\nA disclosure holds for           1 day\n"; p.String() != want {
+		t.Errorf("%q, want %q", p.String(), want)
+	}
+}
+
+// TestProblemsFoundAreNoInternalError: what the demonstration found is what it is for.
+func TestProblemsFoundAreNoInternalError(t *testing.T) {
+	c := complain(fmt.Errorf("%w: 2 problems are named above", errNotAll))
+	if c.Code != "problems-found" || c.Exit != exitError || c.Next == "" || !strings.HasPrefix(c.What, "not everything held: 2") {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestStrangersCannotDriveTheTerminal(t *testing.T) {
 	p := &page{}
 	p.table([]string{"NAME"}, [][]string{{"a\x1b[2Jb\u202ec\nd"}})

@@ -498,7 +498,7 @@ func Match(r kv.Reader, s Shelf, digits string, limit int) (ids [][32]byte, err 
 	}
 	whole, err := hex.DecodeString(digits[:len(digits)&^1])
 	if err != nil {
-		return nil, fmt.Errorf("id %q is not hexadecimal: %w", digits, fault.Malformed)
+		return nil, nil // no id begins so
 	}
 	prefix := append([]byte(s), whole...)
 	err = r.Scan(prefix, nil, func(k, _ []byte) (bool, error) {

@@ -85,15 +85,17 @@ func showRequest(a records.Agreement) desk.Request {
 
 // Get implements desk.Requests; the id is the request's, or its grant's.
 func (d Requests) Get(ctx context.Context, id string) (desk.Request, error) {
+	var ids []string
 	page, err := d.List(ctx, desk.Query{Limit: maxPage})
 	for err == nil {
 		for _, v := range page.Items {
 			if strings.HasPrefix(v.ID, id) || strings.HasPrefix(v.Grant, id) {
 				return d.whole(ctx, v)
 			}
+			ids = closer(ids, v.ID, id)
 		}
 		if page.Next == "" {
-			return desk.Request{}, fmt.Errorf("no request begins with %s: %w", id, fault.NotFound)
+			return desk.Request{}, unknown("request", id, ids)
 		}
 		page, err = d.List(ctx, desk.Query{Limit: maxPage, After: page.Next})
 	}

@@ -29,7 +29,12 @@ const (
 
 // Give implements desk.Grants.
 func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error) {
+	v, err := d.wholeVendor(ctx, spec.Vendor)
+	if err != nil {
+		return desk.Grant{}, err
+	}
 	g, err := gift(spec)
+	g.Vendor = v
 	if err != nil {
 		return desk.Grant{}, err
 	}
@@ -53,11 +58,24 @@ func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error
 	return d.Get(ctx, id.String())
 }
 
-// gift reads all of what is given but the fields.
-func gift(spec desk.GiveSpec) (g market.Gift, err error) {
-	if err := g.Vendor.UnmarshalText([]byte(spec.Vendor)); err != nil {
-		return g, fmt.Errorf("vendor: %w", err)
+// wholeVendor reads the id of a vendor that is given something without having asked: all
+// of it, as another's id may be made to begin alike.
+func (o *Office) wholeVendor(ctx context.Context, text string) (v protocol.VendorID, err error) {
+	if v.UnmarshalText([]byte(text)) == nil {
+		return v, nil
 	}
+	known, err := o.knownVendor(ctx, text)
+	if err != nil {
+		return v, err
+	}
+	if known.String() != text {
+		return v, fmt.Errorf("%s is the beginning of vendor %s: to give it something, name all of its id: %w", text, known, fault.Malformed)
+	}
+	return known, nil
+}
+
+// gift reads all of what is given but the vendor and the fields.
+func gift(spec desk.GiveSpec) (g market.Gift, err error) {
 	if spec.Days == 0 {
 		spec.Days = giveDays
 	}

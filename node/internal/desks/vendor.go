@@ -78,6 +78,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 	id = strings.ToLower(id)
 	var hit *board.Entry
 	var cursor protocol.ContextID
+	var ids []string
 	for more := true; more; {
 		var found []board.Entry
 		found, more, err = d.Board.Find(ctx, board.Filter{}, cursor, maxPage)
@@ -87,6 +88,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 		for i := range found {
 			c := found[i].Heard.A().ContextID()
 			if cursor = c; !strings.HasPrefix(hexOf(c), id) {
+				ids = closer(ids, hexOf(c), id)
 				continue
 			}
 			if hit != nil {
@@ -97,7 +99,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 		more = more && len(found) > 0
 	}
 	if hit == nil {
-		return n, s, fmt.Errorf("no announcement begins with %s: %w", id, fault.NotFound)
+		return n, s, unknown("announcement", id, ids)
 	}
 	if s, err = Stranger(hit.Heard.Raw()); err != nil {
 		return n, s, err
@@ -383,11 +385,46 @@ func (d Passports) keep(ctx context.Context, raws [][]byte) error {
 	return err
 }
 
-// Get implements desk.Passports.
+// knownVendor reads the id of a vendor: the whole of it, or the beginning of one whose
+// passport is here.
+func (o *Office) knownVendor(ctx context.Context, text string) (v protocol.VendorID, err error) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	if text == "" {
+		return v, fmt.Errorf("name a vendor: %w", fault.Malformed)
+	}
+	if v.UnmarshalText([]byte(text)) == nil {
+		return v, nil
+	}
+	var fits, ids []string
+	var cursor protocol.VendorID
+	for more := true; more; {
+		var found []protocol.VendorID
+		if found, more, err = o.Board.PassportIDs(ctx, cursor, maxPage); err != nil {
+			return v, err
+		}
+		for _, id := range found {
+			if cursor = id; strings.HasPrefix(id.String(), text) {
+				fits = append(fits, id.String())
+			} else {
+				ids = closer(ids, id.String(), text)
+			}
+		}
+		more = more && len(found) > 0
+	}
+	switch len(fits) {
+	case 0:
+		return v, unknown("vendor", text, ids)
+	case 1:
+		return v, v.UnmarshalText([]byte(fits[0]))
+	}
+	return v, fmt.Errorf("%s fits several vendors: %s: %w", text, strings.Join(fits[:min(len(fits), maxNear)], ", "), fault.Conflict)
+}
+
+// Get implements desk.Passports. The id may be the beginning of one that is known here.
 func (d Passports) Get(ctx context.Context, vendor string) (desk.Passport, error) {
-	var v protocol.VendorID
-	if err := v.UnmarshalText([]byte(vendor)); err != nil {
-		return desk.Passport{}, fmt.Errorf("vendor: %w", err)
+	v, err := d.knownVendor(ctx, vendor)
+	if err != nil {
+		return desk.Passport{}, err
 	}
 	if err := d.FetchPassport(ctx, v); err != nil {
 		return desk.Passport{}, err
