@@ -334,6 +334,12 @@ func (d adminDesk) Lock(ctx context.Context) error {
 func (d adminDesk) Letters(ctx context.Context, sent bool, q desk.Query) (page desk.Page[desk.LetterReport], err error) {
 	o := d.n.office()
 	var after protocol.Hash
+	if q.State != "" && !slices.Contains(desk.LetterStates(), q.State) {
+		return page, fmt.Errorf("%s: %w", notOne("state of a letter", q.State, desk.LetterStates()), fault.Malformed)
+	}
+	if q.State != "" && !sent {
+		return page, fmt.Errorf("letters that were received have no state; those that were sent do: %w", fault.Malformed)
+	}
 	if q.After != "" {
 		if err := after.UnmarshalText([]byte(q.After)); err != nil {
 			return page, fmt.Errorf("page cursor: %w", err)

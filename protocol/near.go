@@ -7,7 +7,7 @@ import (
 )
 
 // Near gives up to n of the known words that a mistyped one may have meant, best first: by
-// edit distance, at most one letter in three, and those that it is the beginning of.
+// edit distance, one letter in four and one more at most, and those that it is the beginning of.
 func Near(word string, known []string, n int) []string {
 	word = strings.ToLower(clip([]byte(word)))
 	type ranked struct {
@@ -21,14 +21,16 @@ func Near(word string, known []string, n int) []string {
 		if word != "" && strings.HasPrefix(low, word) {
 			cost = 0
 		}
-		if cost <= 1+len(word)/3 && cost < len(word) {
+		if cost <= 1+len(word)/4 && cost < len(word) {
 			found = append(found, ranked{cost, k})
 		}
 	}
 	slices.SortFunc(found, func(a, b ranked) int { return cmp.Or(a.cost-b.cost, cmp.Compare(a.word, b.word)) })
 	var out []string
 	for _, f := range found[:max(0, min(n, len(found)))] {
-		out = append(out, f.word)
+		if f.cost <= found[0].cost+1 { // beside one that is much nearer the others are none
+			out = append(out, f.word)
+		}
 	}
 	return slices.Compact(out)
 }

@@ -21,18 +21,22 @@ type offerCmd struct {
 
 type offerListCmd struct {
 	paging
+	State  string `help:"Only in this state: ${deal_states}."`
 	Need   string `help:"Only for this need." placeholder:"ID"`
 	Grant  string `help:"Only under this grant." placeholder:"ID"`
-	Vendor string `help:"Only of this vendor." placeholder:"ID"`
+	Vendor string `help:"Only of this vendor: its id or name." placeholder:"VENDOR"`
 	All    bool   `help:"Also those that miss your constraints, or have expired."`
 }
 
 func (c *offerListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Context, q.Grant, q.Vendor, q.All = c.Need, c.Grant, c.Vendor, c.All
-		p, err := h.Customer().Offers().List(ctx, q)
+		q, err := c.query()
 		if err != nil {
+			return err
+		}
+		q.State, q.Context, q.Grant, q.Vendor, q.All = c.State, c.Need, c.Grant, c.Vendor, c.All
+		p, err := h.Customer().Offers().List(ctx, q)
+		if err = known(ctx, h, q, len(p.Items), err); err != nil {
 			return err
 		}
 		return list(a, "hark.offers/1", p.Items, p.Next, "ID STATE PRICE TITLE VENDOR NEED MISSES", func(o desk.Offer) []string {
@@ -139,6 +143,7 @@ type dealCmd struct {
 
 type dealListCmd struct {
 	paging
+	State string `help:"Only in this state: ${deal_states}."`
 	Need  string `help:"Only for this need." placeholder:"ID"`
 	Grant string `help:"Only under this grant." placeholder:"ID"`
 	All   bool   `help:"Also those that have ended."`
@@ -146,10 +151,13 @@ type dealListCmd struct {
 
 func (c *dealListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Context, q.Grant, q.All = c.Need, c.Grant, c.All
-		p, err := h.Customer().Deals().List(ctx, q)
+		q, err := c.query()
 		if err != nil {
+			return err
+		}
+		q.State, q.Context, q.Grant, q.All = c.State, c.Need, c.Grant, c.All
+		p, err := h.Customer().Deals().List(ctx, q)
+		if err = known(ctx, h, q, len(p.Items), err); err != nil {
 			return err
 		}
 		return list(a, "hark.deals/1", p.Items, p.Next, "ID SIDE STATE PRICE TITLE VENDOR NEXT", func(d desk.Deal) []string {

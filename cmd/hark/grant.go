@@ -27,6 +27,7 @@ type grantCmd struct {
 
 type grantListCmd struct {
 	paging
+	State  string `help:"Only in this state: ${grant_states}."`
 	Need   string `help:"Only under this need, interest or relation." placeholder:"ID"`
 	Vendor string `help:"Only of this vendor: its id or name." placeholder:"ID"`
 	Field  string `help:"Only those that give this field." placeholder:"FIELD"`
@@ -34,10 +35,13 @@ type grantListCmd struct {
 
 func (c *grantListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Context, q.Vendor, q.Field = c.Need, c.Vendor, c.Field
-		p, err := h.Customer().Grants().List(ctx, q)
+		q, err := c.query()
 		if err != nil {
+			return err
+		}
+		q.State, q.Context, q.Vendor, q.Field = c.State, c.Need, c.Vendor, c.Field
+		p, err := h.Customer().Grants().List(ctx, q)
+		if err = known(ctx, h, q, len(p.Items), err); err != nil {
 			return err
 		}
 		return list(a, "hark.grants/1", p.Items, p.Next, "ID SIDE STATE VENDOR UNDER FIELDS UNTIL OWED", func(g desk.Grant) []string {
@@ -108,7 +112,7 @@ func (c *grantGiveCmd) Run(ctx context.Context, a *app) error {
 type grantRevokeCmd struct {
 	IDs    []string `arg:"" optional:"" name:"id" help:"The grants."`
 	Need   string   `help:"All under this need, interest or relation." placeholder:"ID"`
-	Vendor string   `help:"All of this vendor." placeholder:"ID"`
+	Vendor string   `help:"All of this vendor: its id or name." placeholder:"VENDOR"`
 	Field  string   `help:"Only this field: it is given no more and must be deleted; a grant of nothing else ends." placeholder:"FIELD"`
 	All    bool     `help:"All there are."`
 	Yes    bool     `help:"Don't ask whether all are meant."`
@@ -127,10 +131,13 @@ func (c *grantRevokeCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
+		if len(gs) == 0 && !a.JSON {
+			return a.show("", nil, func(p *page) { p.line("nothing was revoked: of what is meant, no grant is alive") })
+		}
 		err = list(a, "hark.grants/1", gs, "", "REVOKED VENDOR NOW DELETION-DUE", func(g desk.Grant) []string {
 			return []string{short(g.ID), g.VendorName, g.State, when(deletionDue(g, c.Field != ""))}
 		})
-		if err != nil || a.JSON || len(gs) == 0 {
+		if err != nil || a.JSON {
 			return err
 		}
 		return a.show("", nil, func(p *page) {

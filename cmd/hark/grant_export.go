@@ -16,8 +16,8 @@ type grantExportCmd struct {
 	Out    string `help:"Where to, a new file; standard output where it is left out." placeholder:"FILE"`
 	Need   string `help:"With --all: only under this need, interest or relation." placeholder:"ID"`
 	Vendor string `help:"With --all: only of this vendor: its id or name." placeholder:"ID"`
-	State  string `help:"With --all: only in this state." placeholder:"STATE"`
-	Limit  int    `help:"With --all: at most so many in one file (500 at most)." placeholder:"N"`
+	State  string `help:"With --all: only in this state: ${grant_states}." placeholder:"STATE"`
+	Limit  *int   `help:"With --all: at most so many in one file (500 at most)." placeholder:"N"`
 	After  string `help:"With --all: go on after this one." placeholder:"CURSOR"`
 }
 
@@ -32,12 +32,22 @@ func (c *grantExportCmd) Run(ctx context.Context, a *app) error {
 	if (c.ID == "") != c.All {
 		return usagef("export which grant? Name one id, or --all")
 	}
+	if c.Limit != nil {
+		if err := within("--limit", *c.Limit, 1, maxPage); err != nil {
+			return err
+		}
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		f, err := h.Records().Export(ctx, desk.RecordSpec{
-			As: c.As, ID: c.ID, Context: c.Need, Vendor: c.Vendor, State: c.State, Limit: c.Limit, After: c.After,
+			As: c.As, ID: c.ID, Context: c.Need, Vendor: c.Vendor, State: c.State, Limit: valueOf(c.Limit), After: c.After,
 		})
 		if err != nil {
 			return err
+		}
+		if c.All {
+			if err := known(ctx, h, desk.Query{Context: c.Need, Vendor: c.Vendor}, f.Grants+f.LeftOut, nil); err != nil {
+				return err
+			}
 		}
 		if f.LeftOut > 0 {
 			fmt.Fprintf(a.stderr, "hark: %d left out: there is no %s of them\n", f.LeftOut, f.As)

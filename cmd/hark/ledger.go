@@ -29,9 +29,9 @@ node and without a key:  hark-audit FILE...`
 
 type ledgerListCmd struct {
 	paging
-	Kind   string    `help:"Only of this kind, or below it: grant has grant.given."`
+	Kind   string    `help:"Only of this kind, or below it, as grant, which has grant.given: ${ledger_kinds}."`
 	Grant  string    `help:"Only under this grant."`
-	Vendor string    `help:"Only of this vendor."`
+	Vendor string    `help:"Only of this vendor: its id or name."`
 	Need   string    `help:"Only of this need, interest or relation."`
 	Since  time.Time `help:"Only from this moment on." format:"2006-01-02" placeholder:"DAY"`
 	Until  time.Time `help:"Only before this moment." format:"2006-01-02" placeholder:"DAY"`
@@ -39,10 +39,13 @@ type ledgerListCmd struct {
 
 func (c *ledgerListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
 		q.Kind, q.Grant, q.Vendor, q.Context, q.Since, q.Until = c.Kind, c.Grant, c.Vendor, c.Need, c.Since, c.Until
 		p, err := h.Ledger().List(ctx, q)
-		if err != nil {
+		if err = known(ctx, h, q, len(p.Items), err); err != nil {
 			return err
 		}
 		return list(a, "hark.entries/1", p.Items, p.Next, "SEQ AT KIND WHAT", func(e desk.LedgerEntry) []string {

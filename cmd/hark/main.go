@@ -60,6 +60,7 @@ func newParser(a *app, exit func(int)) (*kong.Kong, error) {
 		kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, Compact: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups(groups),
+		wordsOfHelp(),
 		kong.Bind(a),
 	)
 }

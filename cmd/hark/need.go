@@ -146,21 +146,37 @@ func (c *needPreviewCmd) Run(ctx context.Context, a *app) error {
 
 // paging are the flags of every list.
 type paging struct {
-	State string `help:"Only in this state."`
 	Limit int    `help:"At most so many (1 to 500)." default:"100"`
 	After string `help:"Go on after this item."`
 }
 
-func (g paging) query() desk.Query {
-	return desk.Query{Limit: g.Limit, After: g.After, State: g.State}
+// maxPage is how many items a list has at most.
+const maxPage = 500
+
+func (g paging) query() (desk.Query, error) {
+	return desk.Query{Limit: g.Limit, After: g.After}, within("--limit", g.Limit, 1, maxPage)
 }
 
-type needListCmd struct{ paging }
+// within refuses a number that is out of bounds.
+func within(flag string, n, least, most int) error {
+	if n < least || n > most {
+		return usagef("%s %d: want %d to %d", flag, n, least, most)
+	}
+	return nil
+}
+
+type needListCmd struct {
+	paging
+	State string `help:"Only in this state: ${need_states}."`
+}
 
 func (c *needListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Kind = a.kind()
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
+		q.Kind, q.State = a.kind(), c.State
 		p, err := h.Customer().Needs().List(ctx, q)
 		if err != nil {
 			return err
@@ -297,16 +313,20 @@ type requestCmd struct {
 
 type requestListCmd struct {
 	paging
+	State  string `help:"Only in this state: ${grant_states}."`
 	Need   string `help:"Only under this need." placeholder:"ID"`
-	Vendor string `help:"Only of this vendor." placeholder:"ID"`
+	Vendor string `help:"Only of this vendor: its id or name." placeholder:"VENDOR"`
 }
 
 func (c *requestListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := c.query()
-		q.Context, q.Vendor = c.Need, c.Vendor
-		p, err := h.Customer().Requests().List(ctx, q)
+		q, err := c.query()
 		if err != nil {
+			return err
+		}
+		q.State, q.Context, q.Vendor = c.State, c.Need, c.Vendor
+		p, err := h.Customer().Requests().List(ctx, q)
+		if err = known(ctx, h, q, len(p.Items), err); err != nil {
 			return err
 		}
 		return list(a, "hark.requests/1", p.Items, p.Next, "ID STATE VENDOR NEED FIELDS RULE AT", func(r desk.Request) []string {

@@ -211,7 +211,7 @@ func (c *lockCmd) Run(ctx context.Context, a *app) error {
 
 type eventsCmd struct {
 	After uint64   `help:"Start after this event." placeholder:"ID"`
-	Kind  []string `help:"Only these kinds; a prefix ending in a dot means all of them." placeholder:"KIND"`
+	Kind  []string `help:"Only these kinds; what stands before a dot means all of them, as grant: ${event_kinds}." placeholder:"KIND"`
 	Count int      `help:"End after so many events." placeholder:"N"`
 }
 
@@ -221,6 +221,9 @@ var errEnough = errors.New("enough")
 // Run prints events until it is interrupted: NDJSON with --json. A gap is shown, whatever
 // kinds were asked for and not among the Count: it means that events are missing.
 func (c *eventsCmd) Run(ctx context.Context, a *app) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	n := 0
 	err := a.follow(ctx, func(ctx context.Context, h desk.House) error {
 		return h.Admin().Events(ctx, c.After, func(e desk.Event) error {
@@ -255,9 +258,17 @@ func gapText(e desk.Event) string {
 }
 
 func (c *eventsCmd) wants(kind string) bool {
-	return len(c.Kind) == 0 || slices.ContainsFunc(c.Kind, func(k string) bool {
-		return k == kind || strings.HasSuffix(k, ".") && strings.HasPrefix(kind, k)
-	})
+	return len(c.Kind) == 0 || slices.ContainsFunc(c.Kind, func(k string) bool { return desk.Within([]string{kind}, k) })
+}
+
+// check refuses what would be waited for without an end.
+func (c *eventsCmd) check() error {
+	for _, k := range c.Kind {
+		if !desk.Within(desk.EventKinds(), k) {
+			return usagef("--kind %s: %s", clean(k), noSuch("kind of event", k, desk.EventKinds()))
+		}
+	}
+	return nil
 }
 
 func (a *app) event(e desk.Event) error {
@@ -278,15 +289,19 @@ func (a *app) event(e desk.Event) error {
 }
 
 type lettersCmd struct {
+	paging
 	Sent  bool   `help:"Letters that this node sent; otherwise those it received."`
-	State string `help:"Only in this delivery state."`
-	Limit int    `help:"At most so many." default:"100"`
-	After string `help:"Go on after this item."`
+	State string `help:"With --sent: only in this delivery state: ${letter_states}."`
 }
 
 func (c *lettersCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		p, err := h.Admin().Letters(ctx, c.Sent, desk.Query{Limit: c.Limit, After: c.After, State: c.State})
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
+		q.State = c.State
+		p, err := h.Admin().Letters(ctx, c.Sent, q)
 		if err != nil {
 			return err
 		}

@@ -70,14 +70,15 @@ func product(p desk.Product) []string {
 
 const productHead = "ID PRICE TITLE CATEGORY REGION"
 
-type catalogListCmd struct {
-	Limit int    `help:"At most so many (1 to 500)." default:"100"`
-	After string `help:"Go on after this item."`
-}
+type catalogListCmd struct{ paging }
 
 func (c *catalogListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		p, err := h.Vendor().Catalog().List(ctx, desk.Query{Limit: c.Limit, After: c.After})
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
+		p, err := h.Vendor().Catalog().List(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -91,6 +92,9 @@ type catalogSearchCmd struct {
 }
 
 func (c *catalogSearchCmd) Run(ctx context.Context, a *app) error {
+	if err := within("--limit", c.Limit, 1, 50); err != nil {
+		return err
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		items, err := h.Vendor().Catalog().Search(ctx, c.Text, c.Limit)
 		if err != nil {
@@ -106,15 +110,18 @@ type boardCmd struct {
 }
 
 type boardListCmd struct {
+	paging
 	Sector []string `help:"Only of this sector. Repeat it." placeholder:"SECTOR"`
 	All    bool     `help:"Also what is withdrawn."`
-	Limit  int      `help:"At most so many (1 to 500)." default:"100"`
-	After  string   `help:"Go on after this item."`
 }
 
 func (c *boardListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		q := desk.Query{Limit: c.Limit, After: c.After, Text: strings.Join(c.Sector, " "), All: c.All}
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
+		q.Text, q.All = strings.Join(c.Sector, " "), c.All
 		p, err := h.Vendor().Board().List(ctx, q)
 		if err != nil {
 			return err
@@ -468,7 +475,11 @@ type heldListCmd struct{ paging }
 
 func (c *heldListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		p, err := h.Vendor().Held().List(ctx, c.query())
+		q, err := c.query()
+		if err != nil {
+			return err
+		}
+		p, err := h.Vendor().Held().List(ctx, q)
 		if err != nil {
 			return err
 		}

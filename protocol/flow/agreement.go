@@ -31,6 +31,9 @@ const (
 var agreementNames = [agreementStateEnd]string{"none", "requested", "countered", "refused", "granted", "receipted",
 	"disclosed", "suspended", "revoked", "expired", "deleted", "lapsed"}
 
+// AgreementStates are their names.
+func AgreementStates() []string { return append([]string{}, agreementNames[:]...) }
+
 func (s AgreementState) String() string { return name(agreementNames[:], int(s)) }
 
 // Final reports whether nobody has to do anything and no time limit runs, whatever

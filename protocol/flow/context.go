@@ -26,6 +26,9 @@ const (
 
 var contextNames = [contextStateEnd]string{"draft", "announced", "paused", "withdrawn", "expired", "closed"}
 
+// ContextStates are their names.
+func ContextStates() []string { return append([]string{}, contextNames[:]...) }
+
 func (s ContextState) String() string { return name(contextNames[:], int(s)) }
 
 // Final reports whether nobody has to do anything and no time limit runs. A new

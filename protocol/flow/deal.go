@@ -25,6 +25,9 @@ const (
 var dealNames = [dealStateEnd]string{"none", "offered", "declined", "accepted", "confirmed", "fulfilled", "closed",
 	"cancelled", "disputed", "resolved"}
 
+// DealStates are their names.
+func DealStates() []string { return append([]string{}, dealNames[:]...) }
+
 func (s DealState) String() string { return name(dealNames[:], int(s)) }
 
 // Final reports whether nobody has to do anything and no time limit runs.

@@ -64,6 +64,9 @@ const (
 
 var stateNames = [...]string{Queued: "queued", Deposited: "deposited", Done: "done", Acked: "acked", Expired: "expired", Cancelled: "cancelled"}
 
+// States are the names of the states.
+func States() []string { return append([]string{}, stateNames[1:]...) }
+
 func (s State) String() string {
 	if s == 0 || int(s) >= len(stateNames) {
 		return fmt.Sprintf("state-%d", uint8(s))

@@ -424,13 +424,70 @@ func TestQueriesSelect(t *testing.T) {
 		q    desk.Query
 		want int
 	}{
-		"all": {desk.Query{}, 2}, "by state": {desk.Query{State: "revoked"}, 1}, "by no state": {desk.Query{State: "x"}, 0},
+		"all": {desk.Query{}, 2}, "by state": {desk.Query{State: "revoked"}, 1}, "by no state at all": {desk.Query{State: "lapsed"}, 0},
 		"by grant": {desk.Query{Grant: "01"}, 1}, "by context": {desk.Query{Context: "02"}, 1}, "by vendor": {desk.Query{Vendor: "aa01"}, 1},
 		"by any vendor": {desk.Query{Vendor: "aa"}, 2}, "by its name": {desk.Query{Vendor: "another"}, 1}, "by part of a name": {desk.Query{Vendor: "anoth"}, 0},
 	} {
 		if p := must((Grants{o}).List(t.Context(), c.q)); len(p.Items) != c.want {
 			t.Errorf("%s: %d", name, len(p.Items))
 		}
+	}
+}
+
+// A slip of the pen selects nothing, and that is an error and no empty list: somebody meant to
+// take something back.
+func TestWhatIsRevokedMustBeSomething(t *testing.T) {
+	o := open(t)
+	o.fill(t, "contact.email")
+	other := agreement(2, flow.Revoked)
+	other.VendorName = "Sofa Shop"
+	o.keep(t, func(tx kv.Tx) error {
+		return errors.Join(records.PutAgreement(tx, agreement(1, flow.Disclosed)), records.PutAgreement(tx, other))
+	})
+	for _, c := range []struct {
+		q    desk.Query
+		want fault.Kind
+		says string
+	}{
+		{desk.Query{Vendor: "Sofa Shak"}, fault.NotFound, "near it are Sofa Shop"},
+		{desk.Query{Vendor: "zzz"}, fault.NotFound, "there are"},
+		{desk.Query{Vendor: strings.Repeat("0", 64)}, fault.NotFound, "no vendor"},
+		{desk.Query{Vendor: "aa"}, fault.Conflict, "fits several: aa01"},
+		{desk.Query{Field: "contact.emial"}, fault.NotFound, "near it are contact.email"},
+		{desk.Query{Field: "nosuch.field"}, fault.NotFound, "no field"},
+		{desk.Query{Context: "ffff"}, fault.NotFound, `no need "ffff"`},
+		{desk.Query{Context: "0"}, fault.Conflict, "fits several: 01"},
+	} {
+		if gs, err := (Grants{o}).Revoke(t.Context(), nil, c.q, ""); !errors.Is(err, c.want) || !strings.Contains(fmt.Sprint(err), c.says) || len(gs) > 0 {
+			t.Errorf("%+v: %d, %v, want %v that says %s", c.q, len(gs), err, c.want, c.says)
+		}
+	}
+	for _, q := range []desk.Query{{Vendor: "sofa shop"}, {Field: "contact.email"}, {Context: "02"}} { // known, and none of it lives
+		if err := (Grants{o}).known(t.Context(), q); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}
+
+func TestNoListTakesAStateThatNothingIsIn(t *testing.T) {
+	o := open(t)
+	q := desk.Query{State: "given"}
+	_, needs := Needs{o}.List(t.Context(), q)
+	_, requests := Requests{o}.List(t.Context(), q)
+	_, grants := Grants{o}.List(t.Context(), q)
+	_, offers := Offers{o}.List(t.Context(), q)
+	_, deals := Deals{o}.List(t.Context(), q)
+	_, export := Records{o}.Export(t.Context(), desk.RecordSpec{As: "csv", State: "given"})
+	for name, err := range map[string]error{"needs": needs, "requests": requests, "grants": grants, "offers": offers, "deals": deals, "export": export} {
+		if !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), `"given"; `) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := (Ledger{o}).List(t.Context(), desk.Query{Kind: "bogus"}); !errors.Is(err, fault.Malformed) {
+		t.Errorf("ledger: %v", err)
+	}
+	if _, err := (Board{o}).List(t.Context(), desk.Query{Text: "home bogus"}); !errors.Is(err, fault.Malformed) {
+		t.Errorf("board: %v", err)
 	}
 }
 

@@ -32,6 +32,9 @@ func (d Requests) List(ctx context.Context, q desk.Query) (desk.Page[desk.Reques
 // pageAgreements lists agreements as one kind of view.
 func pageAgreements[T any](ctx context.Context, o *Office, q desk.Query, show func(kv.Reader, records.Agreement) (T, bool), id func(T) string) (page desk.Page[T], err error) {
 	from, err := after(q)
+	if err == nil {
+		err = stateIn(q, "a request or grant", append(flow.AgreementStates()[1:], "waiting", "snoozed"))
+	}
 	if err != nil {
 		return page, err
 	}

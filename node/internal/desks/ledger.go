@@ -32,9 +32,16 @@ func (d Ledger) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Led
 			return page, fmt.Errorf("page cursor %q is no entry number: %w", q.After, fault.Malformed)
 		}
 	}
+	if q.Kind != "" && !desk.Within(desk.LedgerKinds(), q.Kind) {
+		return page, noSuch("kind of entry", q.Kind, desk.LedgerKinds(), fault.Malformed)
+	}
 	page.Items = []desk.LedgerEntry{}
 	err = d.view(ctx, func(r kv.Reader) error {
-		entries, err := d.Stores.Ledger.Select(r, from, limit(q)+1, selected(q))
+		named, err := vendorsNamed(r, q.Vendor)
+		if err != nil {
+			return err
+		}
+		entries, err := d.Stores.Ledger.Select(r, from, limit(q)+1, selected(q, named))
 		for i, e := range entries {
 			if i == limit(q) {
 				page.Next = strconv.FormatInt(entries[i-1].Seq, 10)
@@ -48,8 +55,8 @@ func (d Ledger) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Led
 }
 
 // selected tells which entries a query selects; nil: all. Grant, vendor and context may
-// be the beginning of an id. What is shredded has none of these.
-func selected(q desk.Query) func(ledger.Entry) bool {
+// be the beginning of an id, and the vendor a name. What is shredded has none of these.
+func selected(q desk.Query, named []string) func(ledger.Entry) bool {
 	if q.Kind == "" && q.Grant == "" && q.Vendor == "" && q.Context == "" && q.Since.IsZero() && q.Until.IsZero() {
 		return nil
 	}
@@ -64,6 +71,9 @@ func selected(q desk.Query) func(ledger.Entry) bool {
 		}
 		body := bodyOf(e)
 		for name, want := range map[string]string{"grant": q.Grant, "vendor": q.Vendor, "context": q.Context} {
+			if name == "vendor" && slices.Contains(named, body[name]) {
+				continue
+			}
 			if want != "" && !strings.HasPrefix(body[name], strings.ToLower(want)) {
 				return false
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/market"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/flow"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
@@ -195,6 +196,9 @@ func (n Needs) Preview(ctx context.Context, spec desk.NeedSpec) (desk.Stranger, 
 // List implements desk.Needs.
 func (n Needs) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Need], err error) {
 	from, err := after(q)
+	if err == nil {
+		err = stateIn(q, "a need", flow.ContextStates())
+	}
 	if err != nil {
 		return page, err
 	}

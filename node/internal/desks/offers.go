@@ -23,6 +23,9 @@ type Offers struct{ *Office }
 // when all are asked for. Within one need the best comes first.
 func (d Offers) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Offer], err error) {
 	from, err := after(q)
+	if err == nil {
+		err = stateIn(q, "an offer or deal", flow.DealStates()[1:])
+	}
 	if err != nil {
 		return page, err
 	}
@@ -165,6 +168,9 @@ type Deals struct{ *Office }
 // List implements desk.Deals: offers that were answered.
 func (d Deals) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Deal], err error) {
 	from, err := after(q)
+	if err == nil {
+		err = stateIn(q, "an offer or deal", flow.DealStates()[1:])
+	}
 	if err != nil {
 		return page, err
 	}

@@ -139,6 +139,9 @@ func (d Grants) toRevoke(ctx context.Context, ids []string, q desk.Query, field 
 	if len(ids) > 0 {
 		return grants, nil
 	}
+	if err := d.known(ctx, q); err != nil {
+		return nil, err
+	}
 	err = d.view(ctx, func(r kv.Reader) error {
 		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
 			gives := field == "" || !a.Standing.Lacks(field) &&

@@ -39,6 +39,11 @@ func (d Board) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Noti
 	if q.Text != "" {
 		f.Sectors = strings.Fields(q.Text)
 	}
+	for _, s := range f.Sectors {
+		if known := protocol.Categories().Sectors(); !contains(known, s) {
+			return page, noSuch("sector", s, known, fault.Malformed)
+		}
+	}
 	if !q.All {
 		f.Status = protocol.Open
 	}
@@ -150,7 +155,7 @@ func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 	known := protocol.Categories().Sectors()
 	for _, s := range v.Sectors {
 		if !contains(known, s) {
-			return v, fmt.Errorf("sector %q is none of %s: %w", s, strings.Join(known, ", "), fault.Malformed)
+			return v, noSuch("sector", s, known, fault.Malformed)
 		}
 	}
 	for _, r := range v.Regions {
