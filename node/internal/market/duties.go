@@ -105,7 +105,7 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
 	var failed error
 	for _, id := range ids { // one that has ended meanwhile leaves none of the others living
-		failed = errors.Join(failed, m.Do(ctx, "revoke", func(t *turn) error {
+		failed = errors.Join(failed, m.command(ctx, "revoke", func(t *turn) error {
 			a, err := records.GetAgreement(t, id)
 			if err != nil {
 				return err
@@ -296,7 +296,7 @@ func (t *turn) lapse(a *records.Agreement) error {
 // Exercise sends one of the customer's rights under a grant, also long after its
 // need was closed.
 func (m *Market) Exercise(ctx context.Context, id protocol.GrantID, e protocol.Exercise, fields []protocol.FieldName, values []protocol.FieldValue) error {
-	return m.Do(ctx, "right", func(t *turn) error {
+	return m.command(ctx, "right", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err
@@ -501,7 +501,7 @@ func (m *Market) Pause(ctx context.Context, id protocol.GrantID, resume bool, re
 	if resume {
 		kind = protocol.KindResume
 	}
-	return m.Do(ctx, kind.String(), func(t *turn) error {
+	return m.command(ctx, kind.String(), func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err
