@@ -226,6 +226,10 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
+		kept, err := in.answers.Fills(r)
+		if err != nil {
+			return err
+		}
 		decides, err := in.market.ConsentFills(r)
 		if err != nil {
 			return err
@@ -238,7 +242,7 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
-		for _, f := range slices.Concat(fills, vault, decides, letters, sightings, []kv.Fill{held, bytes}) {
+		for _, f := range slices.Concat(fills, vault, kept, decides, letters, sightings, []kv.Fill{held, bytes}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {

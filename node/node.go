@@ -476,7 +476,7 @@ func (n *Node) openAPI() error {
 		return err
 	}
 	n.server, err = api.New(n, api.Options{
-		Addr: n.settings.API, Token: token, Version: n.cfg.Version, Metrics: scrape, Log: n.cfg.Log, Now: time.Now,
+		Addr: n.settings.API, Token: token, Version: n.cfg.Version, Answers: replies{n}, Metrics: scrape, Log: n.cfg.Log, Now: time.Now,
 	})
 	if err != nil {
 		return err

@@ -107,10 +107,14 @@ func (d Grants) Revoke(ctx context.Context, ids []string, q desk.Query, reason s
 	if err != nil {
 		return nil, err
 	}
+	left, err := d.unrevoked(ctx, grants, field)
+	if err != nil {
+		return nil, err
+	}
 	if field != "" {
-		err = d.Market.WithdrawField(ctx, grants, field, reason)
+		err = d.Market.WithdrawField(ctx, left, field, reason)
 	} else {
-		err = d.Market.Revoke(ctx, grants, reason)
+		err = d.Market.Revoke(ctx, left, reason)
 	}
 	if err != nil {
 		return nil, err
@@ -142,15 +146,39 @@ func (d Grants) toRevoke(ctx context.Context, ids []string, q desk.Query, field 
 	if err := d.known(ctx, q); err != nil {
 		return nil, err
 	}
+	since := d.Market.Since(ctx)
 	err = d.view(ctx, func(r kv.Reader) error {
 		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
 			gives := field == "" || !a.Standing.Lacks(field) &&
 				slices.ContainsFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Name == field })
-			if a.Flow.Me == protocol.Customer && a.Flow.State.Live() && gives && fits(q, a) {
+			ended := field == "" && since > 0 && a.Times.Revoked >= since // by this very request
+			if a.Flow.Me == protocol.Customer && (a.Flow.State.Live() && gives || ended) && fits(q, a) {
 				grants = append(grants, a.ID)
 			}
 			return true, nil
 		})
 	})
 	return grants, err
+}
+
+// unrevoked leaves out, where a revocation of several grants was cut off and is asked for
+// again, those that it ended or took the field from before.
+func (d Grants) unrevoked(ctx context.Context, grants []protocol.GrantID, field protocol.FieldName) (left []protocol.GrantID, err error) {
+	since := d.Market.Since(ctx)
+	if since == 0 {
+		return grants, nil
+	}
+	err = d.view(ctx, func(r kv.Reader) error {
+		for _, id := range grants {
+			a, err := records.GetAgreement(r, id)
+			if err != nil {
+				return err
+			}
+			if a.Times.Revoked < since && (field == "" || !a.Standing.Lacks(field)) {
+				left = append(left, id)
+			}
+		}
+		return nil
+	})
+	return left, err
 }

@@ -191,7 +191,7 @@ type Catalog struct{ *Office }
 // Import implements desk.Catalog.
 func (d Catalog) Import(ctx context.Context, file io.Reader, spec desk.ImportSpec) (v desk.ImportReport, err error) {
 	if d.Office.Catalog == nil {
-		return v, errLocked()
+		return v, ErrLocked()
 	}
 	cur := protocol.Currency(spec.Currency)
 	if cur == "" {
@@ -220,7 +220,7 @@ func (d Catalog) Import(ctx context.Context, file io.Reader, spec desk.ImportSpe
 // List implements desk.Catalog; the cursor is a product id.
 func (d Catalog) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Product], err error) {
 	if d.Office.Catalog == nil {
-		return page, errLocked()
+		return page, ErrLocked()
 	}
 	list, err := d.Office.Catalog.List(ctx, q.After, limit(q))
 	page.Items = []desk.Product{}
@@ -243,7 +243,7 @@ func product(p catalog.Product) desk.Product {
 // Search implements desk.Catalog.
 func (d Catalog) Search(ctx context.Context, text string, n int) ([]desk.Product, error) {
 	if d.Office.Catalog == nil {
-		return nil, errLocked()
+		return nil, ErrLocked()
 	}
 	if n <= 0 || n > 50 {
 		n = 10

@@ -105,7 +105,7 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
 	var failed error
 	for _, id := range ids { // one that has ended meanwhile leaves none of the others living
-		failed = errors.Join(failed, m.Do(ctx, "revoke", func(t *turn) error {
+		failed = errors.Join(failed, m.command(ctx, "revoke", func(t *turn) error {
 			a, err := records.GetAgreement(t, id)
 			if err != nil {
 				return err
@@ -206,7 +206,7 @@ func (m *Market) Exported(ctx context.Context, id protocol.GrantID, f protocol.F
 // DeleteHeld deletes at once what a vendor holds under a grant, because its owner says so.
 // The grant may live on; the Deletion that it ends with names what went here too.
 func (m *Market) DeleteHeld(ctx context.Context, id protocol.GrantID) error {
-	return m.Do(ctx, "delete held", func(t *turn) error {
+	return m.command(ctx, "delete held", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err
@@ -326,7 +326,7 @@ func (t *turn) lapse(a *records.Agreement) error {
 // Exercise sends one of the customer's rights under a grant, also long after its
 // need was closed.
 func (m *Market) Exercise(ctx context.Context, id protocol.GrantID, e protocol.Exercise, fields []protocol.FieldName, values []protocol.FieldValue) error {
-	return m.Do(ctx, "right", func(t *turn) error {
+	return m.command(ctx, "right", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err
@@ -534,7 +534,7 @@ func (m *Market) Pause(ctx context.Context, id protocol.GrantID, resume bool, re
 	if resume {
 		kind = protocol.KindResume
 	}
-	return m.Do(ctx, kind.String(), func(t *turn) error {
+	return m.command(ctx, kind.String(), func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err

@@ -23,6 +23,7 @@ package market
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,16 @@ type Events interface {
 	Emit(kind, ref string, data map[string]string)
 }
 
+// Once keeps, for a command that somebody may ask for twice, that it was done.
+type Once interface {
+	// Done is told inside the transaction of the command, with the id of what it made
+	// where it made something.
+	Done(ctx context.Context, tx kv.Tx, made string, nowMS int64) error
+	// Since is when a command of several turns that was cut off was begun, 0 where this
+	// is the first time.
+	Since(ctx context.Context) int64
+}
+
 // Stores are what the market keeps, all in one private, sealed kv.Store.
 type Stores struct {
 	KV     kv.Store
@@ -97,6 +108,8 @@ type Config struct {
 	Events   Events
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Once is nil where no command is asked for twice.
+	Once Once
 	// Carry is told, where it is not nil, that there is work on large values.
 	Carry func()
 	// Judge is told, where it is not nil, of a sighting that has become proof.
@@ -185,7 +198,8 @@ type turn struct {
 	nowMS  int64
 	after  []func()
 	mailed bool
-	begun  int // agreements
+	begun  int    // agreements
+	made   []byte // the id of what a command made
 }
 
 // Run is the loop. It returns when ctx ends.
@@ -261,6 +275,33 @@ func (m *Market) Do(ctx context.Context, name string, fn func(*turn) error) erro
 			return fmt.Errorf("market: %s: closed: %w", name, fault.Offline)
 		}
 	}
+}
+
+// command is Do for what a desk is asked to do: that it was done is kept in the same
+// transaction.
+func (m *Market) command(ctx context.Context, name string, fn func(*turn) error) error {
+	return m.Do(ctx, name, func(t *turn) error {
+		if err := fn(t); err != nil {
+			return err
+		}
+		return m.Done(ctx, t, hex.EncodeToString(t.made), t.nowMS)
+	})
+}
+
+// Done is Once.Done, for a desk with a transaction of its own.
+func (m *Market) Done(ctx context.Context, tx kv.Tx, made string, nowMS int64) error {
+	if m.cfg.Once == nil {
+		return nil
+	}
+	return m.cfg.Once.Done(ctx, tx, made, nowMS)
+}
+
+// Since is Once.Since.
+func (m *Market) Since(ctx context.Context) int64 {
+	if m.cfg.Once == nil {
+		return 0
+	}
+	return m.cfg.Once.Since(ctx)
 }
 
 // take runs one turn: all of it is kept, then the world hears of it.

@@ -94,7 +94,7 @@ func (m *Market) SetCredit(ctx context.Context, most protocol.Money) error {
 	if !most.Valid() {
 		return fmt.Errorf("at most %s from one vendor: %w", most, fault.Malformed)
 	}
-	return m.Do(ctx, "credit", func(t *turn) error {
+	return m.command(ctx, "credit", func(t *turn) error {
 		list, err := saidCredits(t)
 		if err != nil {
 			return err
@@ -233,7 +233,7 @@ func (m *Market) Settle(ctx context.Context, id protocol.GrantID, how string) er
 	if len(how) > protocol.MaxText {
 		return fmt.Errorf("%d bytes of words, at most %d: %w", len(how), protocol.MaxText, fault.Malformed)
 	}
-	return m.Do(ctx, "settle", func(t *turn) error {
+	return m.command(ctx, "settle", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err

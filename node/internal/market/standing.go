@@ -372,7 +372,7 @@ func (m *Market) WithdrawField(ctx context.Context, ids []protocol.GrantID, f pr
 	var failed error
 	for _, id := range ids {
 		ends := false
-		err := m.Do(ctx, "withdraw field", func(t *turn) (err error) {
+		err := m.command(ctx, "withdraw field", func(t *turn) (err error) {
 			ends, err = t.withdrawField(id, f, reason)
 			return err
 		})
