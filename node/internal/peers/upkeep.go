@@ -54,7 +54,7 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 
 // shed closes connections that a public node dialled beyond its target: those in no mesh,
 // not young, with no stream of ours open. Else every node that was ever asked for
-// something would stay connected, and be told by gossip, five times each, of messages
+// something would stay connected, and be told by gossip, three times each, of messages
 // that it has from its mesh; and what a node spends would grow with the network.
 func shed(h *Host, there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target()
