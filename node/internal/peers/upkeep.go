@@ -195,12 +195,16 @@ func (h *Host) watch(ctx context.Context) {
 // reached straight, whatever way was punched to it.
 func (h *Host) meet(id peer.ID) {
 	serves, err := h.host.Peerstore().SupportsProtocols(id, ProtoSync)
-	if err != nil || len(serves) == 0 {
+	if err != nil {
 		return
 	}
 	k, err := address.Keeper(peer.AddrInfo{ID: id})
 	conns := h.host.Network().ConnsToPeer(id)
 	if err != nil || len(conns) == 0 {
+		return
+	}
+	if len(serves) == 0 {
+		h.known.servesNothing(k.Key)
 		return
 	}
 	addrs := h.host.Peerstore().Addrs(id)
