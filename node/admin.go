@@ -19,6 +19,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/store/kv"
+	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -210,6 +211,9 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if v.Owed, err = desks.Debts(r); err != nil {
 			return err
 		}
+		if v.Evidence, err = evidence(r, o.Stores.Ledger); err != nil {
+			return err
+		}
 		fills, err := o.Stores.Outbox.Stats(r)
 		if err != nil {
 			return err
@@ -251,6 +255,17 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		v.Keepers, err = n.keeperReports(r, o.Stores.Outbox)
 		return err
 	})
+}
+
+// evidence tells how much is kept for ever.
+func evidence(r kv.Reader, l *ledger.Ledger) (v desk.Evidence, err error) {
+	e, err := records.EvidenceOf(r)
+	if err != nil {
+		return v, err
+	}
+	v.Envelopes, v.Bytes = e.Envelopes, e.Bytes
+	v.Entries, err = l.Size(r)
+	return v, err
 }
 
 // eachItem calls fn with every item of the outbox.

@@ -48,7 +48,7 @@ func writeStatus(p *page, s desk.Status) {
 	}
 	p.facts("Node", fmt.Sprintf("%s, version %s, process %d, since %s", s.Profile, s.Version, s.PID, when(s.Started)),
 		"Vault", vault+" (key from "+s.KeyStore+")", "Network", fmt.Sprintf("%s, %d peers", short(s.Network), s.Peers),
-		"Disk", fmt.Sprintf("%.1f MB", float64(s.DiskBytes)/1e6),
+		"Disk", fmt.Sprintf("%.1f MB; evidence, kept for ever: %d signed messages of %.1f MB, %d ledger entries", float64(s.DiskBytes)/1e6, s.Evidence.Envelopes, float64(s.Evidence.Bytes)/1e6, s.Evidence.Entries),
 		"Market", tally(s.Counts), "Letters", tally(s.Delivery))
 	writeWays(p, s.Ways)
 	var rows [][]string

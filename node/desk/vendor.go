@@ -252,6 +252,15 @@ type Identity struct {
 	Mesh    []string `json:"mesh_peers,omitempty"`    // peer ids to which it gossips
 }
 
+// An Evidence is what is kept for as long as the node lives, so that what was agreed and
+// who broke it can be shown. It has no bound but the disk: below 96 MB of free space
+// nothing is written any more.
+type Evidence struct {
+	Envelopes int   `json:"envelopes"` // signed messages
+	Bytes     int   `json:"bytes"`     // of these
+	Entries   int64 `json:"entries"`   // of the ledger
+}
+
 // A Fill is a bound and how full it is.
 type Fill struct {
 	Name string `json:"name"`
@@ -283,6 +292,7 @@ type Status struct {
 	KeyStore  string         `json:"key_store"` // passphrase, keyring or key file
 	Keepers   []KeeperReport `json:"keepers,omitempty"`
 	DiskBytes int64          `json:"disk_bytes"`
+	Evidence  Evidence       `json:"evidence"`
 	Ways      []WayIn        `json:"ways"` // how this node finds others
 	Owed      []Debt         `json:"owed"` // by vendors, at most 100; hark grant list has them one by one
 }

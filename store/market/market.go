@@ -388,15 +388,6 @@ func EachBox(r kv.Reader, fn func(Box) (bool, error)) error {
 	return boxes.scan(r, nil, nil, func(_ []byte, b Box) (bool, error) { return fn(b) })
 }
 
-// PutEnvelope keeps signed bytes under their hash, as evidence.
-func PutEnvelope(tx kv.Tx, id protocol.Hash, raw []byte) error { return envelopes.put(tx, id[:], raw) }
-
-// DeleteEnvelope forgets one that holds values which were to be deleted.
-func DeleteEnvelope(tx kv.Tx, id protocol.Hash) error { return tx.Delete(envelopes.key(id[:])) }
-
-// GetEnvelope finds them; fault.NotFound.
-func GetEnvelope(r kv.Reader, id protocol.Hash) ([]byte, error) { return envelopes.get(r, id[:]) }
-
 // PutAsked remembers that access to a context was asked for.
 func PutAsked(tx kv.Tx, c protocol.ContextID, request protocol.Hash) error {
 	return asked.put(tx, c[:], request)

@@ -370,6 +370,9 @@ func (m *Market) resume(ctx context.Context) {
 		m.cfg.Log.Error("market: could not resume", "err", err)
 	}
 	m.cfg.Mail.Kick()
+	if err := m.take(ctx, "count evidence", func(t *turn) error { return records.CountEvidence(t) }); err != nil && ctx.Err() == nil {
+		m.cfg.Log.Warn("market: could not count what is kept", "err", err)
+	}
 	if err := m.take(ctx, "open late", func(t *turn) error { return t.openAllLate(ctx) }); err != nil && ctx.Err() == nil {
 		m.cfg.Log.Warn("market: could not open needs", "err", err)
 	}
