@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -300,6 +301,39 @@ var rolls = map[string]bool{
 // what comes from two minutes ahead.
 const clockWrong = 90 * time.Second
 
+// reliefs say what makes room below a bound, by the beginning of its name; the first that
+// fits counts.
+var reliefs = []struct{ bound, fix string }{
+	{"vault.purges", "hark unlock: what was erased is taken off the disk while the vault is open"},
+	{"vault.uploads", "wait until a file has gone out; hark vault list shows what is there"},
+	{"vault.", "hark vault list shows what takes room; hark vault rm FIELD makes some"},
+	{"catalog.", "hark catalog import FILE takes a smaller catalogue in place of this one"},
+	{"held.", "hark held list shows what you hold of whom; hark held delete GRANT makes room"},
+	{"consent.rules", "hark consent rule list shows them; hark consent rule rm NAME takes one out"},
+	{"consent.blocked", "hark request blocked lists them; hark request unblock VENDOR takes one out"},
+	{"consent.credit", "hark consent show lists them; hark consent credit changes them"},
+	{"market.contexts", "hark need list --all shows them; hark need withdraw ID ends one"},
+	{"market.requests", "hark request list --state waiting shows them; hark request refuse ID answers one"},
+	{"market.agreements", "hark grant list shows them; hark grant revoke ID ends one"},
+	{"outbox.", "hark netcheck says why letters do not go out; hark letters shows which"},
+	{"courier.", "hark netcheck says why letters do not go out; hark letters shows which"},
+	{"carrier.", "hark netcheck says why copies do not go out"},
+	{"mailbox.", "letters for others go by their dates; hark netcheck says how this node does meanwhile"},
+	{"blobs.", "copies for others go by their dates; hark netcheck says how this node does meanwhile"},
+	{"board.", "announcements go by their dates; hark follow set --sector NAME keeps fewer of them"},
+}
+
+// relief is what makes room below a bound. What is kept in memory alone is free again
+// after a start.
+func relief(bound string) string {
+	for _, r := range reliefs {
+		if strings.HasPrefix(bound, r.bound) {
+			return r.fix
+		}
+	}
+	return "it empties by itself when others let go; if it does not: hark stop, then hark run"
+}
+
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {
 	add := func(code, what, fix string) {
@@ -313,15 +347,15 @@ func (n *Node) problems(v *desk.Status) {
 		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", fix)
 	}
 	if v.KeyStore == KeyFile {
-		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "make a home with --key-store passphrase or keyring")
+		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "hark rekey --key-store passphrase, or keyring, puts it there")
 	}
 	for _, f := range v.Bounds {
 		if f.Cap > 0 && f.Used*10 >= f.Cap*9 && !rolls[f.Name] {
-			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), "hark status --json shows every bound")
+			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), relief(f.Name))
 		}
 	}
 	if k := v.Counts["lapses"]; k > 0 {
-		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows them; hark grant lapse ID FILE writes the proof of each")
+		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows the grants, also those that ended since; hark grant lapse ID FILE writes the proof of each")
 	}
 	keeperProblems(v.Keepers, add)
 	if by, of := n.roster.Ahead(); of > 0 && by.Abs() > clockWrong {

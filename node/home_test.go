@@ -261,6 +261,82 @@ func TestAKeyringOpensTheHome(t *testing.T) {
 	}
 }
 
+// TestRekey: what opens a home moves from one store to another; what it opens stays, and
+// the old key opens nothing.
+func TestRekey(t *testing.T) {
+	keyring.MockInit()
+	p := place(t)
+	if err := Init(InitOptions{Paths: p, KeyStore: KeyFile}); err != nil {
+		t.Fatal(err)
+	}
+	master, err := unlocked(t, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ old, store, fresh string }{
+		{"", KeyPassphrase, "one"}, {"one", KeyPassphrase, "two"}, {"two", KeyKeyring, ""}, {"", KeyPassphrase, "three"}, {"three", KeyFile, ""}, {"", KeyKeyring, ""},
+	} {
+		if err := Rekey(p, []byte(step.old), step.store, []byte(step.fresh)); err != nil {
+			t.Fatalf("%+v: %v", step, err)
+		}
+		got, err := unlocked(t, p, step.fresh)
+		if err != nil || !slices.Equal(got, master) {
+			t.Errorf("%+v: another secret, %v", step, err)
+		}
+		if store, err := KeyStoreOf(p); err != nil || store != step.store {
+			t.Errorf("%+v: the store is %s, %v", step, store, err)
+		}
+		if _, err := os.Stat(p.keyFile()); (err == nil) != (step.store == KeyFile) {
+			t.Errorf("%+v: the key file: %v", step, err)
+		}
+		if step.store == KeyPassphrase {
+			if _, err := keyring.Get(keyringName, p.keys()); err == nil {
+				t.Errorf("%+v: the keyring still has the key", step)
+			}
+			if _, err := unlocked(t, p, step.old+"?"); err == nil {
+				t.Errorf("%+v: the old passphrase opens it", step)
+			}
+		}
+	}
+	before := read(t, p.keys())
+	for name, c := range map[string]struct {
+		old, store, fresh string
+		want              fault.Kind
+	}{
+		"the same store":            {"", KeyKeyring, "", fault.Conflict},
+		"no passphrase":             {"", KeyPassphrase, "", fault.Malformed},
+		"a passphrase for a file":   {"", KeyFile, "x", fault.Malformed},
+		"a store that there is not": {"", "cloud", "", fault.Malformed},
+	} {
+		if err := Rekey(p, []byte(c.old), c.store, []byte(c.fresh)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := keyring.Delete(keyringName, p.keys()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rekey(p, nil, KeyPassphrase, []byte("x")); !errors.Is(err, fault.Locked) || read(t, p.keys()) != before {
+		t.Errorf("without the key: %v", err)
+	}
+	if err := Rekey(place(t), nil, KeyPassphrase, []byte("x")); !errors.Is(err, fault.NotFound) {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+// TestEachFullBoundHasARelief: a problem never only repeats itself.
+func TestEachFullBoundHasARelief(t *testing.T) {
+	for _, r := range reliefs {
+		if relief(r.bound+"x") == "" || relief(r.bound) != r.fix {
+			t.Errorf("%s is hidden by another: %q", r.bound, relief(r.bound))
+		}
+	}
+	for _, bound := range []string{"vault.fields", "catalog.products", "held.bytes", "keeper.boxes", "outbox.items", "market.agreements"} {
+		if fix := relief(bound); !strings.Contains(fix, "hark ") || strings.Contains(fix, "status --json") {
+			t.Errorf("%s: %q", bound, fix)
+		}
+	}
+}
+
 func TestInitRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    InitOptions

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,7 +118,7 @@ func grammar(t *testing.T) *kong.Kong {
 
 func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
 	want := strings.Fields(`init run stop status paths id peers network netcheck need interest request grant offer deal board follow access
-		answer catalog passport held vault unlock lock ledger events demo lab version completion`)
+		answer catalog passport held vault unlock lock rekey ledger events demo lab version completion`)
 	var got []string
 	for _, n := range grammar(t).Model.Children {
 		got = append(got, n.Name)
@@ -144,6 +145,48 @@ func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
 				t.Errorf("hark %s <%s> has no help", n.Path(), arg.Name)
 			}
 		}
+	}
+}
+
+// TestFixesAreCommands: what hark status names as the way to mend a problem is there.
+func TestFixesAreCommands(t *testing.T) {
+	paths := map[string]bool{}
+	for _, n := range grammar(t).Model.Leaves(false) {
+		paths[n.FullPath()] = true
+	}
+	// unknown gives the commands in a text that are none: the longest path that the words
+	// after hark make.
+	unknown := func(text string) (wrong []string, known int) {
+		for _, m := range regexp.MustCompile(`\bhark ([a-z]+(?: [a-z]+){0,2})`).FindAllStringSubmatch(text, -1) {
+			words, hit := strings.Fields(m[1]), false
+			for n := len(words); n > 0; n-- {
+				hit = hit || paths["hark "+strings.Join(words[:n], " ")]
+			}
+			if known++; !hit {
+				wrong = append(wrong, m[0])
+			}
+		}
+		return wrong, known
+	}
+	if wrong, _ := unknown("hark vault erase FIELD; hark vault rm FIELD"); len(wrong) != 1 {
+		t.Fatalf("a command that is none: %v", wrong)
+	}
+	total := 0
+	for _, file := range []string{"admin.go", "keepers.go"} {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "node", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range regexp.MustCompile(`"(?:[^"\\]|\\.)*"`).FindAllString(string(raw), -1) {
+			wrong, n := unknown(text)
+			total += n
+			if len(wrong) > 0 {
+				t.Errorf("%s: %v is no command, in %s", file, wrong, text)
+			}
+		}
+	}
+	if total < 30 {
+		t.Errorf("only %d commands are named", total)
 	}
 }
 

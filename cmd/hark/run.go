@@ -79,6 +79,40 @@ func (c *initCmd) choose(a *app) ([]byte, error) {
 	return first, err
 }
 
+type rekeyCmd struct {
+	KeyStore   string `help:"What opens the node's keys from now on: passphrase or keyring (the system's)." enum:"passphrase,keyring" default:"passphrase"`
+	Passphrase string `help:"Where the new passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE)." placeholder:"FROM"`
+	Old        string `help:"Where the passphrase so far comes from, if there is one: - or file:PATH (or HARK_OLD_PASSPHRASE_FILE)." placeholder:"FROM"`
+}
+
+func (c *rekeyCmd) Run(a *app) error {
+	p, err := a.paths()
+	if err != nil {
+		return err
+	}
+	store, err := node.KeyStoreOf(p)
+	if err != nil {
+		return err
+	}
+	var old, fresh []byte
+	if store == node.KeyPassphrase {
+		if old, err = a.secret(c.Old, "HARK_OLD_PASSPHRASE", "passphrase so far"); err != nil {
+			return err
+		}
+		defer clear(old)
+	}
+	if c.KeyStore == node.KeyPassphrase {
+		if fresh, err = (&initCmd{Passphrase: c.Passphrase}).choose(a); err != nil {
+			return err
+		}
+		defer clear(fresh)
+	}
+	if err := node.Rekey(p, old, c.KeyStore, fresh); err != nil {
+		return opening(err)
+	}
+	return a.done("hark.rekey/1", map[string]string{"key_store": c.KeyStore}, "from its next start on, what opens this home is the %s; copies made before open as before", c.KeyStore)
+}
+
 // say tells what was made, and warns where keys lie open.
 func (c *initCmd) say(a *app, p node.Paths, o node.InitOptions) error {
 	store := o.KeyStore

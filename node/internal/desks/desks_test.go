@@ -301,6 +301,24 @@ func TestIdsAreFoundByTheirStart(t *testing.T) {
 	}
 }
 
+// A promise that was broken is found by its state, whatever has come of the grant since:
+// that is what hark status tells people to look for.
+func TestGrantsThatLapsedAreFoundAfterTheyEnded(t *testing.T) {
+	o := open(t)
+	late := agreement(1, flow.Deleted)
+	late.Lapses = []string{"deletion"}
+	o.keep(t, func(tx kv.Tx) error {
+		return errors.Join(records.PutAgreement(tx, late), records.PutAgreement(tx, agreement(2, flow.Lapsed)), records.PutAgreement(tx, agreement(3, flow.Deleted)))
+	})
+	p := must(Grants{o}.List(t.Context(), desk.Query{State: "lapsed"}))
+	if len(p.Items) != 2 || p.Items[0].State != "deleted" || p.Items[1].State != "lapsed" {
+		t.Errorf("%+v", p.Items)
+	}
+	if p := must(Grants{o}.List(t.Context(), desk.Query{State: "deleted"})); len(p.Items) != 2 {
+		t.Errorf("%+v", p.Items)
+	}
+}
+
 // Whatever the noun, an id that nothing has is not found, whether it could be one or
 // not; and what comes near is named.
 func TestUnknownIDsOfEveryNoun(t *testing.T) {

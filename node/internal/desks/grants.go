@@ -57,7 +57,8 @@ func pageAgreements[T any](ctx context.Context, o *Office, q desk.Query, show fu
 }
 
 func fits(q desk.Query, a records.Agreement) bool {
-	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a)) &&
+	lapsed := q.State == flow.Lapsed.String() && len(a.Lapses) > 0 // a promise was broken, whatever came of it
+	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a) || lapsed) &&
 		strings.HasPrefix(hexOf(a.Context), q.Context) &&
 		(strings.HasPrefix(a.Vendor.String(), q.Vendor) || strings.EqualFold(a.VendorName, q.Vendor)) &&
 		strings.HasPrefix(a.ID.String(), q.Grant) && (q.Field == "" || about(&a, protocol.FieldName(q.Field)))
