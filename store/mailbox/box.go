@@ -190,7 +190,7 @@ func (m *memory) reserve(d Deposit, l *letter, now protocol.Second) (wait chan s
 	l.Seq = m.seq
 	if isNew {
 		m.boxes[d.Box] = b
-		m.claim(b, d.From)
+		m.shares.claim(b, d.From)
 	}
 	l.Maker = b.from
 	b.letters[l.hash] = l

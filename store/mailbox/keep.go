@@ -65,7 +65,7 @@ func (m *memory) addLetter(b *box, name key.MailboxKey, id, value []byte) error 
 		return err
 	}
 	b.letters[l.hash] = l
-	m.claim(b, l.Maker)
+	m.shares.claim(b, l.Maker)
 	m.count(b, l, 1)
 	return nil
 }
@@ -80,7 +80,7 @@ func (m *memory) addTomb(b *box, _ key.MailboxKey, id, value []byte) error {
 	}
 	t, err := readMark(value)
 	b.tombs[h] = tomb{expires: t.Until}
-	m.claim(b, t.Maker)
+	m.shares.claim(b, t.Maker)
 	m.tombs++
 	return err
 }
@@ -95,7 +95,7 @@ func (m *memory) addRevoked(b *box, _ key.MailboxKey, id, value []byte) error {
 	}
 	r, err := readMark(value)
 	b.revoked[capID] = r.Until
-	m.claim(b, r.Maker)
+	m.shares.claim(b, r.Maker)
 	m.revoked++
 	return err
 }
@@ -134,13 +134,11 @@ func (m *Mailboxes) Expire(ctx context.Context, now protocol.Second) (n int, err
 		if size == 0 {
 			break
 		}
-		err := m.s.Update(ctx, func(tx kv.Tx) error {
-			for _, c := range changes {
-				if err := c.write(tx); err != nil {
-					return err
-				}
+		err := m.s.Update(ctx, func(tx kv.Tx) (err error) {
+			for i := 0; i < len(changes) && err == nil; i++ {
+				err = changes[i].write(tx)
 			}
-			return nil
+			return err
 		})
 		for _, c := range changes {
 			m.mem.end(c, err)

@@ -42,14 +42,11 @@
 //
 // # Address prefixes
 //
-// A letter counts to the address prefix that it came from, and a box to the one that
-// made it, each known by a [Tag] alone. A prefix has at most a share of the letters, of
-// their bytes and of the boxes (a quarter each by default), and grows by the same rule
-// as a box does. The last BoxesNamed places are for boxes that a living announcement or
-// passport names. Once these are taken too, a box that is named displaces one that
-// nobody names, with all that is in it: of the prefix that has most of such, and never
-// one of its last 16 (a part of its share). So who floods from one prefix loses what it
-// left, others don't, and a new need finds room.
+// A letter counts to the address prefix that it came from, a box to the one that made it.
+// A prefix has at most a share of letters, bytes and boxes (a quarter each), and grows by
+// the same rule as a box does. The last BoxesNamed places are for boxes that a living
+// announcement or passport names. Once these are taken too, such a box displaces one that
+// nobody names: the youngest of the prefix that has most of them, but none of its last 16.
 //
 // # Places and restarts
 //

@@ -345,7 +345,7 @@ func (m *memory) revoke(name key.MailboxKey, capID protocol.ID, expires protocol
 	b.revoked[capID] = max(before, expires)
 	if isNew {
 		m.boxes[name] = b
-		m.claim(b, from)
+		m.shares.claim(b, from)
 	}
 	return before, b.from, nil
 }

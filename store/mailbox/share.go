@@ -38,10 +38,10 @@ func (of shares) hold(from Tag, boxes, letters int, bytes int64) {
 }
 
 // claim notes who made a box, which its first record says as well as any other.
-func (m *memory) claim(b *box, from Tag) {
+func (of shares) claim(b *box, from Tag) {
 	if b.from == (Tag{}) {
 		b.from = from
-		m.shares.hold(from, 1, 0, 0)
+		of.hold(from, 1, 0, 0)
 	}
 }
 
@@ -59,43 +59,40 @@ func (m *memory) place(from Tag, named bool) error {
 	switch {
 	case from != (Tag{}) && own+1 > most:
 		return fmt.Errorf("%d mailboxes of this address prefix, %d free for all: %w", own, free, fault.Full)
-	case free < 1 && named:
+	case free > 0:
+		return nil
+	case named:
 		return errCrowded
-	case free < 1:
-		return fmt.Errorf("%d mailboxes: %w", len(m.boxes), fault.Full)
 	}
-	return nil
+	return fmt.Errorf("%d mailboxes: %w", len(m.boxes), fault.Full)
 }
 
 // afford refuses a letter for which its prefix has no room.
 func (m *memory) afford(from Tag, size int64) error {
 	s := m.shares[from]
-	letters, bytes := m.p.Letters-m.letters, m.p.Bytes-m.bytes
-	if from != (Tag{}) && (s.letters+1 > min(m.p.LettersPerPrefix, letters) || s.bytes+size > min(m.p.BytesPerPrefix, bytes)) {
+	if from != (Tag{}) && (s.letters+1 > min(m.p.LettersPerPrefix, m.p.Letters-m.letters) || s.bytes+size > min(m.p.BytesPerPrefix, m.p.Bytes-m.bytes)) {
 		return fmt.Errorf("%d letters, %d bytes of this address prefix: %w", s.letters, s.bytes, fault.Full)
 	}
 	return nil
 }
 
-// maxDisplace bounds the boxes that give way before one deposit is refused: others may
-// be quicker to take the place.
-const maxDisplace = 4
-
-// spared is which part of its share a prefix keeps whatever comes: 16 boxes by default.
-const spared = 128
+// maxDisplace bounds the boxes that give way before one deposit is refused, as others may
+// be quicker to take the place; spared is which part of its share a prefix keeps whatever
+// comes: 16 boxes by default.
+const maxDisplace, spared = 4, 128
 
 // displace removes the box that gives way to one that is named.
 func (m *Mailboxes) displace(ctx context.Context, named func(key.MailboxKey) bool, now protocol.Second) error {
 	m.sweeping.Lock()
 	defer m.sweeping.Unlock()
 	c, free := m.mem.giving(named, now)
-	if c == nil && !free {
+	switch {
+	case free:
+		return nil
+	case c == nil:
 		return errCrowded
 	}
-	if free {
-		return nil
-	}
-	err := m.s.Update(ctx, func(tx kv.Tx) error { return c.write(tx) })
+	err := m.s.Update(ctx, c.write)
 	m.mem.end(c, err)
 	return err
 }
@@ -106,11 +103,8 @@ func (m *Mailboxes) displace(ctx context.Context, named func(key.MailboxKey) boo
 func (m *memory) giving(named func(key.MailboxKey) bool, now protocol.Second) (c *change, free bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.boxes) < m.p.Boxes {
-		return nil, true // somebody else made room
-	}
-	if m.vain == now {
-		return nil, false // it was looked for in this second
+	if free = len(m.boxes) < m.p.Boxes; free || m.vain == now {
+		return nil, free // somebody else made room, or it was looked for in this second
 	}
 	others := map[Tag][]key.MailboxKey{}
 	for name, b := range m.boxes {
@@ -125,27 +119,27 @@ func (m *memory) giving(named func(key.MailboxKey) bool, now protocol.Second) (c
 	var theirs []key.MailboxKey
 	for _, list := range others {
 		if len(list) == most { // of several prefixes that have as many, any
-			theirs = append(theirs, slices.DeleteFunc(list, func(name key.MailboxKey) bool { return !m.boxes[name].idle() })...)
+			theirs = append(theirs, list...)
 		}
 	}
+	theirs = slices.DeleteFunc(theirs, func(name key.MailboxKey) bool { return !m.boxes[name].idle() })
 	if len(theirs) == 0 {
 		m.vain = now
 		return nil, false
 	}
-	name := slices.MaxFunc(theirs, func(a, b key.MailboxKey) int { return cmp.Compare(m.boxes[a].age(), m.boxes[b].age()) })
-	c = m.boxes[name].clear(name)
+	slices.SortFunc(theirs, func(a, b key.MailboxKey) int { return cmp.Compare(m.boxes[b].age(), m.boxes[a].age()) })
+	c = m.boxes[theirs[0]].clear(theirs[0])
 	m.tombs -= len(c.lifted)
 	return c, false
 }
 
 // idle tells whether nothing in a box is under way.
 func (b *box) idle() bool {
+	busy := b.change != nil
 	for _, l := range b.letters {
-		if l.busy != nil {
-			return false
-		}
+		busy = busy || l.busy != nil
 	}
-	return b.change == nil
+	return !busy
 }
 
 // age is the number of its first letter: the higher, the younger.
@@ -183,7 +177,6 @@ type mark struct {
 // readMark also reads the date alone, as stores of before have it.
 func readMark(raw []byte) (m mark, err error) {
 	if err = kv.DecodeCBOR(raw, &m); err != nil {
-		m = mark{}
 		err = kv.DecodeCBOR(raw, &m.Until)
 	}
 	return m, err
