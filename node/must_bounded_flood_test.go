@@ -79,6 +79,18 @@ func manyBoxes(n, size int) func(*field) error {
 	}
 }
 
+// manyPrefixes fills them from an address prefix each.
+func manyPrefixes(n, size int) func(*field) error {
+	return func(f *field) (err error) {
+		for range n {
+			s := f.mail()
+			_, err = f.deposit(s, key.Generate[key.Mailbox](), size)
+			_ = s.Close()
+		}
+		return err
+	}
+}
+
 // post announces needs of nobody, which end within the hour.
 func post(n int) func(*field) error {
 	return func(f *field) (err error) {
@@ -342,7 +354,7 @@ var floods = []flood{
 			f.Errorf("a letter to a vendor that has just come: %v", err)
 		}
 	}},
-	{bound: "mailbox.bytes", limits: node.Limits{Mail: mailbox.Policy{Bytes: 256 << 10}}, refused: fault.Full, attack: manyBoxes(64, 9000), slack: 20 << 10},
+	{bound: "mailbox.bytes", limits: node.Limits{Mail: mailbox.Policy{Bytes: 256 << 10}}, refused: fault.Full, attack: manyPrefixes(64, 9000), slack: 20 << 10},
 	{bound: "mailbox.bytes-per-box", limits: node.Limits{Mail: mailbox.Policy{BytesPerBox: 128 << 10}}, refused: fault.Full, attack: oneBox(16, 9000), slack: 20 << 10},
 	{bound: "mailbox.tombs", limits: node.Limits{Mail: mailbox.Policy{Tombs: 24}}, attack: func(f *field) error {
 		s := f.mail()
@@ -435,8 +447,11 @@ var floods = []flood{
 		return nil
 	}},
 	{bound: "mailbox.letters-per-box", limits: node.Limits{Mail: mailbox.Policy{LettersPerBox: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
-	{bound: "mailbox.boxes", limits: node.Limits{Mail: mailbox.Policy{Boxes: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
-	{bound: "mailbox.letters", limits: node.Limits{Mail: mailbox.Policy{Letters: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
+	{bound: "mailbox.boxes", limits: node.Limits{Mail: mailbox.Policy{Boxes: 24}}, refused: fault.Full, attack: manyPrefixes(32, 100), slack: 6}, // which are kept for those that are named
+	{bound: "mailbox.boxes-per-prefix", limits: node.Limits{Mail: mailbox.Policy{BoxesPerPrefix: 12}}, refused: fault.Full, attack: manyBoxes(16, 100)},
+	{bound: "mailbox.letters-per-prefix", limits: node.Limits{Mail: mailbox.Policy{LettersPerPrefix: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
+	{bound: "mailbox.bytes-per-prefix", limits: node.Limits{Mail: mailbox.Policy{BytesPerPrefix: 128 << 10}}, refused: fault.Full, attack: manyBoxes(16, 9000), slack: 20 << 10},
+	{bound: "mailbox.letters", limits: node.Limits{Mail: mailbox.Policy{Letters: 24}}, refused: fault.Full, attack: manyPrefixes(32, 100)},
 	{bound: "mailbox.first-per-box", limits: node.Limits{Mail: mailbox.Policy{FirstPerBox: 4}}, refused: fault.Full, attack: func(f *field) error {
 		defer f.only()()
 		return askers(12, true)(f)

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
@@ -127,6 +128,7 @@ type Keeper struct {
 	library *library
 	puller  *pull.Puller
 	posting *posting.Posting
+	tags    key.Secret
 	judged  metrics.Counts[Judgement]
 	posted  struct{ in, out atomic.Int64 } // bytes
 }
@@ -138,11 +140,13 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		cfg.Limits = DefaultLimits
 	}
 	k := &Keeper{cfg: cfg, door: *cfg.Door, self: cfg.Key.Public(), work: crew.New(ctx, maxFeeds+8, nil)}
+	k.tags = seal.Derive(cfg.Key.Seed(), seal.LabelCopyFrom, nil)
 	k.budgets = budget.New(cfg.Limits, cfg.Now)
 	if k.door.Budget == nil {
 		k.door.Budget = k.budgets.Relayed
 	}
 	k.index = newIndex(cfg.Board, k.door.Net, cfg.Tables.Index, cfg.Log)
+	k.index.self = k.self
 	k.index.shown = cfg.Shown
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
@@ -150,7 +154,7 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	does := mischief.New(cfg.Misbehave)
 	feeds := &feeds{mail: cfg.Mail, mischief: does, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
 	k.mail = &mail{
-		cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now,
+		cfg: &k.cfg, tag: k.tag, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now,
 		capabilities: known.NewCapabilities(cfg.Tables.Capabilities), hold: make(chan struct{}, 1),
 	}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
@@ -167,6 +171,16 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		Held: cfg.Tables.HeldPosts, Keys: cfg.Tables.PostKeys, Lines: cfg.Tables.PostLines,
 	})
 	return k, err
+}
+
+// tag is what an address prefix is known by beside the letters and copies that came from
+// it: whoever has the disk alone can't tell which it is. This machine is zero.
+func (k *Keeper) tag(from string) (tag [8]byte) {
+	if budget.Local(from) {
+		return tag
+	}
+	sum := seal.MAC(k.tags, []byte(from))
+	return [8]byte(sum[:8])
 }
 
 // costPost is what an announcement costs its author's budget.
