@@ -127,6 +127,13 @@
 //   - Ids of events hold when the node started: events are kept in memory alone, and one
 //     who resumes with an id of another start, or with one so old that what followed it is
 //     dropped, is shown an event events.gap before all that is kept, rather than nothing.
+//   - What a program asks of the API with an Idempotency-Key happens once, also over a kill:
+//     the market marks the key in the transaction of the effect, the API keeps the answer
+//     before it gives it (store/answers: sealed, at most 4096 answers of 8 MiB for a day).
+//     A repetition gets the first answer; where the kill came between the two, the present
+//     state of what was made or changed. What takes several transactions (revocations of
+//     several grants, imports, files) is done to its end. Another request with the key is
+//     refused, and while the vault is locked so is every one with a key.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //

@@ -34,6 +34,11 @@ func Asking(ctx context.Context) (answers.Request, bool) {
 	return q, ok
 }
 
+// Carrying gives the context of a request that is to be marked.
+func Carrying(ctx context.Context, q answers.Request) context.Context {
+	return context.WithValue(ctx, askedKey{}, q)
+}
+
 // turns lets one request at a time through under one key. There are as many as there are
 // requests under way.
 type turns struct {
@@ -183,7 +188,7 @@ func (q *keyed) ask(w http.ResponseWriter, r *http.Request, kept answers.Answer)
 	rec := &recorder{to: w, header: http.Header{}}
 	if !q.tee {
 		ask := answers.Request{Key: q.key, Sum: [32]byte(q.sum.Sum(nil)), By: rand.Uint64(), Since: kept.AtMS, Made: kept.Made}
-		r = r.WithContext(context.WithValue(r.Context(), askedKey{}, ask))
+		r = r.WithContext(Carrying(r.Context(), ask))
 		r.Body = io.NopCloser(bytes.NewReader(q.body))
 	}
 	q.next.ServeHTTP(rec, r)
