@@ -19,6 +19,23 @@ const (
 	Public   = "public"   // a vendor's or keeper's: listens, gossips, holds mail
 )
 
+// SettingsVersion is the version of config.toml that this program reads and writes.
+const SettingsVersion = 1
+
+// Settings are <config>/config.toml.
+type Settings struct {
+	Version int      `toml:"version"`
+	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
+	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
+	// What is announced is taken as reachable: nobody is asked.
+	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
+	Ways     []string `toml:"ways,omitempty" comment:"ways in that this node uses, of bootstrap, cache, exchange and dht; all four where this line is missing"`
+	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
+	// A pointer tells what is not written from what is written as zero.
+	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
+	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
+}
+
 // InitOptions say what home to make.
 type InitOptions struct {
 	Paths      Paths
@@ -114,4 +131,26 @@ func writeHome(o InitOptions, network NetworkFile) error {
 	}
 	_, err = newKeys(o.Paths, o.KeyStore, o.Passphrase, o.Cheap)
 	return err
+}
+
+// ReadSettings reads config.toml. A newer version is refused, not half read.
+func ReadSettings(p Paths) (Settings, error) {
+	var s Settings
+	raw, err := os.ReadFile(p.settings())
+	if errors.Is(err, os.ErrNotExist) {
+		return s, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
+	}
+	if err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	if err := readTOML(raw, &s); err != nil {
+		return s, fmt.Errorf("%s, %w", p.settings(), err)
+	}
+	if s.Version != SettingsVersion {
+		return s, fmt.Errorf("%s has version %d, this program reads %d: %w", p.settings(), s.Version, SettingsVersion, fault.Unsupported)
+	}
+	if err := s.check(); err != nil {
+		return s, fmt.Errorf("%s: %w", p.settings(), err)
+	}
+	return s, nil
 }

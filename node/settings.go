@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
+	"reflect"
 	"strings"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -15,23 +15,6 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
-
-// SettingsVersion is the version of config.toml that this program reads and writes.
-const SettingsVersion = 1
-
-// Settings are <config>/config.toml.
-type Settings struct {
-	Version int      `toml:"version"`
-	Profile string   `toml:"profile" comment:"personal: outbound only; public: listens, gossips and holds mail for others"`
-	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
-	// What is announced is taken as reachable: nobody is asked.
-	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
-	Ways     []string `toml:"ways,omitempty" comment:"ways in that this node uses, of bootstrap, cache, exchange and dht; all four where this line is missing"`
-	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
-	// A pointer tells what is not written from what is written as zero.
-	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
-	PostDelay *string `toml:"post_delay,omitempty" comment:"each need waits a random part of this at its keepers before it is published: 0s to 10s"`
-}
 
 // freeLoopback is where the API listens unless told otherwise.
 const freeLoopback = "127.0.0.1:0"
@@ -77,31 +60,14 @@ func nowhere(a ma.Multiaddr) bool {
 	return ip.IsValid() && ip.IsUnspecified() || strings.Contains(a.String()+"/", "/udp/0/") || strings.Contains(a.String()+"/", "/tcp/0/")
 }
 
-// ReadSettings reads config.toml. A newer version is refused, not half read.
-func ReadSettings(p Paths) (Settings, error) {
-	var s Settings
-	raw, err := os.ReadFile(p.settings())
-	if errors.Is(err, os.ErrNotExist) {
-		return s, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
-	}
-	if err != nil {
-		return s, fmt.Errorf("settings: %w", err)
-	}
-	if err := readTOML(raw, &s); err != nil {
-		return s, fmt.Errorf("%s, %w", p.settings(), err)
-	}
-	if s.Version != SettingsVersion {
-		return s, fmt.Errorf("%s has version %d, this program reads %d: %w", p.settings(), s.Version, SettingsVersion, fault.Unsupported)
-	}
-	if err := s.check(); err != nil {
-		return s, fmt.Errorf("%s: %w", p.settings(), err)
-	}
-	return s, nil
-}
-
 // settingNames are the keys of config.toml.
-func settingNames() []string {
-	return []string{"version", "profile", "listen", "announce", "ways", "api", "post_hops", "post_delay"}
+func settingNames() (names []string) {
+	t := reflect.TypeFor[Settings]()
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("toml"), ",")
+		names = append(names, name)
+	}
+	return names
 }
 
 // readTOML reads settings and says of what is wrong on which line it stands, in words of the

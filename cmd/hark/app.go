@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/client"
@@ -71,9 +72,29 @@ func urlClient(ctx context.Context, url string) (*client.Client, error) {
 	return c, err
 }
 
+// patience is how long the node may take where nothing is said.
+const patience = 2 * time.Minute
+
+// AfterApply refuses a wait that is none.
+func (c *cli) AfterApply() error {
+	if c.Timeout != nil && *c.Timeout <= 0 {
+		return fmt.Errorf("--timeout %v: want a span such as 30s or 5m", *c.Timeout)
+	}
+	return nil
+}
+
+// within gives the time that the node may take.
+func (a *app) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	wait := patience
+	if a.Timeout != nil {
+		wait = *a.Timeout
+	}
+	return context.WithTimeout(ctx, wait)
+}
+
 // ask calls fn with the running node, within the timeout.
 func (a *app) ask(ctx context.Context, fn func(context.Context, desk.House) error) error {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	ctx, cancel := a.within(ctx)
 	defer cancel()
 	return a.follow(ctx, fn)
 }
@@ -131,6 +152,9 @@ func exitCode(err error) int {
 	case errors.Is(err, fault.Denied):
 		return exitDenied
 	}
+	if l := localOf(err); l != nil {
+		return l.exit
+	}
 	return exitError
 }
 
@@ -144,7 +168,10 @@ type complaint struct {
 
 // complain finds the words for an error.
 func complain(err error) complaint {
-	c := complaint{What: err.Error(), Code: strings.ReplaceAll(fault.Of(err).Error(), " ", "-"), Exit: exitCode(err)}
+	c := complaint{What: err.Error(), Code: codeOf(err), Exit: exitCode(err)}
+	if l := localOf(err); l != nil {
+		c.Next = l.next
+	}
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		c.Code, c.Next = e.Code, e.Next
 	}

@@ -21,10 +21,10 @@ var groups = []kong.Group{
 //
 //house:allow fields one field for each command is what the parser asks for
 type cli struct {
-	Home    string        `help:"Keep everything of the node below this folder." env:"HARK_HOME" placeholder:"DIR"`
-	API     string        `name:"api" help:"Talk to this node: its api.json, the folder of it, or a URL with the token in the file that HARK_TOKEN_FILE names." env:"HARK_API" placeholder:"WHERE"`
-	JSON    bool          `name:"json" help:"Print JSON with a schema."`
-	Timeout time.Duration `help:"Give up after this long." default:"2m" env:"HARK_TIMEOUT"`
+	Home    string         `help:"Keep everything of the node below this folder." env:"HARK_HOME" placeholder:"DIR"`
+	API     string         `name:"api" help:"Talk to this node: its api.json, the folder of it, or a URL with the token in the file that HARK_TOKEN_FILE names." env:"HARK_API" placeholder:"WHERE"`
+	JSON    bool           `name:"json" help:"Print JSON with a schema."`
+	Timeout *time.Duration `help:"Give up after this long (2m where nothing is said; hark events then goes on)." env:"HARK_TIMEOUT" placeholder:"SPAN"`
 
 	Init       initCmd       `cmd:"" help:"Make a new node: keys, folders, network." group:"node"`
 	Run        runCmd        `cmd:"" default:"withargs" help:"Run the node (the same as hark alone)." group:"node"`

@@ -272,13 +272,16 @@ func grantRequest(ctx context.Context, a *app, id string, less desk.LessSpec) er
 type requestLessCmd struct {
 	byID
 	Fields []string `help:"Only these." placeholder:"FIELD"`
-	Days   int      `help:"For no longer." placeholder:"N"`
+	Days   *int     `help:"For no longer." placeholder:"N"`
 	Coarse []string `help:"A coarser value: field=level (hark consent show --json lists the levels)." placeholder:"FIELD=LEVEL"`
 	Price  []string `help:"At least so much: field=1.00. The vendor is told, and may ask again at that price; it pays with a voucher, which it then owes you." sep:"none" placeholder:"FIELD=PRICE"`
 }
 
 func (c *requestLessCmd) Run(ctx context.Context, a *app) error {
-	s := desk.LessSpec{Fields: c.Fields, Days: c.Days}
+	if err := someDays(c.Days); err != nil {
+		return err
+	}
+	s := desk.LessSpec{Fields: c.Fields, Days: valueOf(c.Days)}
 	for _, text := range c.Coarse {
 		field, level, ok := strings.Cut(text, "=")
 		if !ok {

@@ -14,7 +14,7 @@ type demoCmd struct {
 	Needs     string   `help:"What customers want: one need a line, or a table with a header, separated by comma, tab, | or # (columns name, title or query; category, region, max_price, currency, quantity). The sample without it." placeholder:"FILE"`
 	Catalog   []string `help:"What a vendor sells: a table separated by comma, semicolon, tab, | or #, with columns id and title or name; price, description. Repeat it: one vendor for each." placeholder:"FILE" sep:"none"`
 	Customers int      `help:"How many customers." default:"2"`
-	Vendors   int      `help:"How many vendors share the sample catalogue (3); only without --catalog." placeholder:"N"`
+	Vendors   *int     `help:"How many vendors share the sample catalogue (3); only without --catalog." placeholder:"N"`
 	Limit     int      `help:"Announce at most so many needs." default:"40"`
 	Seed      uint64   `help:"Decides how the sample catalogue is split." default:"1"`
 	Keep      bool     `help:"Leave the network running and say how to talk to it."`
@@ -36,12 +36,15 @@ func (e codedError) Next() string { return e.next }
 // Run shows the market and prints the story, or one JSON object. It fails where
 // anything did not hold.
 func (c *demoCmd) Run(ctx context.Context, a *app) error {
+	if c.Vendors != nil && *c.Vendors < 1 {
+		return usagef("--vendors %d: want 1 or more", *c.Vendors)
+	}
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
 	o := demo.Options{
-		Needs: c.Needs, Catalogs: c.Catalog, Customers: c.Customers, Vendors: c.Vendors, Limit: c.Limit, Seed: c.Seed,
+		Needs: c.Needs, Catalogs: c.Catalog, Customers: c.Customers, Vendors: valueOf(c.Vendors), Limit: c.Limit, Seed: c.Seed,
 		Keep: c.Keep, Sabotage: c.Sabotage, Program: program,
 	}
 	if err := o.Check(); err != nil {

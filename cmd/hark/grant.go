@@ -100,15 +100,18 @@ type grantGiveCmd struct {
 	Field   []string      `help:"Fields that it may see." required:"" placeholder:"FIELD"`
 	Name    string        `help:"Your own words for this relation." required:""`
 	Purpose string        `help:"What it may use them for."`
-	Days    int           `help:"For how long: 360 days where nothing is said, two years (730) at most." placeholder:"N"`
+	Days    *int          `help:"For how long: 360 days where nothing is said, two years (730) at most." placeholder:"N"`
 	PerDay  int           `help:"Disclose at most so often in 24 hours; changes wait for room." placeholder:"N"`
 	Lease   time.Duration `help:"How long the vendor may go on with the values when it hears nothing more from you: an hour to a week." placeholder:"DURATION"`
 	Once    bool          `help:"It may use the values once, at once. Always so of special personal information."`
 }
 
 func (c *grantGiveCmd) Run(ctx context.Context, a *app) error {
+	if err := someDays(c.Days); err != nil {
+		return err
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		g, err := h.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: c.Vendor, Name: c.Name, Fields: c.Field, Purpose: c.Purpose, Days: c.Days,
+		g, err := h.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: c.Vendor, Name: c.Name, Fields: c.Field, Purpose: c.Purpose, Days: valueOf(c.Days),
 			PerDay: c.PerDay, LeaseSeconds: int64(c.Lease / time.Second), Once: c.Once})
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 type grantExportCmd struct {
@@ -95,7 +96,7 @@ func (c *grantCheckCmd) Run(ctx context.Context, a *app) error {
 		if err := a.show("hark.record-check/1", rep, func(p *page) { writeCheck(p, rep) }); err != nil || rep.Same {
 			return err
 		}
-		return fmt.Errorf("%s is not what this node holds", clean(c.File))
+		return fmt.Errorf("%s is not what this node holds: %w", clean(c.File), fault.Conflict)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 type ledgerCmd struct {
@@ -118,7 +119,7 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, a *app) error {
 		}); err != nil || r.OK {
 			return err
 		}
-		return fmt.Errorf("the ledger does not hold: %s", strings.Join(r.Problems, "; "))
+		return fmt.Errorf("the ledger does not hold: %s: %w", strings.Join(r.Problems, "; "), fault.Conflict)
 	})
 }
 

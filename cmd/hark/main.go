@@ -55,7 +55,7 @@ type exited int
 func newParser(a *app, exit func(int)) (*kong.Kong, error) {
 	return kong.New(&a.cli,
 		kong.Name("hark"),
-		kong.Description("Say what you want; vendors come to you, and your data stays with you. With no command, hark runs the node."),
+		kong.Description("Say what you want; vendors come to you, and your data stays with you. With no command, hark runs the node.\n\n"+exitCodes),
 		kong.Writers(a.stdout, a.stderr),
 		kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{NoExpandSubcommands: true, Compact: true, WrapUpperBound: 100}),

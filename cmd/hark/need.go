@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -53,15 +54,18 @@ type specFlags struct {
 	NeededBy    string   `help:"Date, as 2026-12-31." placeholder:"DATE"`
 	Field       []string `help:"A field on offer, with its floor price: name or name=1.00. Repeat it; none means the category's." sep:"none" placeholder:"FIELD"`
 	Issuer      []string `help:"Vendors whom this issuer vouches for come first." placeholder:"KEY"`
-	Days        int      `help:"How long it stands." placeholder:"N"`
+	Days        *int     `help:"How long it stands." placeholder:"N"`
 	Auto        *bool    `help:"Grant what it offers by itself, to whoever asks for no more. Otherwise you are asked." negatable:""`
 }
 
 // into puts what was given into a spec.
 func (f *specFlags) into(s *desk.NeedSpec) error {
+	if err := someDays(f.Days); err != nil {
+		return err
+	}
 	s.Description = cmp.Or(f.Description, s.Description)
 	s.Category, s.Region = cmp.Or(f.Category, s.Category), cmp.Or(f.Region, s.Region)
-	s.Quantity, s.Condition, s.Days = cmp.Or(f.Quantity, s.Quantity), cmp.Or(f.Condition, s.Condition), cmp.Or(f.Days, s.Days)
+	s.Quantity, s.Condition, s.Days = cmp.Or(f.Quantity, s.Quantity), cmp.Or(f.Condition, s.Condition), cmp.Or(valueOf(f.Days), s.Days)
 	s.Currency = cmp.Or(f.Currency, s.Currency)
 	set(&s.Auto, f.Auto)
 	if f.Issuer != nil {
@@ -157,6 +161,14 @@ func (g paging) query() (desk.Query, error) {
 	return desk.Query{Limit: g.Limit, After: g.After}, within("--limit", g.Limit, 1, maxPage)
 }
 
+// someDays refuses a span of no day; what is too long is for the node to say.
+func someDays(n *int) error {
+	if n != nil && *n < 1 {
+		return usagef("--days %d: want 1 or more", *n)
+	}
+	return nil
+}
+
 // within refuses a number that is out of bounds.
 func within(flag string, n, least, most int) error {
 	if n < least || n > most {
@@ -248,6 +260,9 @@ type needUpdateCmd struct {
 // Run keeps what is not given anew, but for the date by which it is needed: the view
 // of a need does not show it.
 func (c *needUpdateCmd) Run(ctx context.Context, a *app) error {
+	if c.Name == "" && reflect.ValueOf(c.specFlags).IsZero() {
+		return usagef("update what? Give one of the flags; hark %s renew announces it again as it is", a.kind())
+	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		n, err := h.Customer().Needs().Get(ctx, c.ID)
 		if err != nil {
@@ -373,15 +388,18 @@ func writeRequest(p *page, r desk.Request) {
 type requestAskCmd struct {
 	Need    string   `arg:"" help:"The announced need, from hark board list."`
 	Field   []string `help:"Fields to ask for; none means all on offer." placeholder:"FIELD"`
-	Days    int      `help:"For how long." placeholder:"N"`
+	Days    *int     `help:"For how long." placeholder:"N"`
 	Special []string `help:"Fields that are special, or a child's, and asked for expressly." placeholder:"FIELD"`
 	Price   []string `help:"What you pay for a field, by a voucher: field=1.00. You owe it from when you are given something." sep:"none" placeholder:"FIELD=PRICE"`
 }
 
 func (c *requestAskCmd) Run(ctx context.Context, a *app) error {
-	s := desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: c.Days, Special: c.Special}
+	s := desk.AskSpec{Context: c.Need, Fields: slices.Clone(c.Field), Days: valueOf(c.Days), Special: c.Special}
 	prices, currency, err := fieldPrices(c.Price)
 	if err != nil {
+		return err
+	}
+	if err := someDays(c.Days); err != nil {
 		return err
 	}
 	s.Price, s.Currency = prices, string(currency)

@@ -104,7 +104,7 @@ type stopCmd struct{}
 
 // Run asks the node to stop and waits until its process has closed everything.
 func (c *stopCmd) Run(ctx context.Context, a *app) error {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
+	ctx, cancel := a.within(ctx)
 	defer cancel()
 	n, err := a.client(ctx)
 	if err != nil {
@@ -218,11 +218,18 @@ type eventsCmd struct {
 // errEnough ends the following of events.
 var errEnough = errors.New("enough")
 
-// Run prints events until it is interrupted: NDJSON with --json. A gap is shown, whatever
-// kinds were asked for and not among the Count: it means that events are missing.
+// Run prints events until it is interrupted, there are enough, or the time that was given is
+// over: NDJSON with --json. A gap is shown, whatever kinds were asked for and not among the
+// Count: it means that events are missing.
 func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(); err != nil {
 		return err
+	}
+	asked := ctx
+	if a.Timeout != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = a.within(ctx)
+		defer cancel()
 	}
 	n := 0
 	err := a.follow(ctx, func(ctx context.Context, h desk.House) error {
@@ -243,7 +250,12 @@ func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 			return nil
 		})
 	})
-	if errors.Is(err, errEnough) || ctx.Err() != nil {
+	switch {
+	case errors.Is(err, errEnough) || asked.Err() != nil:
+		return nil
+	case ctx.Err() != nil && c.Count > 0:
+		return fmt.Errorf("%d of %d events came: %w", n, c.Count, ctx.Err())
+	case ctx.Err() != nil:
 		return nil
 	}
 	return err
@@ -263,6 +275,9 @@ func (c *eventsCmd) wants(kind string) bool {
 
 // check refuses what would be waited for without an end.
 func (c *eventsCmd) check() error {
+	if c.Count < 0 {
+		return usagef("--count %d: want 1 or more", c.Count)
+	}
 	for _, k := range c.Kind {
 		if !desk.Within(desk.EventKinds(), k) {
 			return usagef("--kind %s: %s", clean(k), noSuch("kind of event", k, desk.EventKinds()))

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ func secretOf(raw []byte, from string, err error) ([]byte, error) {
 		return nil, fmt.Errorf("secret from %s: %w", from, err)
 	}
 	if len(raw) > maxSecret {
-		return nil, fmt.Errorf("secret from %s: longer than 64 KiB", from)
+		return nil, fmt.Errorf("secret from %s: longer than 64 KiB: %w", from, fault.Malformed)
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r")), nil
 }
@@ -71,7 +72,7 @@ func (a *app) askSecret(what string) ([]byte, error) {
 	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxSecret)).ReadBytes('\n')
 	fmt.Fprintln(a.stderr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, fmt.Errorf("%s: nothing was typed: %w", what, err)
 	}
 	return secretOf(line, "the terminal", nil)
 }
@@ -84,17 +85,22 @@ func stty(mode string) error {
 
 // A wrongKey is a passphrase that does not open the home: who gave it is not
 // authorised, which is not the same as refused by somebody's consent.
-type wrongKey struct{ error }
+type wrongKey struct {
+	error
+	next string // in place of what helps against a home
+}
 
 func (e *wrongKey) Unwrap() error { return e.error }
 
 // Next is what to do about it.
-func (e *wrongKey) Next() string { return "try again with the passphrase that was given to hark init" }
+func (e *wrongKey) Next() string {
+	return cmp.Or(e.next, "try again with the passphrase that was given to hark init")
+}
 
 // opening is for errors of opening a home.
 func opening(err error) error {
 	if errors.Is(err, fault.Denied) {
-		return &wrongKey{err}
+		return &wrongKey{error: err}
 	}
 	return err
 }

@@ -48,6 +48,9 @@ func openSized(path string) (io.ReadCloser, string, int64, error) {
 	if err != nil {
 		return nil, "", 0, errors.Join(err, f.Close())
 	}
+	if info.IsDir() {
+		return nil, "", 0, errors.Join(fmt.Errorf("%s is a folder, and no file: %w", path, fault.Malformed), f.Close())
+	}
 	return f, path, info.Size(), nil
 }
 
@@ -177,7 +180,7 @@ func (c *vaultImportCmd) open(a *app, src *bufio.Reader) (*bufio.Reader, error) 
 	}
 	plain, err := age.Decrypt(in, ids...)
 	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return nil, &wrongKey{fmt.Errorf("the age file does not open with this passphrase or identity: %w", fault.Denied)}
+		return nil, &wrongKey{fmt.Errorf("the age file does not open with this passphrase or identity: %w", fault.Denied), "give the passphrase or the identity that the file was made for"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("age file (%w): %w", err, fault.Malformed)

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -59,7 +61,7 @@ func (a *app) input(path string) (io.Reader, func(), error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", err, fault.NotFound)
+		return nil, nil, err
 	}
 	return f, func() { _ = f.Close() }, nil // it was only read
 }
@@ -237,12 +239,15 @@ type answerRuleCmd struct {
 
 type answerRuleSetCmd struct {
 	Answer  *bool `help:"Answer granted needs from the catalogue." negatable:""`
-	Offers  *int  `help:"At most so many offers for a grant." placeholder:"N"`
+	Offers  *int  `help:"At most so many offers for a grant (1 to 5)." placeholder:"N"`
 	Confirm *bool `help:"Confirm accepted offers." negatable:""`
 	Fulfil  *bool `help:"Report confirmed deals fulfilled: for services rendered at once." negatable:""`
 }
 
 func (c *answerRuleSetCmd) Run(ctx context.Context, a *app) error {
+	if c.Offers != nil && *c.Offers == 0 {
+		return usagef("--offers 0: want 1 to 5; --no-answer makes none")
+	}
 	return rule(ctx, a, func(f *desk.Follow) {
 		set(&f.Answer, c.Answer)
 		set(&f.Offers, c.Offers)
@@ -359,16 +364,30 @@ func (f passportFlags) spec(name string) (desk.PassportSpec, error) {
 	return s, nil
 }
 
+// Run issues the first passport, and no other: a second one would take the keys out of use that
+// living grants were countersigned with.
 func (c *passportIssueCmd) Run(ctx context.Context, a *app) error {
-	return issue(ctx, a, c.Name, c.passportFlags)
+	return issue(ctx, a, c.Name, c.passportFlags, func(p desk.Passport, err error) error {
+		if err == nil {
+			return fmt.Errorf("this vendor has passport number %d already; hark passport set changes what it says, hark passport rotate gives it fresh keys: %w", p.Seq, fault.Conflict)
+		}
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		return err
+	})
 }
 
-func issue(ctx context.Context, a *app, name string, f passportFlags) error {
+// issue issues a passport, where may allows it with the one that there is.
+func issue(ctx context.Context, a *app, name string, f passportFlags, may func(desk.Passport, error) error) error {
 	s, err := f.spec(name)
 	if err != nil {
 		return err
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
+		if err := may(h.Vendor().Passports().Own(ctx)); err != nil {
+			return err
+		}
 		return a.passport(h.Vendor().Passports().Issue(ctx, s))
 	})
 }
@@ -379,7 +398,15 @@ type passportSetCmd struct {
 }
 
 func (c *passportSetCmd) Run(ctx context.Context, a *app) error {
-	return issue(ctx, a, c.Name, c.passportFlags)
+	if reflect.ValueOf(*c).IsZero() {
+		return usagef("say what? Give one of the flags; hark passport rotate only gives fresh keys")
+	}
+	return issue(ctx, a, c.Name, c.passportFlags, func(_ desk.Passport, err error) error {
+		if errors.Is(err, fault.NotFound) {
+			return fmt.Errorf("there is no passport yet; hark passport issue makes the first: %w", fault.NotFound)
+		}
+		return err
+	})
 }
 
 type passportRotateCmd struct{}

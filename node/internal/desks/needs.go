@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
@@ -25,6 +26,9 @@ type Needs struct{ *Office }
 
 // Create implements desk.Needs.
 func (n Needs) Create(ctx context.Context, spec desk.NeedSpec) (desk.Need, error) {
+	if err := n.ahead(spec); err != nil {
+		return desk.Need{}, err
+	}
 	need, err := n.read(ctx, spec)
 	if err != nil {
 		return desk.Need{}, err
@@ -34,6 +38,14 @@ func (n Needs) Create(ctx context.Context, spec desk.NeedSpec) (desk.Need, error
 		return desk.Need{}, err
 	}
 	return n.Get(ctx, hexOf(id))
+}
+
+// ahead refuses a date that is past; the day itself counts.
+func (n Needs) ahead(s desk.NeedSpec) error {
+	if s.NeededBy.IsZero() || !s.NeededBy.Add(24*time.Hour).Before(n.Now()) {
+		return nil
+	}
+	return fmt.Errorf("needed by %s: that is past: %w", s.NeededBy.UTC().Format(time.DateOnly), fault.Malformed)
 }
 
 // read checks a spec and fills in what it leaves open.
@@ -182,6 +194,9 @@ func floorOf(f vault.Field, floor int64, cur protocol.Currency) protocol.Money {
 
 // Preview implements desk.Needs.
 func (n Needs) Preview(ctx context.Context, spec desk.NeedSpec) (desk.Stranger, error) {
+	if err := n.ahead(spec); err != nil {
+		return desk.Stranger{}, err
+	}
 	need, err := n.read(ctx, spec)
 	if err != nil {
 		return desk.Stranger{}, err
@@ -351,6 +366,9 @@ func (n Needs) Update(ctx context.Context, id string, spec desk.NeedSpec) (desk.
 		return desk.Need{}, err
 	}
 	was, err := n.Get(ctx, hexOf(cid))
+	if err == nil && !spec.NeededBy.Equal(was.NeededBy) {
+		err = n.ahead(spec)
+	}
 	if err != nil {
 		return desk.Need{}, err
 	}

@@ -148,6 +148,9 @@ func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 	if v.Effort < 0 || v.Effort > market.MaxEffort {
 		return v, fmt.Errorf("effort %d: a stamp has 0 to %d bits, and each one more doubles the work (20: about a second of one core, at each keeper): %w", v.Effort, market.MaxEffort, fault.Malformed)
 	}
+	if v.Offers < 0 || v.Offers > market.MaxOffers {
+		return v, fmt.Errorf("%d offers for a grant, want 1 to %d: %w", v.Offers, market.MaxOffers, fault.Malformed)
+	}
 	if len(v.Protection) > protocol.MaxText || len(v.Automated) > protocol.MaxText {
 		return v, fmt.Errorf("words of more than %d bytes: %w", protocol.MaxText, fault.Malformed)
 	}

@@ -39,7 +39,7 @@ func TestFollow(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	for n, want := range map[int]int{-1: maxOffers, 0: maxOffers, 1: 1, maxOffers: maxOffers, maxOffers + 1: maxOffers} {
+	for n, want := range map[int]int{-1: MaxOffers, 0: MaxOffers, 1: 1, MaxOffers: MaxOffers, MaxOffers + 1: MaxOffers} {
 		if got := (Follow{Offers: n}).limit(); got != want {
 			t.Errorf("limit of %d is %d, want %d", n, got, want)
 		}

@@ -53,12 +53,12 @@ type Follow struct {
 // each keeper.
 const MaxEffort = 30
 
-// maxOffers bounds what one grant gets by itself.
-const maxOffers = 5
+// MaxOffers bounds what one grant gets by itself.
+const MaxOffers = 5
 
 func (f Follow) limit() int {
-	if f.Offers <= 0 || f.Offers > maxOffers {
-		return maxOffers
+	if f.Offers <= 0 || f.Offers > MaxOffers {
+		return MaxOffers
 	}
 	return f.Offers
 }
