@@ -53,12 +53,14 @@ func (n *Node) operator() protocol.VendorID {
 
 // judge tells the roster what a sighting says of keepers: who signed for a letter and
 // lacked it has lied; who handed out another in its place is doubted, since its sender
-// could have left both.
+// could have left both; and who showed it again after its deletion, since no keeper
+// signs that it deleted anything, and its sender could have left it once more where a
+// tombstone gave way.
 func (n *Node) judge(s records.Sighting) {
 	for _, k := range s.Lied() {
 		n.roster.Convict(k)
 	}
-	for _, k := range s.Doubted() {
+	for _, k := range append(s.Doubted(), s.Replayed...) {
 		n.roster.Doubt(k, time.UnixMilli(s.AtMS))
 	}
 }
@@ -96,8 +98,9 @@ func (p places) Replace(list []protocol.Keeper) ([]protocol.Keeper, bool) {
 	return p.n.roster.Replace(list)
 }
 
-// inboxProblem warns a vendor whose passport names keepers that are silent: requests go
-// to those that it names, until another passport names others.
+// inboxProblem warns a vendor whose passport names keepers that are silent, or that did
+// not keep what they promised: requests go to those that it names, until another
+// passport names others.
 func (n *Node) inboxProblem(ctx context.Context, in *inside, status *desk.Status) error {
 	v, err := in.market.Vendor(ctx)
 	if errors.Is(err, fault.NotFound) {
@@ -110,15 +113,23 @@ func (n *Node) inboxProblem(ctx context.Context, in *inside, status *desk.Status
 	if err != nil {
 		return fmt.Errorf("passport: %w", err)
 	}
-	keepers, answer := chain.Latest().Inbox.Keepers, 0
+	keepers := chain.Latest().Inbox.Keepers
+	answer, trusted := len(keepers), len(keepers)
 	for _, k := range keepers {
-		if !n.roster.Silent(k.Key) {
-			answer++
+		switch {
+		case n.roster.Silent(k.Key):
+			answer--
+		case n.roster.Out(k.Key):
+			trusted--
 		}
 	}
-	if answer < len(keepers) {
-		status.Problems = append(status.Problems, desk.Problem{Code: "inbox-keepers", What: fmt.Sprintf("your inbox has %d of %d keepers that answer: requests wait only at these, and nowhere once none is left", answer, len(keepers)),
-			Fix: "hark passport rotate issues a passport that names others"})
+	trusted -= len(keepers) - answer
+	const fix = "hark passport rotate issues a passport that names others"
+	switch {
+	case trusted < answer:
+		status.Problems = append(status.Problems, desk.Problem{Code: "inbox-keepers", What: fmt.Sprintf("your inbox has %d of %d keepers that answer and are not known to lose, alter or repeat letters: requests are safe only at these", trusted, len(keepers)), Fix: fix})
+	case answer < len(keepers):
+		status.Problems = append(status.Problems, desk.Problem{Code: "inbox-keepers", What: fmt.Sprintf("your inbox has %d of %d keepers that answer: requests wait only at these, and nowhere once none is left", answer, len(keepers)), Fix: fix})
 	}
 	return nil
 }
@@ -216,7 +227,7 @@ func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) 
 			add("keeper-altered", fmt.Sprintf("keeper %s handed out %d altered letters", k.Key, len(k.Altered)), names)
 		}
 		if len(k.Replayed) > 0 {
-			add("keeper-replayed", fmt.Sprintf("keeper %s showed %d letters again after it had confirmed that they were deleted", k.Key, len(k.Replayed)), names)
+			add("keeper-replayed", fmt.Sprintf("keeper %s showed %d letters again after it had confirmed that they were deleted; it signed nothing of that, so it is avoided for a day", k.Key, len(k.Replayed)), names)
 		}
 		if k.Silent {
 			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere by itself, the inbox of a vendor does not", k.Key), "hark peers shows who answers; nothing else needs doing, unless inbox-keepers is named here too")

@@ -69,13 +69,14 @@ func statusSamples(v desk.Status) []metrics.Sample {
 	for code, count := range problems {
 		out = append(out, metrics.Gauge("problems", "Problems that hark status names, by code.", float64(count), metrics.Label{Name: "code", Value: code}))
 	}
-	missing, altered := 0, 0
+	missing, altered, replayed := 0, 0, 0
 	for _, k := range v.Keepers {
-		missing, altered = missing+len(k.Missing), altered+len(k.Altered)
+		missing, altered, replayed = missing+len(k.Missing), altered+len(k.Altered), replayed+len(k.Replayed)
 	}
-	fault := "Letters that a keeper should have held and did not, or had altered, by what it did."
+	fault := "Letters that a keeper should have held and did not, had altered, or showed again after their deletion, by what it did."
 	return append(out, metrics.Gauge("keeper_faults", fault, float64(missing), metrics.Label{Name: "what", Value: "missing"}),
-		metrics.Gauge("keeper_faults", fault, float64(altered), metrics.Label{Name: "what", Value: "altered"}))
+		metrics.Gauge("keeper_faults", fault, float64(altered), metrics.Label{Name: "what", Value: "altered"}),
+		metrics.Gauge("keeper_faults", fault, float64(replayed), metrics.Label{Name: "what", Value: "replayed"}))
 }
 
 // gossipSamples spells what the router did.

@@ -61,7 +61,7 @@ func TestMetricsShowWhatTheNodeCounts(t *testing.T) {
 	for _, want := range []string{
 		`hark_build_info{network="` + n.net.String() + `",profile="public",version="1.2.3"} 1`, "hark_start_time_seconds ", "hark_ready_seconds ",
 		"hark_locked 0", "hark_public_nodes 0", "hark_store_bytes ", `hark_bound_used{bound="mailbox.letters"} 0`,
-		`hark_bound_limit{bound="mailbox.letters"} `, `hark_problems{code="no-peers"} 1`, `hark_keeper_faults{what="altered"} 0`,
+		`hark_bound_limit{bound="mailbox.letters"} `, `hark_problems{code="no-peers"} 1`, `hark_keeper_faults{what="altered"} 0`, `hark_keeper_faults{what="replayed"} 0`,
 		`hark_announcements_judged_total{reason="encoding",verdict="blame"} 3`, `hark_gossip_messages_total{outcome="kept"} 0`,
 		`hark_gossip_message_bytes_total{direction="sent"} 0`, `hark_post_bytes_total{direction="passed"} 0`,
 		`hark_letters{state="queued"} 0`, `hark_letters{state="acked"} 0`, `hark_letters{state="expired"} 0`, `hark_gossip_mesh_peers{shard="`, "process_cpu_seconds_total ", "go_goroutines ",

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -156,5 +158,101 @@ func TestMust_lying_keeper(t *testing.T) {
 				t.Logf("%-13s %d of 3: %d turns (undisturbed %d), each message acted on once, named as %s, %d proofs", l.how, liars, n, turns, l.code, len(slices.Concat(proofs...)))
 			})
 		}
+	}
+}
+
+// unreplaced says what is wrong with the keepers of her need after one of them lied: it
+// is still among them, or they are fewer, or status does not name it with what is known.
+func (tr *trade) unreplaced(l lie) (wrong []string) {
+	tr.t.Helper()
+	list, err := tr.her.Customer().Needs().List(bg, desk.Query{})
+	if err != nil || len(list.Items) != 1 {
+		tr.t.Fatalf("%d needs, %v", len(list.Items), err)
+	}
+	keepers := list.Items[0].Keepers
+	for i, k := range tr.keepers {
+		if in := slices.Contains(keepers, k.Key.Public().String()); in == (i == 0) {
+			wrong = append(wrong, fmt.Sprintf("%s is among the keepers of her need: %v", k.Name, in))
+		}
+	}
+	if len(keepers) != protocol.MaxKeepers {
+		wrong = append(wrong, fmt.Sprintf("her need has %d keepers", len(keepers)))
+	}
+	return append(wrong, tr.misjudged(l, 1)...)
+}
+
+// inboxNamed tells whether status warns the vendor of the keepers of its inbox, which
+// are the first three where there are no more.
+func (tr *trade) inboxNamed() bool {
+	tr.t.Helper()
+	v, err := tr.vendor.Admin().Status(bg)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return slices.ContainsFunc(v.Problems, func(p desk.Problem) bool {
+		return p.Code == "inbox-keepers" && strings.Contains(p.What, "2 of 3")
+	})
+}
+
+// deceived plays a trade whose first keeper lies, and lets the fourth, if there is one,
+// come after she has announced her need at the others.
+func deceived(t *testing.T, mis []string, then func(tr *trade)) {
+	t.Helper()
+	inTrade(t, mis, func(tr *trade) {
+		for _, k := range tr.keepers[3:] {
+			k.Online(false)
+		}
+		time.Sleep(time.Minute)
+		tr.late = tr.keepers[1:3]
+		for range 14 {
+			if tr.done() {
+				break
+			}
+			tr.turn()
+			for _, k := range tr.keepers[3:] {
+				k.Online(true)
+			}
+		}
+		for _, m := range append(slices.Clone(tr.keepers), tr.her, tr.vendor) {
+			m.Online(true)
+		}
+		time.Sleep(20 * time.Minute)
+		then(tr)
+	})
+}
+
+// TestALiarIsReplaced: a keeper of a living need that withholds, alters or replays is
+// named in status, and another takes its place.
+func TestALiarIsReplaced(t *testing.T) {
+	for _, l := range lies {
+		if l.how == "roll-back" || l.wipes {
+			continue // as one that withholds
+		}
+		t.Run(l.how, func(t *testing.T) {
+			t.Parallel()
+			deceived(t, []string{l.how, "", ""}, func(tr *trade) {
+				if wrong := tr.unreplaced(l); len(wrong) != 1 {
+					t.Errorf("nobody can take its place, and what is wrong is: %q", wrong)
+				}
+				if !tr.inboxNamed() {
+					t.Error("the vendor is not told that its inbox lies there too")
+				}
+			})
+			deceived(t, []string{"", "", "", ""}, func(tr *trade) {
+				if wrong := tr.unreplaced(l); len(wrong) < 3 { // it stays, the fourth does not come, and it is not named
+					t.Errorf("an honest keeper was replaced: %q", wrong)
+				}
+				if tr.inboxNamed() {
+					t.Error("the vendor is told that its inbox lies at a liar")
+				}
+			})
+			deceived(t, []string{l.how, "", "", ""}, func(tr *trade) {
+				if wrong := tr.unreplaced(l); len(wrong) > 0 {
+					t.Errorf("%q", wrong)
+				}
+				_, proofs := tr.accused()
+				t.Logf("%-13s: replaced by the fourth in her need, named as %s, proofs that it %v", l.how, l.code, proofs[0])
+			})
+		})
 	}
 }

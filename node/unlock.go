@@ -189,7 +189,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 		return nil, err
 	}
 	in.courier = courier.New(courier.Config{
-		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
+		Client: n.client(), Met: n.roster.Met, Judge: n.judge, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
 	})
 	search := seller.Searcher(p.catalog)

@@ -106,8 +106,10 @@ type Config struct {
 	Limits    Limits
 	// Met is told, where it is not nil, that a keeper answered, or could not be reached.
 	Met func(k key.KeeperKey, answers bool)
-	Now func() time.Time
-	Log *slog.Logger
+	// Judge is told, where it is not nil, what was found of a letter at its keepers.
+	Judge func(records.Sighting)
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // A Courier carries letters for one node. Make it with New and let its crew call

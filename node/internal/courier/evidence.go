@@ -76,8 +76,9 @@ func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.Mailbo
 	role := c.boxes[box].Role
 	c.mu.Unlock()
 	first := role == records.BoxContext || role == records.BoxInbox
-	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) error {
-		s, err := records.GetSighting(tx, letter)
+	var s records.Sighting
+	err := c.cfg.KV.Update(ctx, func(tx kv.Tx) (err error) {
+		s, err = records.GetSighting(tx, letter)
 		if err != nil && !errors.Is(err, fault.NotFound) {
 			return err
 		}
@@ -85,9 +86,14 @@ func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.Mailbo
 		change(&s)
 		return records.PutSighting(tx, s, c.lim.sightings())
 	})
-	if errors.Is(err, fault.Full) {
+	full := errors.Is(err, fault.Full)
+	if full {
 		c.cfg.Log.Debug("courier: a keeper's failure finds no room", "err", err)
-	} else if err != nil && ctx.Err() == nil {
+	}
+	if (err == nil || full) && c.cfg.Judge != nil {
+		c.cfg.Judge(s)
+	}
+	if err != nil && !full && ctx.Err() == nil {
 		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
 	}
 }

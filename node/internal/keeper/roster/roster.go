@@ -196,6 +196,14 @@ func (r *Roster) Silent(k key.KeeperKey) bool {
 	return n != nil && r.now().Before(n.out)
 }
 
+// Out reports whether a keeper is out: silent, convicted or doubted.
+func (r *Roster) Out(k key.KeeperKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.of[k]
+	return n != nil && n.isOut(r.now())
+}
+
 // Silents lists the keepers that are out because they do not answer.
 func (r *Roster) Silents() (out []key.KeeperKey) {
 	r.mu.Lock()

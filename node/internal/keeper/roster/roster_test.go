@@ -181,6 +181,9 @@ func TestConvictedAndDoubted(t *testing.T) {
 	r.Convict(liar)
 	r.Doubt(doubted, *clock)
 	r.Met(liar, true)
+	if !r.Out(liar) || !r.Out(doubted) || r.Out((*known)[2].Key) || r.Silent(liar) {
+		t.Fatal("not out, or silent")
+	}
 	if got := keys(r.Draw(3)); len(got) != 1 || got[0] != (*known)[2].Key {
 		t.Fatalf("drew %d", len(got))
 	}
