@@ -110,7 +110,7 @@ func (c *rekeyCmd) Run(a *app) error {
 	if err := node.Rekey(p, old, c.KeyStore, fresh); err != nil {
 		return opening(err)
 	}
-	return a.done("hark.rekey/1", map[string]string{"key_store": c.KeyStore}, "from its next start on, what opens this home is the %s; copies made before open as before", c.KeyStore)
+	return a.done("hark.rekey/1", map[string]string{"key_store": c.KeyStore}, "what opens this home is the %s now; a node that runs stays open, and copies made before open as before", c.KeyStore)
 }
 
 // say tells what was made, and warns where keys lie open.

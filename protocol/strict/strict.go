@@ -83,7 +83,7 @@ func spelt(t reflect.Type, tree any) error {
 			}
 		}
 	case map[string]any:
-		known := func(string) (reflect.Type, bool) { return t, false }
+		var known func(string) (reflect.Type, bool)
 		switch t.Kind() {
 		case reflect.Struct:
 			fields := keysOf(t)
