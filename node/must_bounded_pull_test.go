@@ -54,15 +54,15 @@ func someKeeper() protocol.Keeper { return protocol.Keeper{Key: key.Generate[key
 func returnFlood(t *testing.T) {
 	net := &hush{}
 	p := pulling(net, func(*pull.Config) {})
-	_, most := p.Returning()
-	for range 10 * most {
+	waiting := func() pull.Size { _, returns, _ := p.Sizes(); return returns }
+	for range 10 * waiting().Most {
 		p.Back(someKeeper())
-		if n, _ := p.Returning(); n > most {
-			t.Fatalf("%d wait, of %d", n, most)
+		if n := waiting(); n.At > n.Most {
+			t.Fatalf("%d wait, of %d", n.At, n.Most)
 		}
 	}
-	if n, _ := p.Returning(); n != most {
-		t.Errorf("%d wait, of %d", n, most)
+	if n := waiting(); n.At != n.Most {
+		t.Errorf("%d wait, of %d", n.At, n.Most)
 	}
 	work := crew.New(t.Context(), 1, nil)
 	if err := work.Hire("returns", p.Returns); err != nil {
@@ -97,19 +97,19 @@ func suspectFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := 0
-	_, most := p.Suspects()
+	_, _, size := p.Sizes()
 	for range 180 {
 		time.Sleep(time.Minute)
-		if n, _ := p.Suspects(); n > most {
-			t.Fatalf("%d suspects of %d", n, most)
-		} else if n == most {
+		if _, _, size = p.Sizes(); size.At > size.Most {
+			t.Fatalf("%d suspects of %d", size.At, size.Most)
+		} else if size.At == size.Most {
 			full++
 		}
 	}
 	if err := work.Dismiss(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if full == 0 || len(found) < most {
+	if full == 0 || len(found) < size.Most {
 		t.Errorf("full %d times, %d of %d are found", full, len(found), len(mesh))
 	}
 }

@@ -236,10 +236,8 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
-	refused, mostRefused := k.puller.Refused()
+	refused, returns, suspects := k.puller.Sizes()
 	capabilities, mostCapabilities := k.mail.capabilities.Size()
-	returns, mostReturns := k.puller.Returning()
-	suspects, mostSuspects := k.puller.Suspects()
 	fills := k.posting.Fills()
 	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},
@@ -248,9 +246,9 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"boxes":        {At: boxes, Limit: k.index.most},
 		"inboxes":      {At: inboxes, Limit: k.index.most},
 		"capabilities": {At: capabilities, Limit: mostCapabilities},
-		"refused":      {At: refused, Limit: mostRefused},
-		"returns":      {At: returns, Limit: mostReturns},
-		"suspects":     {At: suspects, Limit: mostSuspects},
+		"refused":      {At: refused.At, Limit: refused.Most},
+		"returns":      {At: returns.At, Limit: returns.Most},
+		"suspects":     {At: suspects.At, Limit: suspects.Most},
 	})
 	return fills
 }

@@ -94,19 +94,16 @@ func New(cfg Config) *Puller {
 	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
 }
 
-// Refused is how many ids are not pulled again for a while, and the most that can be.
-func (p *Puller) Refused() (n, most int) {
+// A Size is how many there are of something, and the most that can be.
+type Size struct{ At, Most int }
+
+// Sizes are those of what is remembered: ids that are not pulled again for a while, nodes
+// that are back and wait to be visited, and mesh peers that did not answer an audit.
+func (p *Puller) Sizes() (refused, returns, suspects Size) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.refused), p.cfg.Refused
+	return Size{len(p.refused), p.cfg.Refused}, Size{len(p.back), cap(p.back)}, Size{int(p.suspected.Load()), maxSuspects}
 }
-
-// Returning is how many nodes that are back wait to be visited, and the most that can.
-func (p *Puller) Returning() (n, most int) { return len(p.back), cap(p.back) }
-
-// Suspects is how many mesh peers did not answer an audit, and the most that are
-// remembered.
-func (p *Puller) Suspects() (n, most int) { return int(p.suspected.Load()), maxSuspects }
 
 // Follow pulls these shards from now on, and at once.
 func (p *Puller) Follow(shards []uint16) {
