@@ -25,7 +25,7 @@ type command struct {
 // done tells whether a key was marked: a command that is marked with it as well is
 // refused then, and has no effect.
 func done(of *nodetest.Member, key string) (bool, error) {
-	ctx := api.Carrying(context.Background(), answers.Request{Key: key, By: 2})
+	ctx := api.Carrying(context.Background(), answers.Request{Key: key, By: "2"})
 	probe := errors.New("nothing was marked")
 	_, err := of.Consent().Budget(ctx, desk.PromptBudget{Day: 5, Vendor: 1, Known: 2})
 	if err == nil {
@@ -52,7 +52,7 @@ func TestEveryCommandIsMarkedWithItsEffect(t *testing.T) {
 			t.Fatalf("the check finds a mark that is none: %v", err)
 		}
 		for _, c := range r.commands() {
-			if err := c.do(api.Carrying(context.Background(), answers.Request{Key: c.name, By: 1})); err != nil {
+			if err := c.do(api.Carrying(context.Background(), answers.Request{Key: c.name, By: "1"})); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			c.of.Stop()
@@ -62,7 +62,7 @@ func TestEveryCommandIsMarkedWithItsEffect(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
-		refused := api.Carrying(context.Background(), answers.Request{Key: "refused", By: 1})
+		refused := api.Carrying(context.Background(), answers.Request{Key: "refused", By: "1"})
 		if _, err := r.her.Customer().Needs().End(refused, r.need.ID, desk.Withdraw); !errors.Is(err, fault.Conflict) {
 			t.Errorf("withdrawn twice: %v", err)
 		}
@@ -157,7 +157,7 @@ func TestARevocationCutOffIsDoneToItsEnd(t *testing.T) {
 		if _, err := r.her.Customer().Grants().Revoke(context.Background(), []string{all[0].ID}, desk.Query{}, ""); err != nil || len(all) != 2 {
 			t.Fatal(all, err)
 		}
-		again := api.Carrying(context.Background(), answers.Request{Key: "k", By: 2, Since: before.UnixMilli()})
+		again := api.Carrying(context.Background(), answers.Request{Key: "k", By: "2", Since: before.UnixMilli()})
 		for _, ids := range [][]string{nil, {all[0].ID, all[1].ID}} {
 			list, err := r.her.Customer().Grants().Revoke(again, ids, desk.Query{Context: r.need.ID}, "")
 			if err != nil || len(list) != 2 {
@@ -166,6 +166,28 @@ func TestARevocationCutOffIsDoneToItsEnd(t *testing.T) {
 		}
 		if _, err := r.her.Customer().Grants().Revoke(context.Background(), []string{all[0].ID}, desk.Query{}, ""); !errors.Is(err, fault.Conflict) {
 			t.Errorf("revoked again by another request: %v", err)
+		}
+	})
+}
+
+// TestAVaultCommandThatWasKeptChangesNothingMore: asked for again after it was cut off,
+// also where the vault has changed since.
+func TestAVaultCommandThatWasKeptChangesNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := nodetest.NewWorld(t)
+		defer w.Close()
+		her := w.Personal("thandi")
+		her.Fill(map[string]string{"contact.email": "later@her.example"})
+		again := api.Carrying(context.Background(), answers.Request{Key: "k", By: "2", Since: time.Now().UnixMilli()})
+		f, err := her.Customer().Vault().Set(again, "contact.email", desk.Value("first@her.example"))
+		if err != nil || f.Name != "contact.email" || !f.Masked {
+			t.Errorf("set again: %+v, %v", f, err)
+		}
+		if err := her.Customer().Vault().Remove(again, "contact.email", 0); err != nil {
+			t.Errorf("removed again: %v", err)
+		}
+		if f, err := her.Customer().Vault().Get(context.Background(), "contact.email"); err != nil || f.Value != "later@her.example" {
+			t.Errorf("what was set since: %+v, %v", f, err)
 		}
 	})
 }

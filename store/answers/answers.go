@@ -64,14 +64,14 @@ type Answer struct {
 	Body   []byte
 	Cut    bool // Body was larger than MaxBody and is not kept
 
-	by uint64 // of a mark
+	by string // of a mark
 }
 
 // A Request is one with a key, under way.
 type Request struct {
 	Key   string
 	Sum   [32]byte
-	By    uint64 // drawn anew for each time that it is asked
+	By    string // drawn anew for each time that it is asked
 	Since int64  // where it was marked the time before, and not answered: when; else 0
 	Made  string // then: the id of what it made
 }
@@ -121,7 +121,7 @@ type row struct {
 	Kind   string   `cbor:"6,keyasint,omitempty"`
 	Size   int64    `cbor:"7,keyasint,omitempty"`
 	Cut    bool     `cbor:"8,keyasint,omitempty"`
-	By     uint64   `cbor:"9,keyasint,omitempty"`
+	By     string   `cbor:"9,keyasint,omitempty"`
 }
 
 func rowKey(n name) []byte      { return slices.Concat(prefixRow, n[:]) }

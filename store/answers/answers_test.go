@@ -73,7 +73,7 @@ func TestAMarkStandsUntilItsAnswerIsKept(t *testing.T) {
 		t.Fatalf("before anything: %v", err)
 	}
 	failed := errors.New("the effect failed")
-	by := uint64(1)
+	by := "1"
 	mark := func(key, request string, end error) error {
 		return store.Update(ctx, func(tx kv.Tx) error {
 			return errors.Join(a.Mark(tx, Request{Key: key, Sum: sumOf(key, request), By: by}, "id", 5), end)
@@ -99,12 +99,12 @@ func TestAMarkStandsUntilItsAnswerIsKept(t *testing.T) {
 	if err := mark("k", "r", nil); err != nil {
 		t.Errorf("a second transaction of the same: %v", err)
 	}
-	by = 2
+	by = "2"
 	if err := mark("k", "r", nil); !errors.Is(err, fault.Conflict) {
 		t.Errorf("the same, asked while the first was not marked yet: %v", err)
 	}
 	if err := store.Update(ctx, func(tx kv.Tx) error {
-		return a.Mark(tx, Request{Key: "k", Sum: sumOf("k", "r"), By: 3, Since: 5}, "", 6)
+		return a.Mark(tx, Request{Key: "k", Sum: sumOf("k", "r"), By: "3", Since: 5}, "", 6)
 	}); err != nil {
 		t.Errorf("the same, done to its end: %v", err)
 	}

@@ -3,10 +3,10 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"hash"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 
@@ -187,7 +187,7 @@ func (q *keyed) serve(w http.ResponseWriter, r *http.Request) {
 func (q *keyed) ask(w http.ResponseWriter, r *http.Request, kept answers.Answer) (*recorder, *http.Request) {
 	rec := &recorder{to: w, header: http.Header{}}
 	if !q.tee {
-		ask := answers.Request{Key: q.key, Sum: [32]byte(q.sum.Sum(nil)), By: rand.Uint64(), Since: kept.AtMS, Made: kept.Made}
+		ask := answers.Request{Key: q.key, Sum: [32]byte(q.sum.Sum(nil)), By: rand.Text(), Since: kept.AtMS, Made: kept.Made}
 		r = r.WithContext(Carrying(r.Context(), ask))
 		r.Body = io.NopCloser(bytes.NewReader(q.body))
 	}

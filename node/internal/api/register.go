@@ -25,6 +25,7 @@ type op struct {
 	more           string // what a reader must know besides
 	status         int    // of success; 200 where 0
 	free           bool   // changes nothing, or the same again changes nothing: no Idempotency-Key
+	resumes        bool   // its desk does the rest of what was marked and cut off
 	large          int64  // bytes of a body that is not read whole; maxBody where 0
 }
 
@@ -68,7 +69,7 @@ func act[I any](r *routes, o op, do func(context.Context, *I) error) {
 		o.status = http.StatusNoContent
 	}
 	huma.Register(r.api, r.operation(o), func(ctx context.Context, in *I) (*struct{}, error) {
-		if a, ok := Asking(ctx); ok && a.Since > 0 {
+		if a, ok := Asking(ctx); ok && a.Since > 0 && !o.resumes {
 			return nil, nil // it was done, and there is nothing to show
 		}
 		if err := do(ctx, in); err != nil {

@@ -52,17 +52,11 @@ func (r *routes) vault(v func() desk.Vault) {
 		})
 	add(r, op{id: "set-vault-field", verb: http.MethodPut, path: "/vault/{name}", tag: "vault", does: "Set one field, or what is known about it",
 		more: "What is not given stays; a new field needs a value. Living grants that cover it get the new value. The answer is masked."},
-		seen(func(ctx context.Context, in *put) (desk.Field, error) {
+		func(ctx context.Context, in *put) (desk.Field, error) {
 			f, err := v().Set(ctx, in.Name, in.Body)
 			return masked([]desk.Field{f})[0], err
-		}, func(ctx context.Context, in *put, _ string) (desk.Field, error) {
-			past, err := v().History(ctx, in.Name, false)
-			if err != nil || len(past) == 0 {
-				return desk.Field{}, err
-			}
-			return masked(past)[0], nil
-		}))
-	act(r, op{id: "remove-vault-field", verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Erase one field, or one earlier version of it",
+		})
+	act(r, op{id: "remove-vault-field", resumes: true, verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Erase one field, or one earlier version of it",
 		more: "Its key is shredded, and its bytes are off the disk when the answer comes."},
 		func(ctx context.Context, in *version) error { return v().Remove(ctx, in.Name, in.Version) })
 }

@@ -21,11 +21,20 @@ import (
 type Vault struct{ *Office }
 
 // Set implements desk.Vault. A value that is there already is no change: a call that
-// was cut off and repeated is noted once.
+// was cut off and repeated is noted once. One that was kept before it was cut off sets
+// nothing, and lets go of what it replaced.
 func (d Vault) Set(ctx context.Context, name string, spec desk.FieldSpec) (v desk.Field, err error) {
 	c, err := change(spec)
 	if err != nil {
 		return v, err
+	}
+	if d.Market.Since(ctx) > 0 {
+		err = d.view(ctx, func(r kv.Reader) error {
+			f, err := d.Stores.Vault.About(r, protocol.FieldName(name))
+			v = d.field(f, true)
+			return d.missing(err, name)
+		})
+		return v, errors.Join(err, d.sweep(ctx))
 	}
 	err = d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
 		nowMS := d.Now().UnixMilli()
@@ -200,8 +209,12 @@ func (d Vault) List(ctx context.Context) (out []desk.Field, err error) {
 }
 
 // Remove implements desk.Vault: the key is destroyed and that is noted, in one synced
-// transaction; then the bytes go. Where they can't, the next unlock tries again.
+// transaction; then the bytes go. Where they can't, the next unlock tries again, and so
+// does whoever asks again.
 func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
+	if d.Market.Since(ctx) > 0 {
+		return d.Stores.Vault.Purge(context.WithoutCancel(ctx), d.Stores.KV)
+	}
 	err := d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
 		kind, body := "vault.removed", map[string]string{"field": name}
 		var err error
