@@ -211,21 +211,23 @@ var protocolOrder = map[string][]string{
 	"protocol/wire/voucher":     {"protocol", "protocol/fault", "protocol/wire"}, // two whole letters, and a third within one
 	"protocol/flow":             {"protocol", "protocol/fault"},
 	"protocol/terms":            {"protocol", "protocol/fault"},
-	"protocol/record":           {"protocol", "protocol/fault"},
+	"protocol/record":           {"protocol", "protocol/fault", "protocol/strict"},
 	"protocol/record/differ":    {},
 	"protocol/record/rows":      {"protocol/fault"},
 	"protocol/record/spell":     {"protocol", "protocol/fault"},
-	"protocol/record/strict":    {"protocol/fault"},
+	"protocol/strict":           {"protocol/fault"},
+	"protocol/wire/alloc":       {},
 }
 
 // storeSees are the rooms of protocol that a store may import.
 // flow is among them because the state of a machine is what store/market keeps,
-// fingerprint because store/board keeps the sums of its ranges, and voucher because an
-// auditor holds a receipt to its grant.
-var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow", "protocol/wire/voucher"}
+// fingerprint because store/board keeps the sums of its ranges, voucher because an
+// auditor holds a receipt to its grant, and strict because a vault is read back from a
+// file that somebody else may have written.
+var storeSees = []string{"protocol", "protocol/wire", "protocol/fault", "protocol/fingerprint", "protocol/terms", "protocol/flow", "protocol/wire/voucher", "protocol/strict"}
 
 // testRooms are for tests, and for each other.
-var testRooms = []string{"store/storetest", "node/nodetest"}
+var testRooms = []string{"store/storetest", "node/nodetest", "protocol/wire/alloc"}
 
 // simulators are programs that stand on the test rooms: hark-lab plays experiments in
 // the fake time of testing/synctest, and is a program of its own so that hark carries

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node"
+	"github.com/harkmarket/hark/node/client"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -246,7 +247,7 @@ func (k *killer) wait() (int, error) {
 }
 
 // A story is one need, from the first word to the last. Each step may be cut off and
-// begun again: it looks what has become of it before.
+// begun again, with the same Idempotency-Key.
 type story struct {
 	*bazaar
 	killer  *killer
@@ -275,18 +276,16 @@ func (s *story) setField(ctx context.Context) error {
 	return s.set(ctx, s.shopper, fmt.Sprintf("note.of-need-%d", s.need), s.name)
 }
 
-// announce creates the need, unless a call that was cut off did.
+// once gives a step a key of its own: a call that was cut off is made again with it,
+// and nobody looks what has become of it.
+func (s *story) once(ctx context.Context, step string) context.Context {
+	return client.Keyed(ctx, step+" "+s.name)
+}
+
+// announce creates the need, once.
 func (s *story) announce(ctx context.Context) error {
 	err := s.shopper.ask(ctx, func(ctx context.Context, h desk.House) error {
-		list, err := all(ctx, h.Customer().Needs().List, desk.Query{All: true})
-		if err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(list, func(n desk.Need) bool { return n.Name == s.name }); i >= 0 {
-			s.id = list[i].ID
-			return nil
-		}
-		n, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: s.name, Category: "home.furniture", Region: "ZA-GP"})
+		n, err := h.Customer().Needs().Create(s.once(ctx, "announce"), desk.NeedSpec{Auto: true, Name: s.name, Category: "home.furniture", Region: "ZA-GP"})
 		s.id = n.ID
 		return err
 	})
@@ -331,10 +330,7 @@ func (s *story) state(ctx context.Context, h desk.House) (string, error) {
 
 func (s *story) accept(ctx context.Context) error {
 	return s.shopper.ask(ctx, func(ctx context.Context, h desk.House) error {
-		if st, err := s.state(ctx, h); err != nil || st != "offered" {
-			return err
-		}
-		_, err := h.Customer().Offers().Accept(ctx, s.chosen.ID, "")
+		_, err := h.Customer().Offers().Accept(s.once(ctx, "accept"), s.chosen.ID, "")
 		return err
 	})
 }
@@ -348,10 +344,7 @@ func (s *story) fulfilled(ctx context.Context) error {
 
 func (s *story) close(ctx context.Context) error {
 	return s.shopper.ask(ctx, func(ctx context.Context, h desk.House) error {
-		if st, err := s.state(ctx, h); err != nil || st == "closed" {
-			return err
-		}
-		_, err := h.Customer().Deals().Step(ctx, s.chosen.ID, "close", "")
+		_, err := h.Customer().Deals().Step(s.once(ctx, "close"), s.chosen.ID, "close", "")
 		return err
 	})
 }
@@ -367,22 +360,13 @@ func (s *story) grants(ctx context.Context, h desk.House) ([]desk.Grant, error) 
 	return all(ctx, h.Customer().Grants().List, desk.Query{Context: s.id})
 }
 
+// revoke ends all grants of the need, each by a transaction of its own.
 func (s *story) revoke(ctx context.Context) error {
 	return s.shopper.ask(ctx, func(ctx context.Context, h desk.House) error {
-		list, err := s.grants(ctx, h)
-		if err != nil {
-			return err
+		list, err := h.Customer().Grants().Revoke(s.once(ctx, "revoke"), nil, desk.Query{Context: s.id}, "it was found")
+		if err == nil && len(list) != shops {
+			err = fmt.Errorf("%d grants were revoked, of %d", len(list), shops)
 		}
-		var living []string
-		for _, g := range list {
-			if g.Times.Revoked == 0 {
-				living = append(living, g.ID)
-			}
-		}
-		if len(living) == 0 {
-			return nil
-		}
-		_, err = h.Customer().Grants().Revoke(ctx, living, desk.Query{}, "it was found")
 		return err
 	})
 }
@@ -404,11 +388,7 @@ func (s *story) deleted(ctx context.Context) error {
 // withdraw takes the need back, and waits until every public node has heard of it.
 func (s *story) withdraw(ctx context.Context) error {
 	err := s.shopper.ask(ctx, func(ctx context.Context, h desk.House) error {
-		n, err := h.Customer().Needs().Get(ctx, s.id)
-		if err != nil || n.State == "withdrawn" {
-			return err
-		}
-		_, err = h.Customer().Needs().End(ctx, s.id, desk.Withdraw)
+		_, err := h.Customer().Needs().End(s.once(ctx, "withdraw"), s.id, desk.Withdraw)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/node/desk"
@@ -19,6 +20,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/store/kv"
+	"github.com/harkmarket/hark/store/ledger"
 	records "github.com/harkmarket/hark/store/market"
 	"github.com/harkmarket/hark/store/outbox"
 )
@@ -165,6 +167,9 @@ func (n *Node) bounds(v *desk.Status) {
 		for name, f := range map[string]peers.Fill{"known": known, "connected": connected, "connections": connections, "streams": streams} {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
+		for name, f := range peers.Streams(g.Host) {
+			v.Bounds = append(v.Bounds, desk.Fill{Name: "peers." + name + "-streams", Used: int64(f.At), Cap: int64(f.Limit)})
+		}
 		for name, f := range g.Relay().Fills() {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: "relay." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 		}
@@ -175,7 +180,7 @@ func (n *Node) bounds(v *desk.Status) {
 		}
 		if g.Gossip != nil {
 			topics, blamed := g.Gossip.Status()
-			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched()} {
+			for name, f := range map[string]peers.Fill{"topics": topics, "blamed": blamed, "watched": g.Gossip.Watched(), "judging": g.Gossip.Judging()} {
 				v.Bounds = append(v.Bounds, desk.Fill{Name: "gossip." + name, Used: int64(f.At), Cap: int64(f.Limit)})
 			}
 		}
@@ -207,6 +212,9 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if v.Owed, err = desks.Debts(r); err != nil {
 			return err
 		}
+		if v.Evidence, err = evidence(r, o.Stores.Ledger); err != nil {
+			return err
+		}
 		fills, err := o.Stores.Outbox.Stats(r)
 		if err != nil {
 			return err
@@ -223,11 +231,23 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		if err != nil {
 			return err
 		}
+		kept, err := in.answers.Fills(r)
+		if err != nil {
+			return err
+		}
 		decides, err := in.market.ConsentFills(r)
 		if err != nil {
 			return err
 		}
-		for _, f := range slices.Concat(fills, vault, decides, []kv.Fill{held, bytes}) {
+		letters, err := in.market.LetterFills(r)
+		if err != nil {
+			return err
+		}
+		sightings, err := in.courier.SightingFills(r)
+		if err != nil {
+			return err
+		}
+		for _, f := range slices.Concat(fills, vault, kept, decides, letters, sightings, []kv.Fill{held, bytes}) {
 			v.Bounds = append(v.Bounds, desk.Fill{Name: f.Name, Used: f.Used, Cap: f.Cap})
 		}
 		if err := eachItem(r, o.Stores.Outbox, func(it outbox.Item) { v.Delivery[it.State.String()]++ }); err != nil {
@@ -236,6 +256,17 @@ func (n *Node) insideStatus(ctx context.Context, in *inside, v *desk.Status) err
 		v.Keepers, err = n.keeperReports(r, o.Stores.Outbox)
 		return err
 	})
+}
+
+// evidence tells how much is kept for ever.
+func evidence(r kv.Reader, l *ledger.Ledger) (v desk.Evidence, err error) {
+	e, err := records.EvidenceOf(r)
+	if err != nil {
+		return v, err
+	}
+	v.Envelopes, v.Bytes = e.Envelopes, e.Bytes
+	v.Entries, err = l.Size(r)
+	return v, err
 }
 
 // eachItem calls fn with every item of the outbox.
@@ -261,6 +292,8 @@ func eachItem(r kv.Reader, o *outbox.Outbox, fn func(outbox.Item)) error {
 var rolls = map[string]bool{
 	"consent.prompts": true, "node.crew": true, "node.events": true, "courier.slots": true, "gossip.topics": true, "courier.gone": true, "keeper.capabilities": true, "roster.keepers": true,
 	"courier.post-keys": true, "courier.stamps": true, "keeper.post-keys": true, "keeper.post-lines": true, "gossip.blamed": true, "gossip.watched": true,
+	"keeper.returns": true, "keeper.suspects": true,
+	"market.offers-per-grant": true, // of the grant that had most, ever
 	"dht.announcements-bytes": true, "dht.passports-bytes": true, "dht.providers-bytes": true,
 }
 
@@ -268,24 +301,61 @@ var rolls = map[string]bool{
 // what comes from two minutes ahead.
 const clockWrong = 90 * time.Second
 
+// reliefs say what makes room below a bound, by the beginning of its name; the first that
+// fits counts.
+var reliefs = []struct{ bound, fix string }{
+	{"vault.purges", "hark unlock: what was erased is taken off the disk while the vault is open"},
+	{"vault.uploads", "wait until a file has gone out; hark vault list shows what is there"},
+	{"vault.", "hark vault list shows what takes room; hark vault rm FIELD makes some"},
+	{"catalog.", "hark catalog import FILE takes a smaller catalogue in place of this one"},
+	{"held.", "hark held list shows what you hold of whom; hark held delete GRANT makes room"},
+	{"consent.rules", "hark consent rule list shows them; hark consent rule rm NAME takes one out"},
+	{"consent.blocked", "hark request blocked lists them; hark request unblock VENDOR takes one out"},
+	{"consent.credit", "hark consent show lists them; hark consent credit changes them"},
+	{"market.contexts", "hark need list --all shows them; hark need withdraw ID ends one"},
+	{"market.requests", "hark request list --state waiting shows them; hark request refuse ID answers one"},
+	{"market.agreements", "hark grant list shows them; hark grant revoke ID ends one"},
+	{"outbox.", "hark netcheck says why letters do not go out; hark letters shows which"},
+	{"courier.", "hark netcheck says why letters do not go out; hark letters shows which"},
+	{"carrier.", "hark netcheck says why copies do not go out"},
+	{"mailbox.", "letters for others go by their dates; hark netcheck says how this node does meanwhile"},
+	{"blobs.", "copies for others go by their dates; hark netcheck says how this node does meanwhile"},
+	{"board.", "announcements go by their dates; hark follow set --sector NAME keeps fewer of them"},
+}
+
+// relief is what makes room below a bound. What is kept in memory alone is free again
+// after a start.
+func relief(bound string) string {
+	for _, r := range reliefs {
+		if strings.HasPrefix(bound, r.bound) {
+			return r.fix
+		}
+	}
+	return "it empties by itself when others let go; if it does not: hark stop, then hark run"
+}
+
 // problems puts what needs the owner first, each with the command that mends it.
 func (n *Node) problems(v *desk.Status) {
 	add := func(code, what, fix string) {
 		v.Problems = append(v.Problems, desk.Problem{Code: code, What: what, Fix: fix})
 	}
 	if v.Peers == 0 {
-		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again")
+		fix := "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again"
+		if slices.ContainsFunc(v.Ways, func(w desk.WayIn) bool { return w.Works == desk.Off }) {
+			fix = "take \"ways\" out of config.toml (hark paths says where), start again without --ways, and where that does not help, " + fix
+		}
+		add("no-peers", "no public node is known or reached: nothing can be announced, sent or received", fix)
 	}
 	if v.KeyStore == KeyFile {
-		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "make a home with --key-store passphrase or keyring")
+		add("key-file", "the key of this home lies in a file beside it: whoever copies both can read everything", "hark rekey --key-store passphrase, or keyring, puts it there")
 	}
 	for _, f := range v.Bounds {
 		if f.Cap > 0 && f.Used*10 >= f.Cap*9 && !rolls[f.Name] {
-			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), "hark status --json shows every bound")
+			add("full", fmt.Sprintf("%s is %d of %d", f.Name, f.Used, f.Cap), relief(f.Name))
 		}
 	}
 	if k := v.Counts["lapses"]; k > 0 {
-		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows them; hark grant lapse ID FILE writes the proof of each")
+		add("lapses", fmt.Sprintf("%d promises to you were broken", k), "hark grant list --state lapsed shows the grants, also those that ended since; hark grant lapse ID FILE writes the proof of each")
 	}
 	keeperProblems(v.Keepers, add)
 	if by, of := n.roster.Ahead(); of > 0 && by.Abs() > clockWrong {

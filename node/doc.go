@@ -31,6 +31,34 @@
 //     out (desk.Held.Download, hark held get): its field is noted in the agreement and
 //     the ledger before the first byte leaves, and the deletion names it.
 //
+// # Ways in
+//
+// A node comes to know of public nodes in four ways, none of which depends on another.
+// hark status shows what came of each, and "ways" in config.toml (hark init --ways, hark
+// run --ways, HARK_WAYS) limits a node to some of them. Each carries a node alone: it then
+// takes nothing from the other three, and needs no more than stands here to begin with.
+//
+//   - bootstrap: one address in the list of network.json at which a public node answers.
+//     It alone is enough at a first start.
+//   - cache: one node that was reached in an earlier run (peers.json in the state folder)
+//     and is where it was. Nobody on the bootstrap list need be left.
+//   - exchange: one introduction. Whoever is connected is asked for the nodes that it
+//     reached itself, and may be gone afterwards. A public node is introduced by any that
+//     calls it; a personal one is called by nobody, and so meets its first by another way.
+//   - dht: one address of somebody who answers the DHT's lookups, and need do nothing
+//     else. The DHT's own list of an earlier run (dht.json) has some; at a first start
+//     the bootstrap list or the cache gives one, and so is on beside it. A personal node
+//     asks once no node that serves it was connected for 15 s.
+//
+// Nodes that call here, and keepers that announcements and passports name, become known
+// besides: by dealing with a network that one is in already, so they are no way in.
+//
+// A way that is off is not used by this node; others' ways to it are theirs. The list is
+// not read; the cache is not read, but kept; nobody is asked for nodes, but whoever asks is
+// told. Without the way dht a node takes no part in the DHT, or it would be told of others
+// with every answer: it keeps no records there, finds no passport or announcement there
+// that public nodes lack, and gets no seat at relays where it stands behind a NAT.
+//
 // # Rooms
 //
 //   - desk: the vocabulary; client: the same over REST; nodetest: whole networks in
@@ -96,6 +124,16 @@
 //     herself binds beyond the need, for the same fields and purpose, but for a need that
 //     she announced since and that offers them: that invites anew. Nothing is answered,
 //     so nothing tells a vendor that two needs are one customer's.
+//   - Ids of events hold when the node started: events are kept in memory alone, and one
+//     who resumes with an id of another start, or with one so old that what followed it is
+//     dropped, is shown an event events.gap before all that is kept, rather than nothing.
+//   - What a program asks of the API with an Idempotency-Key happens once, also over a kill:
+//     the market marks the key in the transaction of the effect, the API keeps the answer
+//     before it gives it (store/answers: sealed, at most 4096 answers of 8 MiB for a day).
+//     A repetition gets the first answer; where the kill came between the two, the present
+//     state of what was made or changed. What takes several transactions (revocations of
+//     several grants, imports, files) is done to its end. Another request with the key is
+//     refused, and while the vault is locked so is every one with a key.
 //   - The rooms desk, client and internal/desks are new: with them commands, examples
 //     and tests share one set of views, and the market stays free of presentation.
 //

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -13,20 +14,32 @@ import (
 // maxEvents is how many events are kept for those who come back for them.
 const maxEvents = 4096
 
-// events is a bounded log of what happened, for streams. Ids grow by one, so a
-// reader that was away too long sees the gap.
+// events is a bounded log of what happened, for streams.
+//
+// An id holds the millisecond in which the log was opened in its upper bits, and a
+// count in the lower ones: ids grow by one within one life of a node and never come
+// again in the next, so that an id of an earlier life is known for what it is. Whoever
+// comes back with an id that the log does not continue, since it is of another life or
+// since what followed it was dropped, gets a gap, and then all that is kept.
 type events struct {
-	most int
-	mu   sync.Mutex
-	log  []desk.Event // oldest first
-	next uint64
-	news chan struct{} // closed, and made anew, at each event
-	now  func() time.Time
+	most  int
+	first uint64 // the id of the first event of this life
+	mu    sync.Mutex
+	log   []desk.Event // oldest first
+	next  uint64
+	news  chan struct{} // closed, and made anew, at each event
+	now   func() time.Time
 }
+
+// idBits of an id count. A log of more than a million events a second would use up the
+// ids of the next life; what is above them stays below 2^53, beyond which JSON's numbers
+// lose digits in some readers, until the year 2248.
+const idBits = 10
 
 // newEvents keeps at most so many; maxEvents where that is zero.
 func newEvents(now func() time.Time, most int) *events {
-	return &events{most: cmp.Or(most, maxEvents), next: 1, news: make(chan struct{}), now: now}
+	first := uint64(max(now().UnixMilli(), 0))<<idBits + 1
+	return &events{most: cmp.Or(most, maxEvents), first: first, next: first, news: make(chan struct{}), now: now}
 }
 
 // Emit implements market.Events.
@@ -43,16 +56,32 @@ func (e *events) Emit(kind, ref string, data map[string]string) {
 	e.news = make(chan struct{})
 }
 
-// since gives the events after an id, at most 256, and what closes at the next one.
+// since gives the events after an id, at most 256, and what closes at the next one. Zero
+// is before all that is kept.
 func (e *events) since(after uint64) ([]desk.Event, <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	i := len(e.log)
-	for i > 0 && e.log[i-1].ID > after {
-		i--
+	oldest := e.next - uint64(len(e.log))
+	var list []desk.Event
+	switch {
+	case after == 0:
+		after = oldest - 1
+	case after+1 < oldest || after >= e.next:
+		list = append(list, e.gap(after, oldest))
+		after = oldest - 1
 	}
-	list := e.log[i:min(len(e.log), i+256)]
-	return append([]desk.Event(nil), list...), e.news
+	kept := e.log[after+1-oldest:]
+	return append(list, kept[:min(len(kept), 256)]...), e.news
+}
+
+// gap stands for what is missing between an id and the oldest event that is kept. Its own
+// id is that of the last one missing, so that whoever resumes after it misses no more.
+func (e *events) gap(after, oldest uint64) desk.Event {
+	data := map[string]string{"after": strconv.FormatUint(after, 10), "why": desk.GapUnknown}
+	if after+1 >= e.first && after < e.next {
+		data["why"], data["missed"] = desk.GapDropped, strconv.FormatUint(oldest-1-after, 10)
+	}
+	return desk.Event{ID: oldest - 1, AtMS: e.now().UnixMilli(), Kind: desk.EventGap, Data: data}
 }
 
 // follow calls fn with each event after an id, until ctx ends or fn fails.

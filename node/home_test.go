@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -260,6 +261,82 @@ func TestAKeyringOpensTheHome(t *testing.T) {
 	}
 }
 
+// TestRekey: what opens a home moves from one store to another; what it opens stays, and
+// the old key opens nothing.
+func TestRekey(t *testing.T) {
+	keyring.MockInit()
+	p := place(t)
+	if err := Init(InitOptions{Paths: p, KeyStore: KeyFile}); err != nil {
+		t.Fatal(err)
+	}
+	master, err := unlocked(t, p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ old, store, fresh string }{
+		{"", KeyPassphrase, "one"}, {"one", KeyPassphrase, "two"}, {"two", KeyKeyring, ""}, {"", KeyPassphrase, "three"}, {"three", KeyFile, ""}, {"", KeyKeyring, ""},
+	} {
+		if err := Rekey(p, []byte(step.old), step.store, []byte(step.fresh)); err != nil {
+			t.Fatalf("%+v: %v", step, err)
+		}
+		got, err := unlocked(t, p, step.fresh)
+		if err != nil || !slices.Equal(got, master) {
+			t.Errorf("%+v: another secret, %v", step, err)
+		}
+		if store, err := KeyStoreOf(p); err != nil || store != step.store {
+			t.Errorf("%+v: the store is %s, %v", step, store, err)
+		}
+		if _, err := os.Stat(p.keyFile()); (err == nil) != (step.store == KeyFile) {
+			t.Errorf("%+v: the key file: %v", step, err)
+		}
+		if step.store == KeyPassphrase {
+			if _, err := keyring.Get(keyringName, p.keys()); err == nil {
+				t.Errorf("%+v: the keyring still has the key", step)
+			}
+			if _, err := unlocked(t, p, step.old+"?"); err == nil {
+				t.Errorf("%+v: the old passphrase opens it", step)
+			}
+		}
+	}
+	before := read(t, p.keys())
+	for name, c := range map[string]struct {
+		old, store, fresh string
+		want              fault.Kind
+	}{
+		"the same store":            {"", KeyKeyring, "", fault.Conflict},
+		"no passphrase":             {"", KeyPassphrase, "", fault.Malformed},
+		"a passphrase for a file":   {"", KeyFile, "x", fault.Malformed},
+		"a store that there is not": {"", "cloud", "", fault.Malformed},
+	} {
+		if err := Rekey(p, []byte(c.old), c.store, []byte(c.fresh)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := keyring.Delete(keyringName, p.keys()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rekey(p, nil, KeyPassphrase, []byte("x")); !errors.Is(err, fault.Locked) || read(t, p.keys()) != before {
+		t.Errorf("without the key: %v", err)
+	}
+	if err := Rekey(place(t), nil, KeyPassphrase, []byte("x")); !errors.Is(err, fault.NotFound) {
+		t.Errorf("without a home: %v", err)
+	}
+}
+
+// TestEachFullBoundHasARelief: a problem never only repeats itself.
+func TestEachFullBoundHasARelief(t *testing.T) {
+	for _, r := range reliefs {
+		if relief(r.bound+"x") == "" || relief(r.bound) != r.fix {
+			t.Errorf("%s is hidden by another: %q", r.bound, relief(r.bound))
+		}
+	}
+	for _, bound := range []string{"vault.fields", "catalog.products", "held.bytes", "keeper.boxes", "outbox.items", "market.agreements"} {
+		if fix := relief(bound); !strings.Contains(fix, "hark ") || strings.Contains(fix, "status --json") {
+			t.Errorf("%s: %q", bound, fix)
+		}
+	}
+}
+
 func TestInitRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    InitOptions
@@ -424,6 +501,14 @@ func TestNetworkFilesThatCannotBeRead(t *testing.T) {
 		"an unknown key": {`{"schema":"hark.network/1","owner":"me"}`, fault.Malformed},
 		"a short hash":   {`{"schema":"hark.network/1","genesis":{"terms":"00"}}`, fault.Malformed},
 		"too large":      {`{"schema":"` + strings.Repeat("x", protocol.MaxGenesis) + `"}`, fault.Malformed},
+		"words after":    {`{"schema":"hark.network/1"} and so on`, fault.Malformed},
+		"another after":  {`{"schema":"hark.network/1"}{"schema":"hark.network/1"}`, fault.Malformed},
+		"a key twice":    {`{"schema":"bogus/9","schema":"hark.network/1"}`, fault.Malformed},
+		"in both cases":  {`{"schema":"bogus/9","SCHEMA":"hark.network/1"}`, fault.Malformed},
+		"in other case":  {`{"Schema":"hark.network/1"}`, fault.Malformed},
+		"twice within":   {`{"schema":"hark.network/1","genesis":{"lanes":[{"lane":1,"lane":0}]}}`, fault.Malformed},
+		"case within":    {`{"schema":"hark.network/1","genesis":{"duties":{"Lease":86400}}}`, fault.Malformed},
+		"spaces after":   {`{"schema":"hark.network/1"}` + strings.Repeat(" ", protocol.MaxGenesis), fault.Malformed},
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
@@ -435,6 +520,87 @@ func TestNetworkFilesThatCannotBeRead(t *testing.T) {
 	}
 	if _, err := ReadNetwork(filepath.Join(dir, "nowhere")); !errors.Is(err, fault.NotFound) {
 		t.Errorf("no file: %v", err)
+	}
+	// A file of any size costs no more than the bound.
+	sparse := filepath.Join(dir, "sparse")
+	if err := os.WriteFile(sparse, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(sparse, 1<<33); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadNetwork(sparse); !errors.Is(err, fault.Malformed) {
+		t.Errorf("a file of 8 GiB: %v", err)
+	}
+}
+
+// FuzzNetworkFile: whatever stands in the file, nothing panics, and one that is taken
+// says the same when it is written anew.
+func FuzzNetworkFile(f *testing.F) {
+	show, err := ShowNetwork(DefaultGenesis(), []string{"/ip4/192.0.2.1/udp/4001/quic-v1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := json.Marshal(show)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(append(good[:len(good)-1:len(good)-1], `,"SCHEMA":"hark.network/1"}`...))
+	f.Add(append(slices.Clone(good), '{', '}'))
+	f.Add([]byte(`{"schema":"hark.network/1","genesis":{"lanes":[{"lane":1,"effort":14}]}}`))
+	path := filepath.Join(f.TempDir(), "network.json")
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, err := ReadNetwork(path)
+		if err != nil {
+			if !errors.Is(err, fault.Malformed) {
+				t.Fatalf("an error of another kind: %v", err)
+			}
+			return
+		}
+		if len(raw) > protocol.MaxGenesis {
+			t.Fatalf("%d bytes were read", len(raw))
+		}
+		g, id, err := file.Open()
+		if err != nil {
+			return
+		}
+		again, err := ShowNetwork(g, file.Bootstrap)
+		if err != nil || again.ID != id.String() || !reflect.DeepEqual(again.Genesis, file.Genesis) {
+			t.Fatalf("%+v, %v, is written as %+v", file, err, again)
+		}
+	})
+}
+
+// TestKeysFileIsStrict: the file of a home's keys is no place for what has no meaning.
+func TestKeysFileIsStrict(t *testing.T) {
+	p := place(t)
+	if err := Init(InitOptions{Paths: p}); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(p.keys())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"words after": string(good) + "x", "other case": strings.Replace(string(good), `"store"`, `"Store"`, 1),
+		"twice": strings.Replace(string(good), "{", `{"store":"keyring",`, 1), "large": string(good) + strings.Repeat(" ", maxKeysFile),
+	} {
+		if err := os.WriteFile(p.keys(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readKeys(p); !errors.Is(err, fault.Malformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(p.keys(), good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readKeys(p); err != nil {
+		t.Error(err)
 	}
 }
 

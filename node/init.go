@@ -29,6 +29,7 @@ type Settings struct {
 	Listen  []string `toml:"listen" comment:"multiaddresses that a public node listens on"`
 	// What is announced is taken as reachable: nobody is asked.
 	Announce []string `toml:"announce,omitempty" comment:"multiaddresses at which others reach a public node, where it can't find that out itself"`
+	Ways     []string `toml:"ways,omitempty" comment:"ways in that this node uses, of bootstrap, cache, exchange and dht; all four where this line is missing"`
 	API      string   `toml:"api" comment:"loopback address of the REST API; port 0 takes a free one"`
 	// A pointer tells what is not written from what is written as zero.
 	PostHops  *int    `toml:"post_hops,omitempty" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight"`
@@ -43,6 +44,7 @@ type InitOptions struct {
 	Bootstrap  []string          // addresses with /p2p/ of public nodes
 	Listen     []string          // public nodes; any free UDP and TCP port where empty
 	Announce   []string          // public nodes; found out where empty
+	Ways       []string          // ways in that it uses; all four where nil
 	API        string            // 127.0.0.1:0 where empty
 	PostHops   int               // personal nodes; DefaultPostHops where 0
 	PostDelay  string            // likewise; DefaultPostDelay where empty
@@ -100,7 +102,7 @@ func Init(o InitOptions) error {
 
 // settings are those that go with the options.
 func (o InitOptions) settings() Settings {
-	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, Announce: o.Announce, API: cmp.Or(o.API, freeLoopback)}
+	s := Settings{Version: SettingsVersion, Profile: o.Profile, Listen: o.Listen, Announce: o.Announce, Ways: o.Ways, API: cmp.Or(o.API, freeLoopback)}
 	if hops, delay := cmp.Or(o.PostHops, DefaultPostHops), cmp.Or(o.PostDelay, DefaultPostDelay); o.Profile == Personal {
 		s.PostHops, s.PostDelay = &hops, &delay
 	}

@@ -40,6 +40,13 @@ const (
 
 // newKeys makes a master secret and seals it under a fresh key of the given store.
 func newKeys(p Paths, store string, passphrase []byte, cheap bool) (key.Secret, error) {
+	master := key.NewSecret()
+	return master, sealKeys(p, master, store, passphrase, cheap)
+}
+
+// sealKeys seals a master secret under a fresh key of the given store, and writes keys.json
+// last: until then what was there opens.
+func sealKeys(p Paths, master key.Secret, store string, passphrase []byte, cheap bool) error {
 	f := keysFile{Schema: keysSchema, Store: store, Salt: key.NewSecret().Reveal()[:16]}
 	var lock key.Secret
 	var err error
@@ -63,15 +70,57 @@ func newKeys(p Paths, store string, passphrase []byte, cheap bool) (key.Secret, 
 		err = knownStore(store)
 	}
 	if err != nil {
-		return key.Secret{}, err
+		return err
 	}
-	master := key.NewSecret()
 	f.Sealed = seal.SealRecord(lock, "master", 1, keysSchema, master.Reveal())
 	raw, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
-		return key.Secret{}, fmt.Errorf("keys: %w", err)
+		return fmt.Errorf("keys: %w", err)
 	}
-	return master, writeFile(p.keys(), append(raw, '\n'))
+	return writeFile(p.keys(), append(raw, '\n'))
+}
+
+// KeyStoreOf says what opens a home: KeyPassphrase, KeyKeyring or KeyFile.
+func KeyStoreOf(p Paths) (string, error) {
+	f, err := readKeys(p)
+	return f.Store, err
+}
+
+// Rekey puts what opens a home into another store, or changes its passphrase: the master
+// secret stays, so nothing else is written anew, and a running node goes on. Whoever has
+// copied the old key together with keys.json can open that copy for ever.
+func Rekey(p Paths, old []byte, store string, passphrase []byte) error {
+	f, err := readKeys(p)
+	if err != nil {
+		return err
+	}
+	if err := knownStore(store); err != nil {
+		return err
+	}
+	if (store == KeyPassphrase) != (len(passphrase) > 0) {
+		return fmt.Errorf("a passphrase goes with the key store %s, and with no other: %w", KeyPassphrase, fault.Malformed)
+	}
+	if store == f.Store && store != KeyPassphrase { // two keys of one store would stand in one place
+		return fmt.Errorf("the key of this home is in the %s store already: %w", store, fault.Conflict)
+	}
+	master, err := f.open(p, old)
+	if err != nil {
+		return err
+	}
+	cheap := f.Store == KeyPassphrase && f.Params == phrase.Cheap()
+	if err := sealKeys(p, master, store, passphrase, cheap); err != nil {
+		return err
+	}
+	switch f.Store { // the old key opens nothing any more
+	case KeyFile:
+		err = os.Remove(p.keyFile())
+	case KeyKeyring:
+		err = keyring.Delete(keyringName, p.keys())
+	}
+	if err != nil {
+		return fmt.Errorf("the new key holds; the old one is still in the %s store: %w", f.Store, err)
+	}
+	return nil
 }
 
 // knownStore refuses a key store that there is not.
@@ -83,20 +132,17 @@ func knownStore(store string) error {
 	return fmt.Errorf("key store %q is none of %s, %s, %s: %w", store, KeyPassphrase, KeyKeyring, KeyFile, fault.Malformed)
 }
 
+const maxKeysFile = 4 << 10 // keys.json has about 300 bytes
+
 // readKeys reads keys.json.
 func readKeys(p Paths) (keysFile, error) {
 	var f keysFile
-	raw, err := os.ReadFile(p.keys())
+	err := readStrict(p.keys(), maxKeysFile, &f)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, fmt.Errorf("no node lives in %s; make one with hark init: %w", p.Config, fault.NotFound)
 	}
 	if err != nil {
-		return f, fmt.Errorf("keys: %w", err)
-	}
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
-		return f, fmt.Errorf("%s (%w): %w", p.keys(), err, fault.Malformed)
+		return f, fmt.Errorf("keys %s: %w", p.keys(), err)
 	}
 	if f.Schema != keysSchema || len(f.Salt) != 16 {
 		return f, fmt.Errorf("%s has schema %q, this program reads %s: %w", p.keys(), f.Schema, keysSchema, fault.Unsupported)

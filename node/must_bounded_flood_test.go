@@ -79,6 +79,18 @@ func manyBoxes(n, size int) func(*field) error {
 	}
 }
 
+// manyPrefixes fills them from an address prefix each.
+func manyPrefixes(n, size int) func(*field) error {
+	return func(f *field) (err error) {
+		for range n {
+			s := f.mail()
+			_, err = f.deposit(s, key.Generate[key.Mailbox](), size)
+			_ = s.Close()
+		}
+		return err
+	}
+}
+
 // post announces needs of nobody, which end within the hour.
 func post(n int) func(*field) error {
 	return func(f *field) (err error) {
@@ -342,7 +354,7 @@ var floods = []flood{
 			f.Errorf("a letter to a vendor that has just come: %v", err)
 		}
 	}},
-	{bound: "mailbox.bytes", limits: node.Limits{Mail: mailbox.Policy{Bytes: 256 << 10}}, refused: fault.Full, attack: manyBoxes(64, 9000), slack: 20 << 10},
+	{bound: "mailbox.bytes", limits: node.Limits{Mail: mailbox.Policy{Bytes: 256 << 10}}, refused: fault.Full, attack: manyPrefixes(64, 9000), slack: 20 << 10},
 	{bound: "mailbox.bytes-per-box", limits: node.Limits{Mail: mailbox.Policy{BytesPerBox: 128 << 10}}, refused: fault.Full, attack: oneBox(16, 9000), slack: 20 << 10},
 	{bound: "mailbox.tombs", limits: node.Limits{Mail: mailbox.Policy{Tombs: 24}}, attack: func(f *field) error {
 		s := f.mail()
@@ -368,13 +380,20 @@ var floods = []flood{
 	{bound: "outbox.items", limits: node.Limits{Outbox: outbox.Limits{Items: 8}}, refused: fault.Full, attack: announcing(12), at: hers},
 	{bound: "outbox.bytes", limits: node.Limits{Outbox: outbox.Limits{Bytes: 32 << 10}}, refused: fault.Full, attack: announcing(32), at: hers, slack: 8 << 10},
 	{bound: "node.events", limits: node.Limits{Events: 16}, attack: func(f *field) error {
+		enough := errors.New("enough")
+		next := func(after uint64) (first desk.Event, err error) {
+			err = f.her.Admin().Events(f.Context(), after, func(e desk.Event) error { first = e; return enough })
+			return first, err
+		}
+		early, err := next(0)
+		if !errors.Is(err, enough) {
+			return err
+		}
 		if err := announcing(24)(f); err != nil {
 			return err
 		}
-		enough, first := errors.New("enough"), uint64(0)
-		err := f.her.Admin().Events(f.Context(), 1, func(e desk.Event) error { first = e.ID; return enough })
-		if !errors.Is(err, enough) || first <= 2 {
-			return fmt.Errorf("the first event after 1 is %d: %w", first, err)
+		if late, err := next(early.ID); !errors.Is(err, enough) || late.Kind != desk.EventGap || late.Data["why"] != desk.GapDropped {
+			return fmt.Errorf("after event %d comes %+v: %w", early.ID, late, err)
 		}
 		return nil
 	}, at: hers},
@@ -385,7 +404,7 @@ var floods = []flood{
 		}
 		return err
 	}), after: served},
-	{bound: "market.agreements", limits: node.Limits{Market: market.Limits{Agreements: 6}}, attack: selling(post(24)), after: served},
+	{bound: "market.agreements", limits: node.Limits{Market: market.Limits{Agreements: 6}}, attack: selling(post(24)), after: asks(3 * time.Hour)}, // once those of nobody have ended
 	{bound: "held.records", limits: node.Limits{Held: 4}, attack: selling(func(f *field) error {
 		for range 6 {
 			announce(f.T, f.her, 7)
@@ -428,8 +447,11 @@ var floods = []flood{
 		return nil
 	}},
 	{bound: "mailbox.letters-per-box", limits: node.Limits{Mail: mailbox.Policy{LettersPerBox: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
-	{bound: "mailbox.boxes", limits: node.Limits{Mail: mailbox.Policy{Boxes: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
-	{bound: "mailbox.letters", limits: node.Limits{Mail: mailbox.Policy{Letters: 24}}, refused: fault.Full, attack: manyBoxes(32, 100)},
+	{bound: "mailbox.boxes", limits: node.Limits{Mail: mailbox.Policy{Boxes: 24}}, refused: fault.Full, attack: manyPrefixes(32, 100), slack: 6}, // which are kept for those that are named
+	{bound: "mailbox.boxes-per-prefix", limits: node.Limits{Mail: mailbox.Policy{BoxesPerPrefix: 12}}, refused: fault.Full, attack: manyBoxes(16, 100)},
+	{bound: "mailbox.letters-per-prefix", limits: node.Limits{Mail: mailbox.Policy{LettersPerPrefix: 24}}, refused: fault.Full, attack: oneBox(32, 100)},
+	{bound: "mailbox.bytes-per-prefix", limits: node.Limits{Mail: mailbox.Policy{BytesPerPrefix: 128 << 10}}, refused: fault.Full, attack: manyBoxes(16, 9000), slack: 20 << 10},
+	{bound: "mailbox.letters", limits: node.Limits{Mail: mailbox.Policy{Letters: 24}}, refused: fault.Full, attack: manyPrefixes(32, 100)},
 	{bound: "mailbox.first-per-box", limits: node.Limits{Mail: mailbox.Policy{FirstPerBox: 4}}, refused: fault.Full, attack: func(f *field) error {
 		defer f.only()()
 		return askers(12, true)(f)

@@ -29,6 +29,7 @@ var peersFloods = map[string]func(t *testing.T){
 	"gossip.topics":     topicFlood,
 	"gossip.blamed":     blameFlood,
 	"gossip.watched":    watchFlood,
+	"gossip.judging":    judgeFlood,
 }
 
 // openHost opens a host that ends with the test. A public one repeats what it is told.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // it and looks whether somebody else is hurt.
 func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 	all = map[string]func(t *testing.T){}
-	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, relayFloods, dhtFloods, apiFloods, largeFloods} {
+	for _, list := range []map[string]func(t *testing.T){roomFloods, consentFloods, vaultFloods, peersFloods, streamFloods, relayFloods, dhtFloods, apiFloods, largeFloods, pullFloods} {
 		for name, run := range list {
 			if all[name] != nil {
 				wrong = append(wrong, name+" is flooded twice")
@@ -32,7 +31,7 @@ func everyFlood() (all map[string]func(t *testing.T), wrong []string) {
 			all[name] = run
 		}
 	}
-	for _, f := range slices.Concat(floods, postFloods, blobFloods) {
+	for _, f := range slices.Concat(floods, postFloods, blobFloods, letterFloods) {
 		if all[f.bound] != nil {
 			wrong = append(wrong, f.bound+" is flooded twice")
 		}
@@ -121,17 +120,8 @@ func statusShowsAll(t *testing.T) {
 // openReal opens a real public node on loopback, which ends with the test.
 func openReal(t *testing.T) (*node.Node, node.Paths) {
 	t.Helper()
-	paths, err := node.DefaultPaths(filepath.Join(t.TempDir(), "home"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := node.Init(node.InitOptions{Paths: paths, Profile: node.Public, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1"}}); err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.Open(t.Context(), node.Config{Paths: paths, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	paths := newHome(t)
+	n := openHome(t, paths)
 	t.Cleanup(func() {
 		if err := n.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)

@@ -27,24 +27,6 @@ func answer(n int) string {
 	return desk.NotKnown
 }
 
-// ways shows what came of each way in.
-func (n *Node) ways() []desk.WayIn {
-	out := []desk.WayIn{}
-	g, ok := n.port.(*gossip.Network)
-	if !ok {
-		return out
-	}
-	for _, w := range g.Ways() {
-		v := desk.WayIn{Way: w.Way.String(), Works: answer(w.Works()), Known: w.Known, Reached: w.Reached}
-		if !w.Last.IsZero() {
-			last := w.Last.UTC()
-			v.Last = &last
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
 // Check implements desk.Network.
 func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 	v := desk.Netcheck{Checks: []desk.Check{}}
@@ -63,11 +45,7 @@ func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 	v.Usable = connected > 0
 	d.n.checkReach(ctx, add)
 	for _, w := range d.n.ways() {
-		detail := fmt.Sprintf("%d named, %d of them reached within a day", w.Known, w.Reached)
-		if w.Way == peers.WayDHT.String() && d.n.dht != nil {
-			detail += fmt.Sprintf("; %d nodes stand in its table", d.n.dht.Nodes())
-		}
-		add("way-"+w.Way, w.Works, "%s", detail)
+		add("way-"+w.Way, w.Works, "%s", d.n.wayDetail(w))
 	}
 	d.n.checkKeepers(add)
 	return v, d.n.checkClock(ctx, add)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/strict"
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
@@ -94,25 +94,26 @@ func (f NetworkFile) Open() (*protocol.Genesis, protocol.Hash, error) {
 	return g, id, nil
 }
 
-// ReadNetwork reads a network file.
-func ReadNetwork(path string) (NetworkFile, error) {
-	var f NetworkFile
-	raw, err := os.ReadFile(path)
+// ReadNetwork reads a network file: at most MaxGenesis bytes of strict JSON.
+func ReadNetwork(path string) (f NetworkFile, err error) {
+	err = readStrict(path, protocol.MaxGenesis, &f)
 	if errors.Is(err, os.ErrNotExist) {
 		return f, fmt.Errorf("network file %s: %w", path, fault.NotFound)
 	}
 	if err != nil {
-		return f, fmt.Errorf("network file: %w", err)
-	}
-	if len(raw) > protocol.MaxGenesis {
-		return f, fmt.Errorf("network file %s has %d bytes, at most %d: %w", path, len(raw), protocol.MaxGenesis, fault.Malformed)
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&f); err != nil {
-		return f, fmt.Errorf("network file %s (%w): %w", path, err, fault.Malformed)
+		return f, fmt.Errorf("network file %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// readStrict reads a small JSON file. What is wrong within it is fault.Malformed.
+func readStrict(path string, most int, v any) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }() // it was only read
+	return strict.Read(in, most, v)
 }
 
 // Write writes the file.

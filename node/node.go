@@ -47,6 +47,7 @@ type Config struct {
 	Version    string // of the program
 	Log        *slog.Logger
 	NoAPI      bool
+	Ways       []string // ways in that are used, whatever config.toml says; nil: what it says
 	// Misbehave breaks one promise on purpose, so that a demonstration or an attack
 	// test can show that others notice; see Misbehaviours.
 	Misbehave string
@@ -234,7 +235,7 @@ func (n *Node) open(ctx context.Context) error {
 // openHome reads the home and opens its store.
 func (n *Node) openHome(ctx context.Context) error {
 	if s := n.cfg.Simulated; s != nil {
-		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile}, s.Genesis, s.Store
+		n.settings, n.genesis, n.store = Settings{Version: SettingsVersion, Profile: s.Profile, Ways: n.cfg.Ways}, s.Genesis, s.Store
 		var err error
 		n.net, _, err = wire.NetworkID(s.Genesis)
 		return err
@@ -242,6 +243,9 @@ func (n *Node) openHome(ctx context.Context) error {
 	var err error
 	if n.settings, err = ReadSettings(n.cfg.Paths); err != nil {
 		return err
+	}
+	if n.cfg.Ways != nil {
+		n.settings.Ways = n.cfg.Ways
 	}
 	file, err := ReadNetwork(n.cfg.Paths.network())
 	if err != nil {
@@ -289,10 +293,14 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 	if err != nil {
 		return nil, err
 	}
+	off, err := n.settings.off()
+	if err != nil {
+		return nil, err
+	}
 	cfg := peers.Config{
 		Profile: peers.Personal, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap,
 		Book: book{n.cfg.Paths.peers()}, Exchange: n.client().Exchange(), DHT: dht.Protocol(n.net), Log: n.cfg.Log, Now: time.Now,
-		Operator: n.runBy, Announce: n.settings.Announce,
+		Operator: n.runBy, Announce: n.settings.Announce, Off: off,
 	}
 	if n.settings.Profile == Public {
 		if cfg.Key, err = keeperKey(n.cfg.Paths); err != nil {
@@ -309,7 +317,11 @@ func (n *Node) openPort(ctx context.Context) (peers.Port, error) {
 
 // openSimulated joins a network whose wire is simulated, and nothing else.
 func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, error) {
-	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Log: n.cfg.Log, Now: n.now}
+	off, err := n.settings.off()
+	if err != nil {
+		return nil, err
+	}
+	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Off: off, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
 	}
@@ -335,13 +347,16 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := keeper.Config{
 		Key: k, Duties: n.genesis.Duties, Board: n.board, Mail: n.boxes, Blobs: n.blobs, Port: n.port, Log: n.cfg.Log, Now: n.now,
 		Door:     &check.Door{Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Memory: n.board},
-		Operator: n.operator, Sources: n.roster.Draw, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
+		Operator: n.operator, Sources: func() []protocol.Keeper { return n.roster.Draw(2) }, Greeted: n.roster.Greeted, Fresh: n.freshly, Shown: n.shown, Limits: n.limits().Keeper, Tables: n.limits().Tables,
 		Misbehave: keeper.Misbehaviour(n.cfg.Misbehave),
 	}
 	if t, ok := n.port.(interface {
 		Tell(from string, n int) []protocol.Keeper
 	}); ok {
 		cfg.Tell = t.Tell
+	}
+	if h, ok := n.port.(interface{ Connected(key.KeeperKey) bool }); ok {
+		cfg.Sources = func() []protocol.Keeper { return n.roster.Pair(h.Connected) }
 	}
 	if g, ok := n.port.(*gossip.Network); ok {
 		cfg.Mesh, cfg.Audit, cfg.Followers = g.Audited, g.Blame, g.Followers
@@ -461,7 +476,7 @@ func (n *Node) openAPI() error {
 		return err
 	}
 	n.server, err = api.New(n, api.Options{
-		Addr: n.settings.API, Token: token, Version: n.cfg.Version, Metrics: scrape, Log: n.cfg.Log, Now: time.Now,
+		Addr: n.settings.API, Token: token, Version: n.cfg.Version, Answers: replies{n}, Metrics: scrape, Log: n.cfg.Log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -531,18 +546,16 @@ func (n *Node) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+const maxBook = 256 << 10 // 256 addresses have about 25 KiB
+
 // book keeps the public nodes that were reached, from one start to the next.
 type book struct{ path string }
 
 // Load implements peers.Book.
 func (b book) Load() []protocol.Keeper {
-	raw, err := os.ReadFile(b.path)
-	if err != nil {
-		return nil
-	}
 	var texts []string
-	if json.Unmarshal(raw, &texts) != nil {
-		return nil
+	if readStrict(b.path, maxBook, &texts) != nil {
+		return nil // the other ways in are left
 	}
 	var out []protocol.Keeper
 	for _, text := range texts[:min(len(texts), 256)] {

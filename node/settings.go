@@ -49,8 +49,9 @@ func (s Settings) check() error {
 			return err
 		}
 	}
-	_, err := s.posting()
-	return err
+	_, errPosting := s.posting()
+	_, errWays := s.off()
+	return errors.Join(errPosting, errWays)
 }
 
 // nowhere tells whether an address stands for any address, or for any port.

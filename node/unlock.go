@@ -23,6 +23,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/answers"
 	"github.com/harkmarket/hark/store/board"
 	"github.com/harkmarket/hark/store/catalog"
 	"github.com/harkmarket/hark/store/held"
@@ -41,6 +42,7 @@ type inside struct {
 	carrier *carrier.Carrier
 	seller  *seller.Seller
 	crew    *crew.Crew
+	answers *answers.Answers // to programs
 
 	carriers *crew.Crew // the carrier's, which may be at large values for minutes
 }
@@ -182,6 +184,10 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	// The market and its upkeep, the seller, and what the courier needs: each of its own bounds is
 	// reached before this one, so that nobody finds no place in the crew.
 	in := &inside{crew: crew.New(context.WithoutCancel(ctx), 4+lim.Courier.Crew(), nil), carriers: crew.New(context.WithoutCancel(ctx), 1+carrier.Most, nil)}
+	in.answers = answers.Open(p.stores.KV, answers.Limits{})
+	if err := in.answers.Sweep(ctx, n.now().UnixMilli()); err != nil {
+		return nil, err
+	}
 	in.courier = courier.New(courier.Config{
 		Client: n.client(), Met: n.roster.Met, Crew: in.crew, KV: p.stores.KV, Outbox: p.stores.Outbox,
 		Letter: in.letter, Collected: in.collected, Posting: posting, Limits: lim.Courier, Now: n.now, Log: n.cfg.Log,
@@ -196,7 +202,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	carry := func() { in.carrier.Kick() }
 	in.market = market.New(market.Config{
 		Stores: p.stores, Net: n.net, Genesis: n.genesis, Mail: in.courier, Places: places{n}, Registry: registry{n.board},
-		Answers: in.seller, Events: n.events, Carry: carry, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
+		Answers: in.seller, Events: n.events, Once: once{in.answers}, Carry: carry, Judge: n.judge, Rules: consent.Engine{}, Rails: pay.Rails{Life: n.genesis.Duties.Boxes}, Log: n.cfg.Log, Now: n.now, Misbehave: market.Misbehaviour(n.cfg.Misbehave), Limits: lim.Market,
 	})
 	in.carrier = carrier.New(carrier.Config{
 		Client: n.client(), Market: in.market, KV: p.stores.KV, Held: p.stores.Held, Crew: in.carriers, Now: n.now, Log: n.cfg.Log,

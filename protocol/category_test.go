@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 func TestCategoriesShipped(t *testing.T) {
@@ -225,6 +226,9 @@ func FuzzParseCategories(f *testing.F) {
 	f.Add([]byte("hark-categories\t2\nother.unspecified\tElse\t-\tboth\n"))
 	f.Add([]byte("hark-categories\t01\n\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got, over := alloc.Over(alloc.Most(len(raw)), func() { _, _ = ParseCategories(raw) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(raw))
+		}
 		l, err := ParseCategories(raw)
 		if err != nil {
 			return

@@ -50,6 +50,9 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
 	}
 	st.w.Genesis.Lanes = []protocol.LaneRule{lane}
+	if len(s.Network.Ways) > 0 {
+		st.w.Ways = s.Network.Ways
+	}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	return st
 }

@@ -181,6 +181,9 @@ func complain(err error) complaint {
 	}](err); ok {
 		c.Next = n.Next()
 	}
+	if n, ok := errors.AsType[codedError](err); ok {
+		c.Code = n.code
+	}
 	switch c.Exit {
 	case exitUsage:
 		c.Code, c.Next = "usage", "hark --help, or hark COMMAND --help"

@@ -33,6 +33,7 @@ type cli struct {
 	Paths      pathsCmd      `cmd:"" help:"Where the node keeps its files." group:"node"`
 	Unlock     unlockCmd     `cmd:"" help:"Open the vault." group:"node"`
 	Lock       lockCmd       `cmd:"" help:"Close the vault." group:"node"`
+	Rekey      rekeyCmd      `cmd:"" help:"Change the passphrase, or what else opens the node's keys." group:"node"`
 	Events     eventsCmd     `cmd:"" help:"Follow what happens." group:"node"`
 	Letters    lettersCmd    `cmd:"" help:"Letters as this node sent or received them." group:"node"`
 	Version    versionCmd    `cmd:"" help:"The version of this program." group:"node"`

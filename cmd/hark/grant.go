@@ -45,9 +45,17 @@ func (c *grantListCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		return list(a, "hark.grants/1", p.Items, p.Next, "ID SIDE STATE VENDOR UNDER FIELDS UNTIL OWED", func(g desk.Grant) []string {
-			return []string{short(g.ID), g.Side, g.State, g.VendorName, g.ContextKind + " " + short(g.Context), prices(g.Fields), when(g.End), money(g.Owed)}
+			return []string{short(g.ID), g.Side, stateWords(g), g.VendorName, g.ContextKind + " " + short(g.Context), prices(g.Fields), when(g.End), money(g.Owed)}
 		})
 	})
+}
+
+// stateWords is a grant's state, and whether a promise under it was broken before.
+func stateWords(g desk.Grant) string {
+	if len(g.Lapses) > 0 && g.State != "lapsed" {
+		return g.State + ", lapsed"
+	}
+	return g.State
 }
 
 type grantShowCmd struct{ byID }
@@ -84,7 +92,7 @@ func leaseWords(g desk.Grant) string {
 	if g.LeaseSeconds == 0 {
 		return "one use, at once"
 	}
-	return (time.Duration(g.LeaseSeconds) * time.Second).String() + " after each disclosure"
+	return spanWords(g.LeaseSeconds) + " after each disclosure"
 }
 
 type grantGiveCmd struct {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,7 +118,7 @@ func grammar(t *testing.T) *kong.Kong {
 
 func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
 	want := strings.Fields(`init run stop status paths id peers network netcheck need interest request grant offer deal board follow access
-		answer catalog passport held vault unlock lock ledger events demo lab version completion`)
+		answer catalog passport held vault unlock lock rekey ledger events demo lab version completion`)
 	var got []string
 	for _, n := range grammar(t).Model.Children {
 		got = append(got, n.Name)
@@ -147,6 +148,48 @@ func TestEveryCommandIsDocumentedAndGrouped(t *testing.T) {
 	}
 }
 
+// TestFixesAreCommands: what hark status names as the way to mend a problem is there.
+func TestFixesAreCommands(t *testing.T) {
+	paths := map[string]bool{}
+	for _, n := range grammar(t).Model.Leaves(false) {
+		paths[n.FullPath()] = true
+	}
+	// unknown gives the commands in a text that are none: the longest path that the words
+	// after hark make.
+	unknown := func(text string) (wrong []string, known int) {
+		for _, m := range regexp.MustCompile(`\bhark ([a-z]+(?: [a-z]+){0,2})`).FindAllStringSubmatch(text, -1) {
+			words, hit := strings.Fields(m[1]), false
+			for n := len(words); n > 0; n-- {
+				hit = hit || paths["hark "+strings.Join(words[:n], " ")]
+			}
+			if known++; !hit {
+				wrong = append(wrong, m[0])
+			}
+		}
+		return wrong, known
+	}
+	if wrong, _ := unknown("hark vault erase FIELD; hark vault rm FIELD"); len(wrong) != 1 {
+		t.Fatalf("a command that is none: %v", wrong)
+	}
+	total := 0
+	for _, file := range []string{"admin.go", "keepers.go"} {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "node", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range regexp.MustCompile(`"(?:[^"\\]|\\.)*"`).FindAllString(string(raw), -1) {
+			wrong, n := unknown(text)
+			total += n
+			if len(wrong) > 0 {
+				t.Errorf("%s: %v is no command, in %s", file, wrong, text)
+			}
+		}
+	}
+	if total < 30 {
+		t.Errorf("only %d commands are named", total)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -169,6 +212,28 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("exitCode(%v) = %d, want %d", c.err, got, c.want)
 		}
+	}
+}
+
+func TestSpansAreSaidAsPeopleSayThem(t *testing.T) {
+	for seconds, want := range map[int64]string{0: "0 seconds", 1: "1 second", 20: "20 seconds", 90: "1 minute 30 seconds", 3600: "1 hour",
+		86_400: "1 day", 129_600: "1 day 12 hours", 7 * 86_400: "7 days", 400*86_400 + 1: "400 days 1 second", 90_061: "1 day 1 hour"} {
+		if got := spanWords(seconds); got != want {
+			t.Errorf("%d s: %q, want %q", seconds, got, want)
+		}
+	}
+	var p page
+	writeDuties(&p, map[string]int64{"deletion": 20, "lease": 86_400})
+	if want := "A revoked vendor deletes within  20 seconds\nA disclosure holds for           1 day\n"; p.String() != want {
+		t.Errorf("%q, want %q", p.String(), want)
+	}
+}
+
+// TestProblemsFoundAreNoInternalError: what the demonstration found is what it is for.
+func TestProblemsFoundAreNoInternalError(t *testing.T) {
+	c := complain(fmt.Errorf("%w: 2 problems are named above", errNotAll))
+	if c.Code != "problems-found" || c.Exit != exitError || c.Next == "" || !strings.HasPrefix(c.What, "not everything held: 2") {
+		t.Errorf("%+v", c)
 	}
 }
 

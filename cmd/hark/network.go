@@ -131,13 +131,13 @@ func (c *networkShowCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
-// writeDuties shows deadlines in days.
+// writeDuties shows deadlines as people say them.
 func writeDuties(p *page, seconds map[string]int64) {
 	var rows [][]string
 	for _, d := range [][2]string{{"deletion", "A revoked vendor deletes within"}, {"right", "A right is answered within"}, {"letters", "Letters are kept for"},
 		{"boxes", "Duty mailboxes are read for"}, {"lease", "A disclosure holds for"}} {
 		if s, ok := seconds[d[0]]; ok {
-			rows = append(rows, []string{d[1], fmt.Sprintf("%g days", float64(s)/float64(protocol.Day))})
+			rows = append(rows, []string{d[1], spanWords(s)})
 		}
 	}
 	p.table(nil, rows)

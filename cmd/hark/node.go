@@ -48,7 +48,7 @@ func writeStatus(p *page, s desk.Status) {
 	}
 	p.facts("Node", fmt.Sprintf("%s, version %s, process %d, since %s", s.Profile, s.Version, s.PID, when(s.Started)),
 		"Vault", vault+" (key from "+s.KeyStore+")", "Network", fmt.Sprintf("%s, %d peers", short(s.Network), s.Peers),
-		"Disk", fmt.Sprintf("%.1f MB", float64(s.DiskBytes)/1e6),
+		"Disk", fmt.Sprintf("%.1f MB; evidence, kept for ever: %d signed messages of %.1f MB, %d ledger entries", float64(s.DiskBytes)/1e6, s.Evidence.Envelopes, float64(s.Evidence.Bytes)/1e6, s.Evidence.Entries),
 		"Market", tally(s.Counts), "Letters", tally(s.Delivery))
 	writeWays(p, s.Ways)
 	var rows [][]string
@@ -73,6 +73,10 @@ func writeStatus(p *page, s desk.Status) {
 func writeWays(p *page, ways []desk.WayIn) {
 	var rows [][]string
 	for _, w := range ways {
+		if w.Works == desk.Off {
+			rows = append(rows, []string{w.Way, w.Works})
+			continue
+		}
 		row := []string{w.Way, w.Works, fmt.Sprintf("%d named", w.Known), fmt.Sprintf("%d reached", w.Reached)}
 		if w.Last != nil {
 			row = append(row, "last "+when(*w.Last))
@@ -215,7 +219,8 @@ type eventsCmd struct {
 var errEnough = errors.New("enough")
 
 // Run prints events until it is interrupted, there are enough, or the time that was given is
-// over: NDJSON with --json. A gap in the ids is shown, because it means that events were dropped.
+// over: NDJSON with --json. A gap is shown, whatever kinds were asked for and not among the
+// Count: it means that events are missing.
 func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 	if err := c.check(); err != nil {
 		return err
@@ -226,13 +231,13 @@ func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 		ctx, cancel = a.within(ctx)
 		defer cancel()
 	}
-	last, n := c.After, 0
+	n := 0
 	err := a.follow(ctx, func(ctx context.Context, h desk.House) error {
 		return h.Admin().Events(ctx, c.After, func(e desk.Event) error {
-			if last > 0 && e.ID > last+1 {
-				fmt.Fprintf(a.stderr, "hark: %d events are gone (%d to %d)\n", e.ID-last-1, last+1, e.ID-1)
+			if e.Kind == desk.EventGap {
+				fmt.Fprintln(a.stderr, "hark:", gapText(e))
+				return a.event(e)
 			}
-			last = e.ID
 			if !c.wants(e.Kind) {
 				return nil
 			}
@@ -254,6 +259,14 @@ func (c *eventsCmd) Run(ctx context.Context, a *app) error {
 		return nil
 	}
 	return err
+}
+
+// gapText says what is missing.
+func gapText(e desk.Event) string {
+	if e.Data["why"] == desk.GapDropped {
+		return fmt.Sprintf("%s events after %s are gone: the node keeps no more of them", e.Data["missed"], e.Data["after"])
+	}
+	return fmt.Sprintf("event %s is none of this node since it started: what came between is gone", e.Data["after"])
 }
 
 func (c *eventsCmd) wants(kind string) bool {

@@ -144,6 +144,28 @@ func when(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04 UTC")
 }
 
+// spanWords says how long so many seconds are, in the two largest units that they fill:
+// 7 days, 1 day 12 hours, 20 seconds.
+func spanWords(seconds int64) string {
+	var said []string
+	for _, unit := range []struct {
+		name string
+		of   int64
+	}{{"day", 86_400}, {"hour", 3_600}, {"minute", 60}, {"second", 1}} {
+		n := seconds / unit.of
+		if seconds %= unit.of; n > 0 {
+			said = append(said, fmt.Sprintf("%d %s", n, unit.name))
+			if n > 1 {
+				said[len(said)-1] += "s"
+			}
+		}
+	}
+	if len(said) == 0 {
+		return "0 seconds"
+	}
+	return strings.Join(said[:min(len(said), 2)], " ")
+}
+
 func whenMS(ms int64) string {
 	if ms == 0 {
 		return ""

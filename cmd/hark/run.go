@@ -22,6 +22,7 @@ type initCmd struct {
 	Bootstrap  []string `help:"Where public nodes may be found: an address with /p2p/. Repeat it." env:"HARK_BOOTSTRAP" placeholder:"ADDR"`
 	Listen     []string `help:"Where a public node listens: a multiaddress. Repeat it." env:"HARK_LISTEN" placeholder:"ADDR"`
 	Announce   []string `help:"Where others reach a public node, where it can't find that out itself: a multiaddress. Repeat it." env:"HARK_ANNOUNCE" placeholder:"ADDR"`
+	Ways       []string `help:"Ways in that the node uses, of bootstrap, cache, exchange and dht; all four without it. Repeat it." env:"HARK_WAYS" placeholder:"WAY"`
 	APIAddr    string   `name:"api-addr" help:"Loopback address of the REST API." default:"127.0.0.1:0" env:"HARK_API_ADDR" placeholder:"ADDR"`
 	PostHops   int      `help:"How a personal node posts needs: 2, sealed by way of another keeper, or 1, straight (default 2)." placeholder:"N"`
 	PostDelay  string   `help:"Each need waits a random part of this at its keepers, 0s to 10s (default 5s)." placeholder:"SPAN"`
@@ -35,7 +36,7 @@ func (c *initCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, Announce: c.Announce, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap, PostHops: c.PostHops, PostDelay: c.PostDelay}
+	o := node.InitOptions{Paths: p, Profile: c.Profile, Bootstrap: c.Bootstrap, Listen: c.Listen, Announce: c.Announce, Ways: c.Ways, API: c.APIAddr, KeyStore: c.KeyStore, Cheap: c.Cheap, PostHops: c.PostHops, PostDelay: c.PostDelay}
 	if c.Network != "" {
 		f, err := node.ReadNetwork(c.Network)
 		if err != nil {
@@ -78,6 +79,40 @@ func (c *initCmd) choose(a *app) ([]byte, error) {
 	return first, err
 }
 
+type rekeyCmd struct {
+	KeyStore   string `help:"What opens the node's keys from now on: passphrase or keyring (the system's)." enum:"passphrase,keyring" default:"passphrase"`
+	Passphrase string `help:"Where the new passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE)." placeholder:"FROM"`
+	Old        string `help:"Where the passphrase so far comes from, if there is one: - or file:PATH (or HARK_OLD_PASSPHRASE_FILE)." placeholder:"FROM"`
+}
+
+func (c *rekeyCmd) Run(a *app) error {
+	p, err := a.paths()
+	if err != nil {
+		return err
+	}
+	store, err := node.KeyStoreOf(p)
+	if err != nil {
+		return err
+	}
+	var old, fresh []byte
+	if store == node.KeyPassphrase {
+		if old, err = a.secret(c.Old, "HARK_OLD_PASSPHRASE", "passphrase so far"); err != nil {
+			return err
+		}
+		defer clear(old)
+	}
+	if c.KeyStore == node.KeyPassphrase {
+		if fresh, err = (&initCmd{Passphrase: c.Passphrase}).choose(a); err != nil {
+			return err
+		}
+		defer clear(fresh)
+	}
+	if err := node.Rekey(p, old, c.KeyStore, fresh); err != nil {
+		return opening(err)
+	}
+	return a.done("hark.rekey/1", map[string]string{"key_store": c.KeyStore}, "from its next start on, what opens this home is the %s; copies made before open as before", c.KeyStore)
+}
+
 // say tells what was made, and warns where keys lie open.
 func (c *initCmd) say(a *app, p node.Paths, o node.InitOptions) error {
 	store := o.KeyStore
@@ -114,9 +149,10 @@ func networkID(g *protocol.Genesis) string {
 }
 
 type runCmd struct {
-	Passphrase string `help:"Where the passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE). Without it the node starts locked." placeholder:"FROM"`
-	LogLevel   string `help:"How much to log on standard error." enum:"debug,info,warn,error" default:"warn" env:"HARK_LOG_LEVEL"`
-	Misbehave  string `help:"Break a promise on purpose, for demonstrations." hidden:"" placeholder:"HOW"`
+	Passphrase string   `help:"Where the passphrase comes from: - or file:PATH (or HARK_PASSPHRASE_FILE). Without it the node starts locked." placeholder:"FROM"`
+	Ways       []string `help:"Ways in that the node uses in this run, of bootstrap, cache, exchange and dht; what config.toml says without it. Repeat it." env:"HARK_WAYS" placeholder:"WAY"`
+	LogLevel   string   `help:"How much to log on standard error." enum:"debug,info,warn,error" default:"warn" env:"HARK_LOG_LEVEL"`
+	Misbehave  string   `help:"Break a promise on purpose, for demonstrations." hidden:"" placeholder:"HOW"`
 }
 
 // Run opens the node and closes it when it is asked to stop. A second start finds
@@ -131,7 +167,7 @@ func (c *runCmd) Run(ctx context.Context, a *app) error {
 		return &usageError{err}
 	}
 	cfg := node.Config{
-		Paths: p, Version: programVersion(), Misbehave: c.Misbehave,
+		Paths: p, Version: programVersion(), Misbehave: c.Misbehave, Ways: c.Ways,
 		Log: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if c.Passphrase != "" || os.Getenv("HARK_PASSPHRASE_FILE") != "" {

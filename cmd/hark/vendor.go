@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/strict"
 )
 
 type catalogCmd struct {
@@ -442,6 +443,8 @@ type passportFile struct {
 
 const passportSchema = "hark.passports/1"
 
+const maxPassportFile = 1 << 20 // sixteen passports of the largest size, in base64, have 350 KiB
+
 type passportImportCmd struct {
 	File string `arg:"" help:"The file; - is standard input."`
 }
@@ -453,8 +456,11 @@ func (c *passportImportCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer closeIn()
 	var f passportFile
-	if err := json.NewDecoder(io.LimitReader(in, 1<<20)).Decode(&f); err != nil || f.Schema != passportSchema {
-		return fmt.Errorf("%s is no %s file: %w", c.File, passportSchema, fault.Malformed)
+	if err := strict.Read(in, maxPassportFile, &f); err != nil {
+		return fmt.Errorf("%s is no %s file: %w", c.File, passportSchema, err)
+	}
+	if f.Schema != passportSchema {
+		return fmt.Errorf("%s has schema %q, this program reads %s: %w", c.File, f.Schema, passportSchema, fault.Unsupported)
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		return a.passport(h.Vendor().Passports().Import(ctx, f.Chain))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,7 @@ func (l load) over(m load) string {
 const (
 	turnSpan = 6 * time.Second
 	allTurns = int(time.Minute / turnSpan)
-	settling = 2 * time.Minute // before, until meshes are full and nobody seeks more
+	settling = 5 * time.Minute // before, until meshes are full and nobody seeks more
 )
 
 // A side is networks of one size, all in a bubble of their own. The bubble's time runs
@@ -140,7 +141,9 @@ func compare(t *testing.T, sides [2]*side, turns int) (each [2]load) {
 	var running sync.WaitGroup
 	ok := true
 	for _, s := range sides {
-		running.Go(func() { s.run(t) })
+		running.Go(func() {
+			pprof.Do(context.Background(), pprof.Labels("side", fmt.Sprint(s.size)), func(context.Context) { s.run(t) })
+		})
 	}
 	for _, s := range sides {
 		_, up := <-s.done

@@ -188,19 +188,35 @@ func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
 // Close gives idle connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+type keyed struct{}
+
+// Keyed gives a context under which a request carries this Idempotency-Key, for one
+// request: whoever keeps the key can send the same again, also to the next life of the
+// node, and it happens once.
+func Keyed(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, keyed{}, key)
+}
+
+// fresh is the key of a request: the context's, or else a new one.
+func fresh(ctx context.Context, verb string) string {
+	if verb == http.MethodGet {
+		return ""
+	}
+	if key, ok := ctx.Value(keyed{}).(string); ok {
+		return key
+	}
+	return rand.Text()
+}
+
 // Call sends in as JSON to a path below /api/v1 and reads the answer into out; nil
-// means no body. A []byte or io.Reader goes as text/csv. A request that may move
-// keys or money carries a fresh Idempotency-Key, and is sent once more when the
-// connection breaks.
+// means no body. A []byte or io.Reader goes as text/csv. All but a GET carries an
+// Idempotency-Key, see Keyed, and is sent once more when the connection breaks.
 func (c *Client) Call(ctx context.Context, verb, path string, in, out any) error {
 	body, kind, err := encode(in)
 	if err != nil {
 		return err
 	}
-	key := ""
-	if verb == http.MethodPost && kind != csv {
-		key = rand.Text()
-	}
+	key := fresh(ctx, verb)
 	resp, err := c.send(ctx, verb, path, body, kind, key)
 	if err != nil && key != "" && ctx.Err() == nil && !errors.Is(err, ErrNotRunning) {
 		resp, err = c.send(ctx, verb, path, body, kind, key)

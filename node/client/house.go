@@ -389,7 +389,9 @@ func (d admin) Stop(ctx context.Context) error {
 }
 
 // Events follows the node's events over broken connections: it connects again and
-// goes on after the last id. It ends with ctx, with an error of fn, or with
+// goes on after the last id. Where the node has started anew meanwhile, or dropped what
+// followed, it says so with an event of kind desk.EventGap, and all that it keeps comes
+// after it. It ends with ctx, with an error of fn, or with
 // ErrNotRunning when the node stays away.
 func (d admin) Events(ctx context.Context, after uint64, fn func(desk.Event) error) error {
 	f := &follower{c: d.c, after: after, fn: fn}

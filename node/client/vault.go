@@ -83,9 +83,9 @@ func (d files) Export(ctx context.Context, w io.Writer) error {
 }
 
 // stream sends a body of any length and reads the answer into out. It is sent once:
-// what was read from src can't be read again.
+// what was read from src can't be read again, but by whoever has the key, see Keyed.
 func (c *Client) stream(ctx context.Context, verb, path string, src io.Reader, out any) error {
-	resp, err := c.sendFrom(ctx, verb, path, src, "application/octet-stream", "")
+	resp, err := c.sendFrom(ctx, verb, path, src, "application/octet-stream", fresh(ctx, verb))
 	if err != nil {
 		return err
 	}

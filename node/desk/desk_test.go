@@ -30,7 +30,7 @@ var views = []any{
 	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, Blob{}, FieldSpec{}, VaultImport{}, VaultReport{},
 	VaultChange{}, LedgerEntry{},
 	LedgerProof{}, LedgerCover{}, ExportSpec{}, LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{}, Large{},
-	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
+	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Evidence{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},
 	WayIn{}, Check{}, Netcheck{}, RecordSpec{}, RecordFile{}, RecordCheck{}, RecordItem{},
 	ConsentRule{}, PromptBudget{}, BlockedVendor{}, WithheldVendor{}, Debt{}, ConsentView{}, Replay{}, ConsentTest{}, LessSpec{}, SnoozeSpec{},
 }

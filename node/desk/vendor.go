@@ -205,11 +205,14 @@ const (
 	NotKnown = "not known yet"
 )
 
+// Off is the answer where the settings turn off what is asked about.
+const Off = "off"
+
 // A WayIn is one of the four ways to find public nodes, which do not depend on each
 // other: bootstrap, cache, exchange, dht.
 type WayIn struct {
 	Way     string     `json:"way"`
-	Works   string     `json:"works"`   // yes, no, not known yet
+	Works   string     `json:"works"`   // yes, no, not known yet; off
 	Known   int        `json:"known"`   // nodes that it named
 	Reached int        `json:"reached"` // of these, reached within a day
 	Last    *time.Time `json:"last,omitempty"`
@@ -218,7 +221,7 @@ type WayIn struct {
 // A Check is one question of a Netcheck.
 type Check struct {
 	Name   string `json:"name"`
-	Answer string `json:"answer"` // yes, no, not known yet
+	Answer string `json:"answer"` // yes, no, not known yet; off
 	Detail string `json:"detail"`
 }
 
@@ -247,6 +250,15 @@ type Identity struct {
 	Device  string   `json:"device,omitempty"`
 	Joined  []int    `json:"joined_shards,omitempty"` // topics whose mesh it is in
 	Mesh    []string `json:"mesh_peers,omitempty"`    // peer ids to which it gossips
+}
+
+// An Evidence is what is kept for as long as the node lives, so that what was agreed and
+// who broke it can be shown. It has no bound but the disk: below 96 MB of free space
+// nothing is written any more.
+type Evidence struct {
+	Envelopes int   `json:"envelopes"` // signed messages
+	Bytes     int   `json:"bytes"`     // of these
+	Entries   int64 `json:"entries"`   // of the ledger
 }
 
 // A Fill is a bound and how full it is.
@@ -280,6 +292,7 @@ type Status struct {
 	KeyStore  string         `json:"key_store"` // passphrase, keyring or key file
 	Keepers   []KeeperReport `json:"keepers,omitempty"`
 	DiskBytes int64          `json:"disk_bytes"`
+	Evidence  Evidence       `json:"evidence"`
 	Ways      []WayIn        `json:"ways"` // how this node finds others
 	Owed      []Debt         `json:"owed"` // by vendors, at most 100; hark grant list has them one by one
 }
@@ -321,8 +334,18 @@ type LetterReport struct {
 	AtMS     int64    `json:"at_ms"`
 }
 
-// An Event is something that happened, in the order of its ID; a gap in ids means
-// that events were dropped.
+// EventGap is the kind of an event that stands for those that whoever resumes after an
+// id does not get. Its data are "after", the id, and "why": GapDropped, with "missed",
+// how many, or GapUnknown.
+const (
+	EventGap   = "events.gap"
+	GapDropped = "dropped" // the node keeps no more of them
+	GapUnknown = "unknown" // the id is of another life of the node, or of none: how many are missing is not known
+)
+
+// An Event is something that happened, in the order of its ID. Ids grow by one while a
+// node runs; those of its next life are others, and greater where its clock goes
+// forward. What is missing is shown by an event of kind EventGap.
 type Event struct {
 	ID   uint64            `json:"id"`
 	AtMS int64             `json:"at_ms"`
@@ -338,7 +361,8 @@ type Admin interface {
 	Lock(ctx context.Context) error
 	Letters(ctx context.Context, sent bool, q Query) (Page[LetterReport], error)
 	// Events calls fn with every kept event after the given id and then with new
-	// ones, until ctx ends or fn returns an error.
+	// ones, until ctx ends or fn returns an error. After 0 come all that are kept; after
+	// an id that is unknown or too old an event of kind EventGap, and then all.
 	Events(ctx context.Context, after uint64, fn func(Event) error) error
 	Stop(ctx context.Context) error
 }

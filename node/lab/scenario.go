@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,12 +40,13 @@ type Scenario struct {
 
 // Network says who is there.
 type Network struct {
-	Public   int    `toml:"public" comment:"Always-on nodes: keepers."`
-	Personal int    `toml:"personal" comment:"Customers' nodes, which announce the needs."`
-	Shards   uint16 `toml:"shards" comment:"Gossip topics: a power of two."`
-	Follow   string `toml:"follow" comment:"What a public node follows: all topics, or only the two drawn from its own key (own)."`
-	Dials    int    `toml:"dials" comment:"Public nodes to which each dials out; 0 is the program's own number. Simulated only."`
-	Work     uint8  `toml:"work" comment:"Zero bits of work that an announcement asks for; 0 is none."`
+	Public   int      `toml:"public" comment:"Always-on nodes: keepers."`
+	Personal int      `toml:"personal" comment:"Customers' nodes, which announce the needs."`
+	Shards   uint16   `toml:"shards" comment:"Gossip topics: a power of two."`
+	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache and no dht."`
+	Follow   string   `toml:"follow" comment:"What a public node follows: all topics, or only the two drawn from its own key (own)."`
+	Dials    int      `toml:"dials" comment:"Public nodes to which each dials out; 0 is the program's own number. Simulated only."`
+	Work     uint8    `toml:"work" comment:"Zero bits of work that an announcement asks for; 0 is none."`
 }
 
 // Links say what the simulated network is like.
@@ -98,7 +100,7 @@ type Clock struct {
 func Default() Scenario {
 	return Scenario{
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
-		Network:   Network{Public: 5, Personal: 2, Shards: 4, Follow: FollowAll, Work: 0},
+		Network:   Network{Public: 5, Personal: 2, Shards: 4, Ways: []string{}, Follow: FollowAll, Work: 0},
 		Links:     Links{Latency: Duration(20 * time.Millisecond), Jitter: Duration(60 * time.Millisecond), Bandwidth: 50_000_000},
 		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
@@ -145,6 +147,23 @@ func (s *Scenario) Check() error {
 	return nil
 }
 
+// badWay gives the first way in that the engine does not have, or that is missing.
+func (s *Scenario) badWay() (what, next string) {
+	have := []string{"bootstrap", "cache", "exchange", "dht"}
+	if s.Engine == Simulated {
+		have = []string{"bootstrap", "exchange"}
+	}
+	for _, w := range s.Network.Ways {
+		if !slices.Contains(have, w) {
+			return fmt.Sprintf("%q is no way in of the %s engine", w, s.Engine), "it has " + strings.Join(have, ", ")
+		}
+	}
+	if len(s.Network.Ways) > 0 && !slices.Contains(s.Network.Ways, have[0]) {
+		return "a fresh node finds nobody without bootstrap", "add bootstrap"
+	}
+	return "", ""
+}
+
 // checkSpans refuses time spans that were written without a unit: nothing here takes
 // nanoseconds.
 func checkSpans(prefix string, v reflect.Value) error {
@@ -181,6 +200,7 @@ func (s *Scenario) rules() []rule {
 	within := func(key string, v, least, most int) rule {
 		return rule{v >= least && v <= most, key, fmt.Sprintf("%d is out of bounds", v), fmt.Sprintf("want %d to %d", least, most)}
 	}
+	way, other := s.badWay()
 	out := []rule{
 		{s.Engine == Processes || s.Engine == Simulated, "engine", fmt.Sprintf("%q is no engine", s.Engine), "want processes or simulated"},
 		{strings.TrimSpace(s.Name) != "" && len(s.Name) <= 100, "name", "the name is empty, or longer than 100 bytes", "give the experiment a short name"},
@@ -191,6 +211,7 @@ func (s *Scenario) rules() []rule {
 		within("network.public", n.Public, 1, most), within("network.personal", n.Personal, 1, most),
 		{nodes <= most, "network", fmt.Sprintf("%d nodes in all", nodes), fmt.Sprintf("the %s engine runs at most %d", s.Engine, most)},
 		{n.Shards > 0 && n.Shards <= 1024 && n.Shards&(n.Shards-1) == 0, "network.shards", fmt.Sprintf("%d is out of bounds", n.Shards), "want a power of two, 1 to 1024"},
+		{way == "", "network.ways", way, other},
 		{n.Follow == FollowAll || n.Follow == FollowOwn, "network.follow", fmt.Sprintf("%q is unknown", n.Follow), "want all or own"},
 		{n.Work <= 24, "network.work", fmt.Sprintf("%d bits take too long", n.Work), "want 0 to 24"},
 		within("load.needs", l.Needs, 1, maxNeeds), share("load.withdrawn", l.Withdrawn),

@@ -180,6 +180,14 @@ func (n *Net) Hide(p *Port) {
 	p.hidden = true
 }
 
+// Surround makes a node say that it is connected with these, and with nobody else. Any
+// other reaches them all the same.
+func (n *Net) Surround(p *Port, by ...*Port) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.near = by
+}
+
 type message struct {
 	raw   []byte
 	shard uint16
@@ -193,8 +201,9 @@ type Port struct {
 	number int
 	public bool
 	key    key.Private[key.Keeper]
-	online bool // guarded by net.mu
-	hidden bool // likewise
+	online bool    // guarded by net.mu
+	hidden bool    // likewise
+	near   []*Port // likewise
 	inbox  chan message
 	closed chan struct{}
 
@@ -236,6 +245,13 @@ func (p *Port) Self() protocol.Keeper {
 		k.Addrs = [][]byte{p.addr()}
 	}
 	return k
+}
+
+// Connected tells whether a node is among those that surround this one, as a host does.
+func (p *Port) Connected(k key.KeeperKey) bool {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	return slices.ContainsFunc(p.near, func(o *Port) bool { return o.online && o.key.Public() == k })
 }
 
 // Dial implements peers.Port.

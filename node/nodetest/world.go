@@ -34,6 +34,7 @@ type World struct {
 	nodes   []*Member
 	Log     *slog.Logger     // of the nodes started from now on; none where nil
 	Limits  node.Limits      // likewise
+	Ways    []string         // in, of real hosts, likewise; nil: all that they have
 	Posting *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
 }
 
@@ -157,7 +158,7 @@ func (m *Member) Start() {
 		m.Ports = append(m.Ports, m.Port)
 		s.Port = m.Port
 	}
-	n, err := node.Open(context.Background(), node.Config{Log: m.w.Log, Misbehave: m.mis, Version: "test", Simulated: s})
+	n, err := node.Open(context.Background(), node.Config{Log: m.w.Log, Misbehave: m.mis, Version: "test", Ways: m.w.Ways, Simulated: s})
 	if err != nil {
 		m.w.t.Fatalf("nodetest: %s: %v", m.Name, err)
 	}

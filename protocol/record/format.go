@@ -9,7 +9,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/record/rows"
-	"github.com/harkmarket/hark/protocol/record/strict"
+	"github.com/harkmarket/hark/protocol/strict"
 )
 
 // A Format is a way in which grants are written for others.

@@ -29,7 +29,7 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/record/differ"
 	"github.com/harkmarket/hark/protocol/record/spell"
-	"github.com/harkmarket/hark/protocol/record/strict"
+	"github.com/harkmarket/hark/protocol/strict"
 )
 
 // Bounds of a file; beyond them Encode gives fault.Full and Decode fault.Malformed.

@@ -10,6 +10,7 @@ import (
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 // next makes a passport after those of a chain and lets change it before it is signed.
@@ -188,6 +189,9 @@ func FuzzSplitChain(f *testing.F) {
 	f.Add(must(JoinChain(must(OpenChain(passports(2), testNet)))))
 	f.Add([]byte{0, 0, 0, 1, 7})
 	f.Fuzz(func(t *testing.T, value []byte) {
+		if got, over := alloc.Over(alloc.Most(len(value)), func() { _, _ = SplitChain(value) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(value))
+		}
 		raws, err := SplitChain(value)
 		if err != nil {
 			return

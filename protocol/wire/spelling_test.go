@@ -5,9 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
@@ -366,22 +365,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	allocates(t, "frame", decoders["frame"], binary.BigEndian.AppendUint32(nil, 1<<32-1))
 }
 
-// allocates holds what decoding raw allocates to its bound. The counter is that of the
-// whole process, so the least of a few goes counts: what else runs only ever adds.
+// allocates holds what decoding raw allocates to its bound.
 func allocates(t *testing.T, name string, d decoder, raw []byte) {
 	t.Helper()
-	most := uint64(64<<10 + 64*len(raw))
-	got := uint64(math.MaxUint64)
-	for range 5 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, _ = d.again(raw)
-		runtime.ReadMemStats(&after)
-		if got = min(got, after.TotalAlloc-before.TotalAlloc); got <= most {
-			return
-		}
+	if got, over := alloc.Over(alloc.Most(len(raw)), func() { _, _ = d.again(raw) }); over {
+		t.Errorf("%s: %d bytes allocated for %d", name, got, len(raw))
 	}
-	t.Errorf("%s: %d bytes allocated for %d", name, got, len(raw))
 }
 
 func fuzz(f *testing.F, name string) {

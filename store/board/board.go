@@ -33,6 +33,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -86,6 +87,7 @@ type Board struct {
 	salt   protocol.ID // of fingerprints
 
 	mu       sync.RWMutex // guards what follows; never held while waiting
+	self     key.KeeperKey
 	entries  map[protocol.ContextID]*entry
 	ids      map[protocol.Hash]*entry             // of what stands in entries
 	contexts *row                                 // of what Find may show

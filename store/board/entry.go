@@ -30,6 +30,7 @@ type label struct {
 	Until    protocol.Second   `cbor:"7,keyasint,omitempty"` // the latest expiry of any version: how long its precedence is kept
 	HeardMS  int64             `cbor:"8,keyasint,omitempty"`
 	Created  protocol.Second   `cbor:"10,keyasint,omitempty"`
+	Ours     bool              `cbor:"11,keyasint,omitempty"` // see Board.Ours
 }
 
 func (l *label) shard(shards uint16) uint16 { return wire.Shard(l.Category, l.Region, shards) }
@@ -76,6 +77,9 @@ func (b *Board) read(h wire.Heard, nowMS int64) (*entry, error) {
 	e := &entry{context: protocol.ContextID(a.Context), size: int64(len(h.Raw()))}
 	e.label = labelOf(h)
 	e.HeardMS = nowMS
+	b.mu.RLock()
+	e.Ours = b.names(a)
+	b.mu.RUnlock()
 	if int64(min(a.Expires, 1<<40)) <= nowMS/1000 {
 		return nil, fmt.Errorf("board: announcement %s: %w", e.ID.Short(), fault.Expired)
 	}
@@ -107,6 +111,7 @@ func (b *Board) begin(e *entry) (c *change, wait chan struct{}, err error) {
 		if over(&e.label, &c.old.label) <= 0 {
 			return nil, nil, nil
 		}
+		e.Ours = e.Ours || e.Status == protocol.Withdrawn && c.old.Ours
 		e.Until = max(e.Until, c.old.Until)
 		c.grown, c.bytes = 0, e.size-c.old.size
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/store/catalog/sheet"
 )
 
@@ -207,6 +208,10 @@ func FuzzReadCSV(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		most := 64<<10 + alloc.Most(len(text)) // the reader's own buffer
+		if got, over := alloc.Over(most, func() { _, _ = ReadCSV(strings.NewReader(text), "ZAR") }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(text))
+		}
 		got, err := ReadCSV(strings.NewReader(text), "ZAR")
 		if err != nil {
 			if fault.Of(err) != fault.Malformed && fault.Of(err) != fault.Full {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/store/kv"
 	"github.com/harkmarket/hark/store/ledger"
 )
@@ -210,6 +211,32 @@ func TestFrozenExportsVerify(t *testing.T) {
 	}
 }
 
+// lines reads the lines of an export that was verified, and writes them again.
+func lines(t *testing.T, raw []byte) (again []byte) {
+	t.Helper()
+	all := bytes.Split(bytes.TrimSuffix(raw, []byte("\n")), []byte("\n"))
+	for i, line := range all {
+		var v any = new(ledger.Entry)
+		switch i {
+		case 0:
+			v = new(struct {
+				Schema string                 `json:"schema"`
+				Device key.Public[key.Device] `json:"device"`
+				Size   int64                  `json:"size"`
+			})
+		case len(all) - 1:
+			v = new(struct {
+				Head ledger.Head `json:"head"`
+			})
+		}
+		must(t, json.Unmarshal(line, v))
+		out, err := json.Marshal(v)
+		must(t, err)
+		again = append(append(again, out...), '\n')
+	}
+	return again
+}
+
 func FuzzVerifyExport(f *testing.F) {
 	seed, err := key.SecretFrom(bytes.Repeat([]byte{9}, 32))
 	must(f, err)
@@ -220,7 +247,14 @@ func FuzzVerifyExport(f *testing.F) {
 		signed[text] = true
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		most := 4*ledger.MaxLine + alloc.Most(len(raw)) // one line is buffered
+		if got, over := alloc.Over(most, func() { _, _ = ledger.VerifyExport(bytes.NewReader(raw)) }); over {
+			t.Errorf("%d bytes allocated for %d", got, len(raw))
+		}
 		rep, err := ledger.VerifyExport(bytes.NewReader(raw))
+		if err == nil && !bytes.Equal(lines(t, raw), raw) {
+			t.Errorf("verified, and written again as\n%s", lines(t, raw))
+		}
 		if err == nil && rep.Head.Device == device && !signed[string(raw)] {
 			t.Errorf("accepted what the device has not signed:\n%s", raw)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/store/kv"
 )
 
@@ -21,6 +22,16 @@ func FuzzRecords(f *testing.F) {
 	f.Add(int64(0), (&frontier{size: 5}).encode())
 	f.Add(int64(0), []byte("l/r/\x00\x00\x00\x00\x00\x00\x00\x04b"))
 	f.Fuzz(func(t *testing.T, seq int64, raw []byte) {
+		read := func() {
+			_, _ = entryOf(seq, leafRecord{leaf: e.Leaf}, raw, true)
+			_, _, _ = splitKey(raw)
+			if seq > 0 && seq <= maxSize {
+				_, _ = decodeLeaf(seq, raw)
+			}
+		}
+		if got, over := alloc.Over(alloc.Most(len(raw)), read); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(raw))
+		}
 		if seq > 0 && seq <= maxSize {
 			if rec, err := decodeLeaf(seq, raw); err == nil &&
 				(!bytes.Equal(rec.encode(), raw) || len(rec.nodes) != bits.TrailingZeros64(uint64(seq))) {

@@ -33,6 +33,8 @@ type meta struct {
 	Due     protocol.Second   `cbor:"9,keyasint,omitempty"` // end of the hold, if any
 	Expires protocol.Second   `cbor:"10,keyasint,omitempty"`
 	Seq     uint64            `cbor:"11,keyasint,omitempty"`
+	From    Tag               `cbor:"12,keyasint,omitzero"`
+	Maker   Tag               `cbor:"13,keyasint,omitzero"` // of the box
 }
 
 // A letter is what memory knows of one that is kept, or being written.
@@ -65,6 +67,7 @@ type use struct{ letters, kib int }
 
 // A box is one mailbox. It exists while it has letters, tombstones or revocations.
 type box struct {
+	from    Tag // who made it
 	letters map[protocol.Hash]*letter
 	order   []*letter // the visible ones, by place
 	first   []*letter // counted in their lane: also those being written, not those giving way
@@ -86,6 +89,8 @@ type memory struct {
 
 	mu       sync.Mutex // guards what follows; never held while waiting
 	boxes    map[key.MailboxKey]*box
+	shares   shares
+	vain     protocol.Second // when no box gave way
 	letters  int
 	bytes    int64
 	tombs    int
@@ -112,6 +117,7 @@ func (m *memory) count(b *box, l *letter, n int) {
 	m.bytes += int64(n) * l.Size
 	b.all += n
 	b.size += int64(n) * l.Size
+	m.shares.hold(l.From, 0, n, int64(n)*l.Size)
 	switch l.Lane {
 	case laneCap:
 		b.under += n
@@ -161,11 +167,16 @@ func (m *memory) reserve(d Deposit, l *letter, now protocol.Second) (wait chan s
 	if t, ok := b.tombs[l.hash]; ok && t.expires > now {
 		return nil, false, fmt.Errorf("its owner deleted it: %w", fault.Conflict)
 	}
-	if isNew && len(m.boxes) >= m.p.Boxes {
-		return nil, false, fmt.Errorf("%d mailboxes: %w", len(m.boxes), fault.Full)
+	if isNew {
+		if err := m.place(d.From, d.Named != nil && d.Named(d.Box)); err != nil {
+			return nil, false, err
+		}
 	}
 	if !fair(b.all, 1, m.letters, m.p.Letters) || !fair(b.size, l.Size, m.bytes, m.p.Bytes) {
 		return nil, false, fmt.Errorf("%d letters, %d bytes in all: %w", m.letters, m.bytes, fault.Full)
+	}
+	if err := m.afford(d.From, l.Size); err != nil {
+		return nil, false, err
 	}
 	if wait, err = m.admit(b, d, l); wait != nil || err != nil {
 		return wait, false, err
@@ -177,7 +188,11 @@ func (m *memory) reserve(d Deposit, l *letter, now protocol.Second) (wait chan s
 	}
 	m.seq++
 	l.Seq = m.seq
-	m.boxes[d.Box] = b
+	if isNew {
+		m.boxes[d.Box] = b
+		m.shares.claim(b, d.From)
+	}
+	l.Maker = b.from
 	b.letters[l.hash] = l
 	m.count(b, l, 1)
 	return nil, false, nil
@@ -303,6 +318,7 @@ func (b *box) find(place uint64) (int, bool) {
 func (m *memory) tidy(name key.MailboxKey) {
 	if b := m.boxes[name]; b != nil && b.empty() {
 		delete(m.boxes, name)
+		m.shares.hold(b.from, -1, 0, 0)
 	}
 }
 

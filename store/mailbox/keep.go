@@ -18,15 +18,15 @@ import (
 const (
 	prefixMeta    = "m/m/" // of a letter
 	prefixRaw     = "m/l/" // the letter
-	prefixTomb    = "m/t/" // when it lapses
-	prefixRevoked = "m/r/" // until when
+	prefixTomb    = "m/t/" // a mark: when it lapses
+	prefixRevoked = "m/r/" // a mark: until when
 )
 
 // Open reads what store s holds into memory: about 200 bytes for each letter and 60
 // for each tombstone, which the policy that let them in has bounded. self signs the
 // receipts. It writes nothing, so it also opens the store of a node that stopped.
 func Open(s kv.Store, self key.Private[key.Keeper], p Policy) (*Mailboxes, error) {
-	m := &memory{p: p.orDefault(), boxes: map[key.MailboxKey]*box{}, watches: map[key.MailboxKey][]*watch{}}
+	m := &memory{p: p.orDefault(), boxes: map[key.MailboxKey]*box{}, shares: shares{}, watches: map[key.MailboxKey][]*watch{}}
 	err := s.View(context.Background(), func(r kv.Reader) error {
 		for prefix, add := range map[string]func(*box, key.MailboxKey, []byte, []byte) error{
 			prefixMeta: m.addLetter, prefixTomb: m.addTomb, prefixRevoked: m.addRevoked,
@@ -65,36 +65,37 @@ func (m *memory) addLetter(b *box, name key.MailboxKey, id, value []byte) error 
 		return err
 	}
 	b.letters[l.hash] = l
+	m.shares.claim(b, l.Maker)
 	m.count(b, l, 1)
 	return nil
 }
 
 func (m *memory) addTomb(b *box, _ key.MailboxKey, id, value []byte) error {
 	var h protocol.Hash
-	var t tomb
 	if err := h.UnmarshalBinary(id); err != nil {
 		return err
 	}
 	if b.tombs == nil {
 		b.tombs = map[protocol.Hash]tomb{}
 	}
-	err := kv.DecodeCBOR(value, &t.expires)
-	b.tombs[h] = t
+	t, err := readMark(value)
+	b.tombs[h] = tomb{expires: t.Until}
+	m.shares.claim(b, t.Maker)
 	m.tombs++
 	return err
 }
 
 func (m *memory) addRevoked(b *box, _ key.MailboxKey, id, value []byte) error {
 	var capID protocol.ID
-	var until protocol.Second
 	if err := capID.UnmarshalBinary(id); err != nil {
 		return err
 	}
 	if b.revoked == nil {
 		b.revoked = map[protocol.ID]protocol.Second{}
 	}
-	err := kv.DecodeCBOR(value, &until)
-	b.revoked[capID] = until
+	r, err := readMark(value)
+	b.revoked[capID] = r.Until
+	m.shares.claim(b, r.Maker)
 	m.revoked++
 	return err
 }
@@ -133,13 +134,11 @@ func (m *Mailboxes) Expire(ctx context.Context, now protocol.Second) (n int, err
 		if size == 0 {
 			break
 		}
-		err := m.s.Update(ctx, func(tx kv.Tx) error {
-			for _, c := range changes {
-				if err := c.write(tx); err != nil {
-					return err
-				}
+		err := m.s.Update(ctx, func(tx kv.Tx) (err error) {
+			for i := 0; i < len(changes) && err == nil; i++ {
+				err = changes[i].write(tx)
 			}
-			return nil
+			return err
 		})
 		for _, c := range changes {
 			m.mem.end(c, err)

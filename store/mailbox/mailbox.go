@@ -40,6 +40,14 @@
 // for all. One box can so take half, two a third each, and there is always as much
 // free for a newcomer as the fullest box has.
 //
+// # Address prefixes
+//
+// A letter counts to the address prefix that it came from, a box to the one that made it.
+// A prefix has at most a share of letters, bytes and boxes (a quarter each), and grows by
+// the same rule as a box does. The last BoxesNamed places are for boxes that a living
+// announcement or passport names. Once these are taken too, such a box displaces one that
+// nobody names: the youngest of the prefix that has most of them, but none of its last 16.
+//
 // # Places and restarts
 //
 // Places in a box live in memory. After a restart letters come in the order of their
@@ -49,6 +57,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -62,26 +71,32 @@ import (
 
 // A Policy bounds what a keeper does for others. What is zero in it takes the value
 // of [DefaultPolicy].
+//
+//house:allow fields each is one bound, and has one name in status
 type Policy struct {
-	Boxes         int             // mailboxes with anything in them
-	Letters       int             // in all
-	Bytes         int64           // in all
-	LettersPerBox int             // under capabilities
-	BytesPerBox   int64           // under capabilities
-	FirstPerBox   int             // first letters of vendors
-	FirstVouched  int             // of these, kept for vouched vendors; three in four by default
-	FirstSize     int             // bytes of one letter without capability
-	InboxPerBox   int             // letters in a vendor's open lane, whatever its passport says
-	Tombs         int             // tombstones in all
-	TombsPerBox   int             // the one that lapses soonest gives way
-	Revoked       int             // revoked capabilities in all
-	RevokedPerBox int             //
-	Watchers      int             // in all
-	WatchersOfBox int             // of one box
-	Hold          protocol.Second // longest hold
-	Life          protocol.Second // longest life of a letter; a day and the permitted clock skew come on top
-	Page          int             // letters that Collect returns at once
-	PageBytes     int             // and their bytes, but one letter at least
+	Boxes            int             // mailboxes with anything in them
+	BoxesNamed       int             // of these, kept for boxes that are named; one in four by default
+	BoxesPerPrefix   int             // made from one address prefix; one in four by default, as the next two
+	Letters          int             // in all
+	LettersPerPrefix int             //
+	Bytes            int64           // in all
+	BytesPerPrefix   int64           //
+	LettersPerBox    int             // under capabilities
+	BytesPerBox      int64           // under capabilities
+	FirstPerBox      int             // first letters of vendors
+	FirstVouched     int             // of these, kept for vouched vendors; three in four by default
+	FirstSize        int             // bytes of one letter without capability
+	InboxPerBox      int             // letters in a vendor's open lane, whatever its passport says
+	Tombs            int             // tombstones in all
+	TombsPerBox      int             // the one that lapses soonest gives way
+	Revoked          int             // revoked capabilities in all
+	RevokedPerBox    int             //
+	Watchers         int             // in all
+	WatchersOfBox    int             // of one box
+	Hold             protocol.Second // longest hold
+	Life             protocol.Second // longest life of a letter; a day and the permitted clock skew come on top
+	Page             int             // letters that Collect returns at once
+	PageBytes        int             // and their bytes, but one letter at least
 }
 
 // DefaultPolicy keeps at most half a gigabyte for others.
@@ -95,8 +110,13 @@ var DefaultPolicy = Policy{
 func (p Policy) orDefault() Policy {
 	d := DefaultPolicy
 	set(&p.Boxes, d.Boxes)
+	set(&p.BoxesNamed, p.Boxes/4)
+	p.BoxesNamed = min(p.BoxesNamed, p.Boxes)
+	set(&p.BoxesPerPrefix, max(p.Boxes/4, 1))
 	set(&p.Letters, d.Letters)
+	set(&p.LettersPerPrefix, max(p.Letters/4, 1))
 	set(&p.Bytes, d.Bytes)
+	set(&p.BytesPerPrefix, p.Bytes/4)
 	set(&p.LettersPerBox, d.LettersPerBox)
 	set(&p.BytesPerBox, d.BytesPerBox)
 	set(&p.FirstPerBox, d.FirstPerBox)
@@ -147,6 +167,8 @@ type Deposit struct {
 	Cap    *protocol.Capability
 	First  *FirstLane
 	Hold   protocol.Second // invisible for so many seconds
+	From   Tag
+	Named  func(key.MailboxKey) bool // tells which boxes are named; nil: none is. It must not call Mailboxes
 }
 
 // A FirstLane is what the door found out about a letter without capability: from a
@@ -171,8 +193,14 @@ func (m *Mailboxes) Deposit(ctx context.Context, d Deposit, now protocol.Second)
 	if err != nil {
 		return protocol.DepositReceipt{}, fmt.Errorf("mailbox: deposit: %w", err)
 	}
-	for {
+	for displaced := 0; ; {
 		wait, known, err := m.mem.reserve(d, l, now)
+		if errors.Is(err, errCrowded) && displaced < maxDisplace {
+			displaced++
+			if err = m.displace(ctx, d.Named, now); err == nil {
+				continue
+			}
+		}
 		switch {
 		case err != nil:
 			return protocol.DepositReceipt{}, fmt.Errorf("mailbox: deposit %s: %w", l.hash.Short(), err)
@@ -226,7 +254,7 @@ func (m *Mailboxes) read(d Deposit, now protocol.Second) (*letter, error) {
 	}
 	l := &letter{hash: wire.ID(d.Letter), name: d.Box}
 	l.Size, l.KiB = int64(len(d.Letter)), (len(in.Sealed)-seal.Overhead)>>10
-	l.At, l.Expires = now, expires
+	l.At, l.Expires, l.From = now, expires, d.From
 	if d.Hold > 0 {
 		l.Due = now + d.Hold
 	}
@@ -312,7 +340,7 @@ func call(fns []func()) {
 	}
 }
 
-// Stats shows each bound with its fill; of bounds per box, the fullest box.
+// Stats shows each bound with its fill; of bounds per box or prefix, the fullest.
 func (m *Mailboxes) Stats() []kv.Fill {
 	m.mem.mu.Lock()
 	defer m.mem.mu.Unlock()
@@ -322,6 +350,10 @@ func (m *Mailboxes) Stats() []kv.Fill {
 		letters, bytes = max(letters, b.under), max(bytes, b.bytes)
 		first, inbox = max(first, len(b.first)), max(inbox, len(b.inbox))
 		tombs, revoked = max(tombs, len(b.tombs)), max(revoked, len(b.revoked))
+	}
+	var most share
+	for _, s := range m.mem.shares {
+		most = share{max(most.boxes, s.boxes), max(most.letters, s.letters), max(most.bytes, s.bytes)}
 	}
 	for _, w := range m.mem.watches {
 		watched = max(watched, len(w))
@@ -333,6 +365,9 @@ func (m *Mailboxes) Stats() []kv.Fill {
 		fill("mailbox.boxes", len(m.mem.boxes), m.p.Boxes),
 		fill("mailbox.letters", m.mem.letters, m.p.Letters),
 		{Name: "mailbox.bytes", Used: m.mem.bytes, Cap: m.p.Bytes},
+		fill("mailbox.boxes-per-prefix", most.boxes, m.p.BoxesPerPrefix),
+		fill("mailbox.letters-per-prefix", most.letters, m.p.LettersPerPrefix),
+		{Name: "mailbox.bytes-per-prefix", Used: most.bytes, Cap: m.p.BytesPerPrefix},
 		fill("mailbox.letters-per-box", letters, m.p.LettersPerBox),
 		{Name: "mailbox.bytes-per-box", Used: bytes, Cap: m.p.BytesPerBox},
 		fill("mailbox.first-per-box", first, m.p.FirstPerBox),

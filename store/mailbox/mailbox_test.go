@@ -245,7 +245,7 @@ func TestTombstonesAndRevocations(t *testing.T) {
 	if !slices.Equal(had, []protocol.Hash{ra.Letter}) {
 		t.Fatalf("deleted %v", had)
 	}
-	if err := m.Revoke(t.Context(), boxKey("a"), id("gone"), now+protocol.Day); err != nil {
+	if err := m.Revoke(t.Context(), boxKey("a"), id("gone"), now+protocol.Day, mailbox.Tag{}); err != nil {
 		t.Fatal(err)
 	}
 	revoked := under("a", "3")
@@ -518,7 +518,7 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 		m.deposit(under("b", "x"))
 		flood(t, m, 20, func(i int) mailbox.Deposit { return under(fmt.Sprint("flood", i), "x") })
 		m.deposit(under("b", "y")) // who was there goes on
-		if err := m.Revoke(t.Context(), boxKey("new"), id("c"), now+1); !errors.Is(err, fault.Full) {
+		if err := m.Revoke(t.Context(), boxKey("new"), id("c"), now+1, mailbox.Tag{}); !errors.Is(err, fault.Full) {
 			t.Fatalf("a revocation made a box too many: %v", err)
 		}
 	})
@@ -547,12 +547,12 @@ func TestFloodsHurtNobodyElse(t *testing.T) {
 	t.Run("revocations", func(t *testing.T) {
 		m := open(t, kv.Memory(), mailbox.Policy{Revoked: 40, RevokedPerBox: 10})
 		for i := range 100 {
-			err := m.Revoke(t.Context(), boxKey(fmt.Sprint("flood", i%5)), id(fmt.Sprint(i)), now+1)
+			err := m.Revoke(t.Context(), boxKey(fmt.Sprint("flood", i%5)), id(fmt.Sprint(i)), now+1, mailbox.Tag{})
 			if err != nil && !errors.Is(err, fault.Full) {
 				t.Fatal(err)
 			}
 		}
-		if err := m.Revoke(t.Context(), boxKey("b"), id("c"), now+1); err != nil {
+		if err := m.Revoke(t.Context(), boxKey("b"), id("c"), now+1, mailbox.Tag{}); err != nil {
 			t.Fatal(err)
 		}
 		if f := m.fill("mailbox.revoked-per-box"); f.Used > f.Cap || f.Used < 5 {
@@ -572,9 +572,11 @@ func TestFailuresKeepNothing(t *testing.T) {
 			_, err := m.Delete(context.Background(), boxKey("a"), []protocol.Hash{wire.ID(under("a", "1").Letter)}, now)
 			return err
 		},
-		"revoke":  func(m boxes) error { return m.Revoke(context.Background(), boxKey("c"), id("c"), now+9) },
-		"prolong": func(m boxes) error { return m.Revoke(context.Background(), boxKey("a"), id("old"), now+99) },
-		"expire":  func(m boxes) error { _, err := m.Expire(context.Background(), now+90*protocol.Day); return err },
+		"revoke": func(m boxes) error { return m.Revoke(context.Background(), boxKey("c"), id("c"), now+9, mailbox.Tag{}) },
+		"prolong": func(m boxes) error {
+			return m.Revoke(context.Background(), boxKey("a"), id("old"), now+99, mailbox.Tag{})
+		},
+		"expire": func(m boxes) error { _, err := m.Expire(context.Background(), now+90*protocol.Day); return err },
 	}
 	for name, step := range steps {
 		for n := 1; ; n++ {
@@ -584,7 +586,7 @@ func TestFailuresKeepNothing(t *testing.T) {
 			m.deposit(first("a", "v", 0, 1))
 			gone := m.deposit(under("a", "gone")).Letter
 			m.delete("a", gone)
-			if err := m.Revoke(t.Context(), boxKey("a"), id("old"), now+9); err != nil {
+			if err := m.Revoke(t.Context(), boxKey("a"), id("old"), now+9, mailbox.Tag{}); err != nil {
 				t.Fatal(err)
 			}
 			m = open(t, storetest.Failing(s, n), p)
@@ -660,7 +662,7 @@ func TestManyCallers(t *testing.T) {
 	if told.Load() == 0 {
 		t.Error("nobody was told")
 	}
-	stats := fmt.Sprint(m.Stats()[:11]) // without watchers
+	stats := fmt.Sprint(m.Stats()[:14]) // without watchers
 	var before [][]protocol.Hash
 	sorted := func() (all [][]protocol.Hash) {
 		for i := range 3 {
@@ -679,7 +681,7 @@ func TestManyCallers(t *testing.T) {
 	}
 	defer s.Close()
 	m = open(t, s, p)
-	if got := fmt.Sprint(m.Stats()[:11]); got != stats {
+	if got := fmt.Sprint(m.Stats()[:14]); got != stats {
 		t.Fatalf("reopened with\n%v, was\n%v", got, stats)
 	}
 	if got := sorted(); fmt.Sprint(got) != fmt.Sprint(before) {

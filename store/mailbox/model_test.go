@@ -170,7 +170,7 @@ func modelStep(t *testing.T, rnd *rand.Rand, m boxes, ref *model, at protocol.Se
 		c := fmt.Sprint("cap", rnd.IntN(3))
 		until := at + protocol.Second(rnd.IntN(5000)) + 1
 		ref.revoked[k.box+c] = max(until, ref.revoked[k.box+c])
-		return m.Revoke(t.Context(), boxKey(k.box), id(c), until)
+		return m.Revoke(t.Context(), boxKey(k.box), id(c), until, mailbox.Tag{})
 	case 8:
 		n, err := m.Expire(t.Context(), at)
 		want := len(ref.letters)

@@ -135,6 +135,7 @@ func (m *Mailboxes) Delete(ctx context.Context, box key.MailboxKey, hashes []pro
 // in memory by begin, written by write, and settled or taken back by end.
 type change struct {
 	box     key.MailboxKey
+	maker   Tag // of it
 	gone    []*letter
 	buried  map[protocol.Hash]tomb // new tombstones
 	lifted  map[protocol.Hash]tomb // old ones that go
@@ -146,7 +147,7 @@ func (c *change) size() int { return len(c.gone) + len(c.buried) + len(c.lifted)
 
 // open begins a change of box b.
 func (b *box) open(name key.MailboxKey) *change {
-	b.change = &change{box: name, buried: map[protocol.Hash]tomb{}, lifted: map[protocol.Hash]tomb{}, over: make(chan struct{})}
+	b.change = &change{box: name, maker: b.from, buried: map[protocol.Hash]tomb{}, lifted: map[protocol.Hash]tomb{}, over: make(chan struct{})}
 	return b.change
 }
 
@@ -242,7 +243,7 @@ func (c *change) write(tx kv.Tx) error {
 		}
 	}
 	for h, t := range c.buried {
-		if err := kv.PutCBOR(tx, keyOf(prefixTomb, c.box, h[:]), t.expires); err != nil {
+		if err := kv.PutCBOR(tx, keyOf(prefixTomb, c.box, h[:]), mark{t.expires, c.maker}); err != nil {
 			return err
 		}
 	}
@@ -291,16 +292,17 @@ func (m *memory) end(c *change, err error) {
 }
 
 // Revoke refuses further deposits under a capability until expires, which is the
-// capability's own date or later. Letters that came under it stay.
-func (m *Mailboxes) Revoke(ctx context.Context, box key.MailboxKey, capID protocol.ID, expires protocol.Second) error {
+// capability's own date or later. Letters that came under it stay. A box that there is
+// not counts as made by from.
+func (m *Mailboxes) Revoke(ctx context.Context, box key.MailboxKey, capID protocol.ID, expires protocol.Second, from Tag) error {
 	m.sweeping.Lock()
 	defer m.sweeping.Unlock()
-	before, err := m.mem.revoke(box, capID, expires)
+	before, maker, err := m.mem.revoke(box, capID, expires, from)
 	if err != nil || before >= expires {
 		return err
 	}
 	err = m.s.Update(ctx, func(tx kv.Tx) error {
-		return kv.PutCBOR(tx, keyOf(prefixRevoked, box, capID[:]), expires)
+		return kv.PutCBOR(tx, keyOf(prefixRevoked, box, capID[:]), mark{expires, maker})
 	})
 	if err == nil {
 		return nil
@@ -317,21 +319,23 @@ func (m *Mailboxes) Revoke(ctx context.Context, box key.MailboxKey, capID protoc
 	return fmt.Errorf("mailbox: revoke: %w", err)
 }
 
-// revoke does in memory what Revoke then writes; before is the date that was known.
-func (m *memory) revoke(name key.MailboxKey, capID protocol.ID, expires protocol.Second) (before protocol.Second, err error) {
+// revoke does in memory what Revoke then writes; before is the date that was known,
+// maker who made the box.
+func (m *memory) revoke(name key.MailboxKey, capID protocol.ID, expires protocol.Second, from Tag) (before protocol.Second, maker Tag, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b := m.boxes[name]
-	if b == nil {
-		if len(m.boxes) >= m.p.Boxes {
-			return 0, fmt.Errorf("mailbox: revoke: %d mailboxes: %w", len(m.boxes), fault.Full)
+	isNew := b == nil
+	if isNew {
+		if err := m.place(from, false); err != nil {
+			return 0, Tag{}, fmt.Errorf("mailbox: revoke: %w", err)
 		}
 		b = newBox()
 	}
 	before, known := b.revoked[capID]
 	if !known {
 		if len(b.revoked) >= m.p.RevokedPerBox || !fair(len(b.revoked), 1, m.revoked, m.p.Revoked) {
-			return 0, fmt.Errorf("mailbox: revoke: %d capabilities of this box are revoked: %w", len(b.revoked), fault.Full)
+			return 0, Tag{}, fmt.Errorf("mailbox: revoke: %d capabilities of this box are revoked: %w", len(b.revoked), fault.Full)
 		}
 		m.revoked++
 	}
@@ -339,6 +343,9 @@ func (m *memory) revoke(name key.MailboxKey, capID protocol.ID, expires protocol
 		b.revoked = map[protocol.ID]protocol.Second{}
 	}
 	b.revoked[capID] = max(before, expires)
-	m.boxes[name] = b
-	return before, nil
+	if isNew {
+		m.boxes[name] = b
+		m.shares.claim(b, from)
+	}
+	return before, b.from, nil
 }

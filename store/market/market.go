@@ -8,12 +8,10 @@
 package market
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/harkmarket/hark/crypto/key"
@@ -253,7 +251,8 @@ const (
 	sightings  table[Sighting]      = "k/z/"
 	told       table[Told]          = "k/r/"
 	envelopes  table[[]byte]        = "k/e/"
-	seen       table[uint64]        = "k/s/" // letter hash -> expiry
+	seen       table[Once]          = "k/s/" // letter hash -> until when
+	counts     table[uint64]        = "k/S/" // of what ‖ mailbox -> how many; ‖ nothing: of all
 	due        table[byte]          = "k/t/" // time ‖ what ‖ id
 	dueOf      table[uint64]        = "k/T/" // what ‖ id -> time
 	asked      table[protocol.Hash] = "k/q/"
@@ -389,83 +388,6 @@ func EachBox(r kv.Reader, fn func(Box) (bool, error)) error {
 	return boxes.scan(r, nil, nil, func(_ []byte, b Box) (bool, error) { return fn(b) })
 }
 
-// PutEnvelope keeps signed bytes under their hash, as evidence.
-func PutEnvelope(tx kv.Tx, id protocol.Hash, raw []byte) error { return envelopes.put(tx, id[:], raw) }
-
-// DeleteEnvelope forgets one that holds values which were to be deleted.
-func DeleteEnvelope(tx kv.Tx, id protocol.Hash) error { return tx.Delete(envelopes.key(id[:])) }
-
-// GetEnvelope finds them; fault.NotFound.
-func GetEnvelope(r kv.Reader, id protocol.Hash) ([]byte, error) { return envelopes.get(r, id[:]) }
-
-// MarkSeen remembers a letter or envelope until its expiry, and reports whether it
-// was new.
-func MarkSeen(tx kv.Tx, id protocol.Hash, expires protocol.Second) (fresh bool, err error) {
-	_, err = seen.get(tx, id[:])
-	if err == nil {
-		return false, nil
-	}
-	if !errors.Is(err, fault.NotFound) {
-		return false, err
-	}
-	return true, seen.put(tx, id[:], uint64(expires))
-}
-
-// Seen reports whether a letter or envelope was kept before.
-func Seen(r kv.Reader, id protocol.Hash) (bool, error) {
-	_, err := seen.get(r, id[:])
-	if errors.Is(err, fault.NotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// sweepBatch is how many records one Sweep looks at and removes at most.
-const sweepBatch = 2048
-
-// Sweep forgets letters whose date has passed and sightings older than before, a
-// batch at a time. It returns where the next call goes on, nil at the end.
-func Sweep(ctx context.Context, s kv.Store, now protocol.Second, beforeMS int64, after []byte) (next []byte, err error) {
-	var gone [][]byte
-	err = s.View(ctx, func(r kv.Reader) error {
-		looked := 0
-		look := func(k []byte, over bool) bool {
-			if over {
-				gone = append(gone, slices.Clone(k))
-			}
-			looked++
-			next = slices.Clone(k)
-			return looked < sweepBatch
-		}
-		err := r.Scan([]byte(seen), after, func(k, raw []byte) (bool, error) {
-			var until uint64
-			err := kv.DecodeCBOR(raw, &until)
-			return look(k, until <= uint64(now)), err
-		})
-		if err != nil || looked >= sweepBatch {
-			return err
-		}
-		next = nil
-		return sightings.scan(r, nil, nil, func(id []byte, v Sighting) (bool, error) {
-			if v.AtMS < beforeMS {
-				gone = append(gone, sightings.key(id))
-			}
-			return len(gone) < 2*sweepBatch, nil
-		})
-	})
-	if err != nil || len(gone) == 0 {
-		return next, err
-	}
-	return next, s.Update(ctx, func(tx kv.Tx) error {
-		for _, k := range gone {
-			if err := tx.Delete(k); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // PutAsked remembers that access to a context was asked for.
 func PutAsked(tx kv.Tx, c protocol.ContextID, request protocol.Hash) error {
 	return asked.put(tx, c[:], request)
@@ -567,7 +489,7 @@ func Match(r kv.Reader, s Shelf, digits string, limit int) (ids [][32]byte, err 
 	}
 	whole, err := hex.DecodeString(digits[:len(digits)&^1])
 	if err != nil {
-		return nil, fmt.Errorf("id %q is not hexadecimal: %w", digits, fault.Malformed)
+		return nil, nil // no id begins so
 	}
 	prefix := append([]byte(s), whole...)
 	err = r.Scan(prefix, nil, func(k, _ []byte) (bool, error) {

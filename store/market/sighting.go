@@ -48,8 +48,33 @@ func (s Sighting) proven(list []key.KeeperKey) (out []key.KeeperKey) {
 	return out
 }
 
-// PutSighting keeps what was found of a letter at its keepers.
-func PutSighting(tx kv.Tx, s Sighting) error { return sightings.put(tx, s.Letter[:], s) }
+// PutSighting keeps what was found of a letter at its keepers, or forgets it where nothing
+// is left of it. One more than there is room for gives fault.Full: those that are there
+// stay, since a receipt may make proof of each.
+func PutSighting(tx kv.Tx, s Sighting, most Room) error {
+	_, err := tx.Get(sightings.key(s.Letter[:]))
+	isNew := errors.Is(err, fault.NotFound)
+	if err != nil && !isNew {
+		return err
+	}
+	nothing := len(s.Missing)+len(s.Altered)+len(s.Replayed) == 0
+	switch {
+	case nothing && isNew:
+		return nil
+	case nothing:
+		return errors.Join(tx.Delete(sightings.key(s.Letter[:])), ofSightings.give(tx, map[key.MailboxKey]int{s.Box: 1}))
+	case isNew:
+		if err := ofSightings.take(tx, s.Box, most); err != nil {
+			return err
+		}
+	}
+	return sightings.put(tx, s.Letter[:], s)
+}
+
+// SightingFills shows how many there are.
+func SightingFills(r kv.Reader, name string, most Room) ([]kv.Fill, error) {
+	return ofSightings.fills(r, name, most)
+}
 
 // GetSighting finds it; fault.NotFound.
 func GetSighting(r kv.Reader, id protocol.Hash) (Sighting, error) { return sightings.get(r, id[:]) }

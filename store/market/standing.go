@@ -15,7 +15,7 @@ type Standing struct {
 	Given    []Given              // customer: what the latest disclosure held, never a value
 	Updates  uint64               // customer: disclosures that went because something changed
 	Sent     []protocol.Second    // customer: disclosures of the last 24 hours, where PerDay counts them; at most MaxPerDay
-	Dropped  []string             // vendor: what was deleted when a lease ended
+	Dropped  []string             // vendor: what was deleted before the grant ended: with a lease, upon a right, or because its owner said so
 	Exported []protocol.FieldName // vendor: values that were written out of the node; at most protocol.MaxFields
 }
 

@@ -3,6 +3,7 @@ package market
 import (
 	"testing"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/store/kv"
 )
@@ -17,11 +18,11 @@ func TestSweepForgetsWhatIsPastItsDateAndNothingElse(t *testing.T) {
 	for from := 1; from <= all; from += 500 {
 		err := s.Update(t.Context(), func(tx kv.Tx) error {
 			for i := from; i < from+500 && i <= all; i++ {
-				if _, err := MarkSeen(tx, id(i), protocol.Second(100+i%2*100)); err != nil { // odd ones live longer
+				if _, err := MarkSeen(tx, key.MailboxKey{byte(i)}, id(i), protocol.Second(100+i%2*100), roomy); err != nil { // odd ones live longer
 					return err
 				}
 			}
-			return PutSighting(tx, Sighting{Letter: id(from), AtMS: int64(from)})
+			return putSighting(tx, Sighting{Letter: id(from), AtMS: int64(from), Missing: []key.KeeperKey{{1}}})
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -49,6 +49,8 @@ type Options struct {
 	Sabotage  string // one of Sabotages, or nothing
 	Program   string // what to start: this program's own binary
 	Dir       string // where homes are made; a temporary folder where empty
+
+	checked bool // Vendors says how many catalogues there are
 }
 
 // Sabotages are the promises that one node can be made to break.
@@ -78,10 +80,10 @@ func (o *Options) Check() error {
 		return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), fault.Malformed)
 	}
 	if len(o.Catalogs) > 0 {
-		if o.Vendors != 0 && o.Vendors != len(o.Catalogs) {
+		if o.Vendors != 0 && !o.checked {
 			return bad("--vendors goes without --catalog: each catalogue is one vendor")
 		}
-		o.Vendors = len(o.Catalogs)
+		o.Vendors, o.checked = len(o.Catalogs), true
 	}
 	if o.Vendors == 0 {
 		o.Vendors = 3

@@ -32,7 +32,7 @@ func TestOptions(t *testing.T) {
 	for _, bad := range []Options{
 		{Customers: 0, Limit: 1}, {Customers: 33, Limit: 1}, {Customers: 1, Limit: 0}, {Customers: 1, Limit: 10_001},
 		{Customers: 1, Limit: 1, Vendors: -1}, {Customers: 1, Limit: 1, Vendors: 33}, {Customers: 1, Limit: 1, Sabotage: "tickle"},
-		{Customers: 1, Limit: 1, Vendors: 3, Catalogs: []string{"a.csv"}},
+		{Customers: 1, Limit: 1, Vendors: 3, Catalogs: []string{"a.csv"}}, {Customers: 1, Limit: 1, Vendors: 1, Catalogs: []string{"a.csv"}},
 	} {
 		if err := bad.Check(); !errors.Is(err, fault.Malformed) {
 			t.Errorf("%+v: %v", bad, err)

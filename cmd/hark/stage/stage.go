@@ -36,6 +36,7 @@ type Stage struct {
 	players []lab.Player
 	genesis *protocol.Genesis
 	load    lab.Load
+	ways    []string // in, of each node; nil: all
 	nodes   []*actor
 	died    context.CancelCauseFunc
 	wg      sync.WaitGroup
@@ -66,6 +67,9 @@ func New(s lab.Scenario, plan lab.Plan, program, dir string, died context.Cancel
 	st := &Stage{
 		program: program, load: s.Load, players: plan.Players, died: died, closing: make(chan struct{}),
 		genesis: node.NewGenesis("lab", s.Network.Shards, []protocol.LaneRule{lane}, salt),
+	}
+	if len(s.Network.Ways) > 0 {
+		st.ways = s.Network.Ways
 	}
 	ports, err := freePorts(s.Network.Public)
 	if err != nil {
@@ -162,7 +166,7 @@ func (st *Stage) begin(ctx context.Context, a *actor, bootstrap []string) error 
 // options are those of a node's home.
 func (st *Stage) options(a *actor, bootstrap []string) node.InitOptions {
 	o := node.InitOptions{
-		Paths: a.p.Paths, Profile: node.Personal, Network: st.genesis, Bootstrap: bootstrap, API: "127.0.0.1:0", KeyStore: node.KeyFile,
+		Paths: a.p.Paths, Profile: node.Personal, Network: st.genesis, Bootstrap: bootstrap, Ways: st.ways, API: "127.0.0.1:0", KeyStore: node.KeyFile,
 	}
 	if a.listen != "" {
 		o.Profile, o.Listen = node.Public, []string{a.listen}
@@ -196,6 +200,9 @@ func (st *Stage) acquaint(ctx context.Context, a *actor) error {
 	enough := min(len(public), knownEach)
 	if a.listen != "" {
 		enough = min(len(public)-1, knownEach)
+		if st.ways != nil && !slices.Contains(st.ways, "exchange") && !slices.Contains(st.ways, "dht") {
+			enough = min(enough, first-1) // nobody tells it of more than stand on the list
+		}
 	} else {
 		enough = min(enough, protocol.MaxKeepers)
 	}

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,26 @@ func TestHomesPostAsTheScenarioSays(t *testing.T) {
 			o := st.options(a, nil)
 			if a.listen != "" && (o.PostHops != 0 || o.PostDelay != "") || a.listen == "" && (o.PostHops != want.hops || o.PostDelay != want.text) {
 				t.Errorf("%s: %d hops, %q", a.p, o.PostHops, o.PostDelay)
+			}
+		}
+	}
+}
+
+// TestHomesHaveTheWaysOfTheScenario: each home is limited to them, and where the scenario
+// names none, nothing is written, which is all.
+func TestHomesHaveTheWaysOfTheScenario(t *testing.T) {
+	s := lab.Default()
+	for _, want := range [][]string{nil, {"bootstrap"}, {"bootstrap", "dht"}} {
+		if s.Network.Ways = lab.Default().Network.Ways; want != nil {
+			s.Network.Ways = want
+		}
+		st, err := New(s, s.Plan(1), "hark", t.TempDir(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range st.nodes {
+			if o := st.options(a, nil); !slices.Equal(o.Ways, want) || (o.Ways == nil) != (want == nil) {
+				t.Errorf("%s: %v, want %v", a.p, o.Ways, want)
 			}
 		}
 	}

@@ -12,9 +12,13 @@
 //  3. Token: all but /healthz needs the bearer token, compared in constant time (401).
 //  4. Bounds: so many requests at once (429; /healthz and event streams apart), so
 //     large a body (413), so long a wait.
-//  5. Once: with an Idempotency-Key, a repeated request that moves keys or money
-//     gets the first one's answer and does nothing. The answers are kept in memory,
-//     bounded in number, bytes and age; a restart of the node forgets them.
+//  5. Once: with an Idempotency-Key, a repeated request that changes something gets the
+//     first one's answer and does nothing, also after a crash. That it was done is kept
+//     in the transaction of its effect; the answer before it is given. Where a crash came
+//     between the two, the repetition shows the present state of what the first one made
+//     or changed. What takes several transactions (the revocation of several grants, an
+//     import, a file) is done to its end by the repetition. Answers are sealed at rest,
+//     and bounded in number, bytes and age (package answers).
 //  6. The operation: parameters and body are checked against the schema, unknown
 //     ones are refused, then a desk of the node is asked.
 //
@@ -69,6 +73,7 @@ type Options struct {
 	Addr    string
 	Token   string
 	Version string
+	Answers Answers      // keeps answers to repeated requests
 	Metrics http.Handler // what /metrics answers; none where nil
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -81,8 +86,8 @@ type Server struct {
 	mux   *http.ServeMux
 	http  *http.Server
 	spec  []byte
-	keyed map[string]bool // patterns that honour an Idempotency-Key
-	once  *answers
+	keyed map[string]int64 // patterns that honour an Idempotency-Key: bytes of their bodies
+	turns turns
 	slots chan struct{}
 
 	mu      sync.Mutex
@@ -106,6 +111,9 @@ func New(h desk.House, o Options) (*Server, error) {
 	if len(o.Token) < 22 {
 		return nil, fmt.Errorf("api: token of %d characters, want at least 22: %w", len(o.Token), fault.Malformed)
 	}
+	if o.Answers == nil {
+		return nil, fmt.Errorf("api: nothing keeps answers: %w", fault.Malformed)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +121,7 @@ func New(h desk.House, o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{
-		house: h, opt: o, mux: http.NewServeMux(), keyed: map[string]bool{}, once: newAnswers(o.Now),
+		house: h, opt: o, mux: http.NewServeMux(), keyed: map[string]int64{}, turns: turns{by: map[string]chan struct{}{}},
 		slots: make(chan struct{}, maxAtOnce), streams: map[int]context.CancelFunc{}, closed: make(chan struct{}),
 	}
 	if err := s.register(); err != nil {
@@ -146,7 +154,7 @@ func Loopback(addr string) error {
 func (s *Server) register() error {
 	about := "What programs on the same machine may ask of a Hark node. Every id also works as a unique prefix. " +
 		"Money is in minor units. Lists are paged: pass `next` as `after`. Errors are problem documents (RFC 9457) with " +
-		"`code`, `kind` and `next`, the step that helps. Operations that move keys or money honour `Idempotency-Key`."
+		"`code`, `kind` and `next`, the step that helps. Operations that change something honour `Idempotency-Key`, also over a restart of the node."
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -257,12 +265,8 @@ func (s *Server) Stats() []kv.Fill {
 	s.mu.Lock()
 	streams := len(s.streams)
 	s.mu.Unlock()
-	s.once.mu.Lock()
-	defer s.once.mu.Unlock()
 	return []kv.Fill{
 		{Name: "api.requests", Used: int64(len(s.slots)), Cap: maxAtOnce},
 		{Name: "api.streams", Used: int64(streams), Cap: maxStreams},
-		{Name: "api.answers", Used: int64(len(s.once.by)), Cap: maxAnswers},
-		{Name: "api.answer-bytes", Used: int64(s.once.bytes), Cap: maxReplay},
 	}
 }

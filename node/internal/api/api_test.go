@@ -25,6 +25,8 @@ import (
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/api"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/store/answers"
+	"github.com/harkmarket/hark/store/kv"
 )
 
 const token = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"
@@ -42,7 +44,13 @@ func serve(t *testing.T) (*fake, string) {
 
 func serveHouse(t *testing.T, h desk.House) string {
 	t.Helper()
-	s, err := api.New(h, api.Options{Token: token, Version: "1.2.3"})
+	return serveKept(t, h, answers.Open(kv.Memory(), answers.Limits{}))
+}
+
+// serveKept serves a house whose answers are kept.
+func serveKept(t *testing.T, h desk.House, kept api.Answers) string {
+	t.Helper()
+	s, err := api.New(h, api.Options{Token: token, Version: "1.2.3", Answers: kept})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +214,7 @@ func TestOnlyLoopback(t *testing.T) {
 		"example.org:80": fault.Unsupported, "127.0.0.1": fault.Malformed,
 		"127.0.0.1:0": nil, "localhost:0": nil, "[::1]:0": nil, "127.0.0.53:0": nil, "": nil,
 	} {
-		if _, err := api.New(&fake{}, api.Options{Addr: addr, Token: token}); !errors.Is(err, want) {
+		if _, err := api.New(&fake{}, api.Options{Addr: addr, Token: token, Answers: answers.Open(kv.Memory(), answers.Limits{})}); !errors.Is(err, want) {
 			t.Errorf("New at %q = %v, want %v", addr, err, want)
 		}
 	}

@@ -30,21 +30,21 @@ func (r *routes) customer() {
 	n := func() desk.Needs { return r.s.house.Customer().Needs() }
 	pages(r, op{id: "list-needs", path: "/needs", tag: "needs", does: "List needs and interests",
 		more: "`kind` need, interest or relation; `state` as in the views; `text` looks in the names."}, n, desk.Needs.List)
-	create(r, op{id: "create-need", path: "/needs", tag: "needs", does: "Announce a need or interest", keyed: true, status: http.StatusCreated,
-		more: "Strangers will see the coarse label only; `preview-need` shows exactly what."}, n, desk.Needs.Create)
-	create(r, op{id: "preview-need", path: "/needs/preview", tag: "needs", does: "Show what strangers would see of a need",
+	makes(r, op{id: "create-need", path: "/needs", tag: "needs", does: "Announce a need or interest", status: http.StatusCreated,
+		more: "Strangers will see the coarse label only; `preview-need` shows exactly what."}, n, desk.Needs.Create, desk.Needs.Get)
+	create(r, op{id: "preview-need", path: "/needs/preview", tag: "needs", free: true, does: "Show what strangers would see of a need",
 		more: "Makes the very bytes with keys that are thrown away; nothing is announced."}, n, desk.Needs.Preview)
 	one(r, op{id: "get-need", path: "/needs/{id}", tag: "needs", does: "Show one need"}, n, desk.Needs.Get)
 	one(r, op{id: "get-need-stranger", path: "/needs/{id}/stranger", tag: "needs", does: "Show what strangers see of a need, byte for byte"}, n, desk.Needs.Stranger)
 	add(r, op{id: "update-need", verb: http.MethodPut, path: "/needs/{id}", tag: "needs", does: "Announce a need with other words or constraints",
 		more: "Category and region stay as announced. Living grants get the new words."},
-		func(ctx context.Context, in *byIDWith[desk.NeedSpec]) (desk.Need, error) {
+		shown(func(ctx context.Context, in *byIDWith[desk.NeedSpec]) (desk.Need, error) {
 			return n().Update(ctx, in.ID, in.Body)
-		})
+		}, n, desk.Needs.Get))
 	for _, how := range []desk.NeedEnd{desk.Renew, desk.Withdraw} {
 		does := map[desk.NeedEnd]string{desk.Renew: "Announce a need for another life", desk.Withdraw: "Take a need back"}[how]
-		add(r, op{id: string(how) + "-need", verb: http.MethodPost, path: "/needs/{id}/" + string(how), tag: "needs", does: does, keyed: true},
-			func(ctx context.Context, in *byID) (desk.Need, error) { return n().End(ctx, in.ID, how) })
+		add(r, op{id: string(how) + "-need", verb: http.MethodPost, path: "/needs/{id}/" + string(how), tag: "needs", does: does},
+			shown(func(ctx context.Context, in *byID) (desk.Need, error) { return n().End(ctx, in.ID, how) }, n, desk.Needs.Get))
 	}
 	r.vault(func() desk.Vault { return r.s.house.Customer().Vault() })
 	r.files(func() desk.Files { return r.s.house.Customer().Files() })
@@ -87,13 +87,13 @@ func (r *routes) grants() {
 	g := func() desk.Grants { return r.s.house.Customer().Grants() }
 	pages(r, op{id: "list-requests", path: "/requests", tag: "requests", does: "List requests, got or sent"}, q, desk.Requests.List)
 	one(r, op{id: "get-request", path: "/requests/{id}", tag: "requests", does: "Show one request"}, q, desk.Requests.Get)
-	create(r, op{id: "ask", path: "/requests", tag: "requests", does: "Ask for access to one announced need", keyed: true, status: http.StatusCreated}, q, desk.Requests.Ask)
+	makes(r, op{id: "ask", path: "/requests", tag: "requests", does: "Ask for access to one announced need", status: http.StatusCreated}, q, desk.Requests.Ask, desk.Requests.Get)
 	r.decisions()
 	r.consent(r.s.house.Consent)
 
 	pages(r, op{id: "list-grants", path: "/grants", tag: "grants", does: "List grants, from either side"}, g, desk.Grants.List)
 	one(r, op{id: "get-grant", path: "/grants/{id}", tag: "grants", does: "Show one grant"}, g, desk.Grants.Get)
-	create(r, op{id: "give-grant", path: "/grants", tag: "grants", does: "Grant a vendor of one's choice access, with no need", keyed: true, status: http.StatusCreated}, g, desk.Grants.Give)
+	makes(r, op{id: "give-grant", path: "/grants", tag: "grants", does: "Grant a vendor of one's choice access, with no need", status: http.StatusCreated}, g, desk.Grants.Give, desk.Grants.Get)
 	type revocation struct {
 		IDs     []string `json:"ids,omitempty" maxItems:"500" doc:"These grants; none: all that the other fields select"`
 		Context string   `json:"context,omitempty" maxLength:"128" doc:"All under this need, interest or relation"`
@@ -105,7 +105,7 @@ func (r *routes) grants() {
 	type revoked struct {
 		Items []desk.Grant `json:"items"`
 	}
-	create(r, op{id: "revoke-grants", path: "/grants/revoke", tag: "grants", does: "Revoke grants", keyed: true,
+	create(r, op{id: "revoke-grants", path: "/grants/revoke", tag: "grants", does: "Revoke grants",
 		more: "Offer keys die at once; the vendor owes a signed deletion by the deadline. What it has read, it has read."},
 		g, func(g desk.Grants, ctx context.Context, in revocation) (revoked, error) {
 			if len(in.IDs) == 0 && in.Context == "" && in.Vendor == "" && in.Field == "" && !in.All {
@@ -116,19 +116,19 @@ func (r *routes) grants() {
 		})
 	for name, resume := range map[string]bool{"suspend": false, "resume": true} {
 		does := map[bool]string{false: "Suspend a grant: nothing further is disclosed", true: "Resume a suspended grant"}[resume]
-		add(r, op{id: name + "-grant", verb: http.MethodPost, path: "/grants/{id}/" + name, tag: "grants", does: does, keyed: true},
-			func(ctx context.Context, in *noted) (desk.Grant, error) {
+		add(r, op{id: name + "-grant", verb: http.MethodPost, path: "/grants/{id}/" + name, tag: "grants", does: does},
+			shown(func(ctx context.Context, in *noted) (desk.Grant, error) {
 				return g().Pause(ctx, in.ID, resume, in.text())
-			})
+			}, g, desk.Grants.Get))
 	}
-	add(r, op{id: "exercise-right", verb: http.MethodPost, path: "/grants/{id}/rights", tag: "grants", does: "Exercise a right under a grant", keyed: true,
+	add(r, op{id: "exercise-right", verb: http.MethodPost, path: "/grants/{id}/rights", tag: "grants", does: "Exercise a right under a grant",
 		more: "access, correction, deletion or objection; the vendor owes an answer by the deadline, long after the need is closed."},
-		func(ctx context.Context, in *byIDWith[desk.RightSpec]) (desk.Grant, error) {
+		shown(func(ctx context.Context, in *byIDWith[desk.RightSpec]) (desk.Grant, error) {
 			return g().Right(ctx, in.ID, in.Body)
-		})
-	add(r, op{id: "settle-grant", verb: http.MethodPost, path: "/grants/{id}/settle", tag: "grants", does: "Say that what is owed under a grant was paid", keyed: true,
+		}, g, desk.Grants.Get))
+	add(r, op{id: "settle-grant", verb: http.MethodPost, path: "/grants/{id}/settle", tag: "grants", does: "Say that what is owed under a grant was paid",
 		more: "It was paid outside of this node; the note says how. What the vendor owes is less from then on."},
-		func(ctx context.Context, in *noted) (desk.Grant, error) { return g().Settle(ctx, in.ID, in.text()) })
+		shown(func(ctx context.Context, in *noted) (desk.Grant, error) { return g().Settle(ctx, in.ID, in.text()) }, g, desk.Grants.Get))
 }
 
 // deals makes the operations on offers and deals.
@@ -138,17 +138,17 @@ func (r *routes) deals() {
 	pages(r, op{id: "list-offers", path: "/offers", tag: "offers", does: "List offers, best first",
 		more: "Offers that miss the need's constraints are shown with `all` only."}, o, desk.Offers.List)
 	one(r, op{id: "get-offer", path: "/offers/{id}", tag: "offers", does: "Show one offer"}, o, desk.Offers.Get)
-	create(r, op{id: "make-offer", path: "/offers", tag: "offers", does: "Make an offer under a grant, by hand", keyed: true, status: http.StatusCreated}, o, desk.Offers.Make)
-	add(r, op{id: "accept-offer", verb: http.MethodPost, path: "/offers/{id}/accept", tag: "offers", does: "Accept an offer", keyed: true},
-		func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Accept(ctx, in.ID, in.text()) })
-	add(r, op{id: "decline-offer", verb: http.MethodPost, path: "/offers/{id}/decline", tag: "offers", does: "Decline an offer", keyed: true},
-		func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Decline(ctx, in.ID, in.text()) })
+	makes(r, op{id: "make-offer", path: "/offers", tag: "offers", does: "Make an offer under a grant, by hand", status: http.StatusCreated}, o, desk.Offers.Make, desk.Offers.Get)
+	add(r, op{id: "accept-offer", verb: http.MethodPost, path: "/offers/{id}/accept", tag: "offers", does: "Accept an offer"},
+		shown(func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Accept(ctx, in.ID, in.text()) }, d, desk.Deals.Get))
+	add(r, op{id: "decline-offer", verb: http.MethodPost, path: "/offers/{id}/decline", tag: "offers", does: "Decline an offer"},
+		shown(func(ctx context.Context, in *noted) (desk.Deal, error) { return o().Decline(ctx, in.ID, in.text()) }, d, desk.Deals.Get))
 	pages(r, op{id: "list-deals", path: "/deals", tag: "deals", does: "List deals, from either side"}, d, desk.Deals.List)
 	one(r, op{id: "get-deal", path: "/deals/{id}", tag: "deals", does: "Show one deal"}, d, desk.Deals.Get)
 	for _, step := range []string{"confirm", "fulfil", "close", "cancel"} {
 		does := map[string]string{"confirm": "Confirm an accepted offer (vendor)", "fulfil": "Report a deal fulfilled (vendor)",
 			"close": "Close a fulfilled deal (customer)", "cancel": "Cancel a deal"}[step]
-		add(r, op{id: step + "-deal", verb: http.MethodPost, path: "/deals/{id}/" + step, tag: "deals", does: does, keyed: true},
-			func(ctx context.Context, in *noted) (desk.Deal, error) { return d().Step(ctx, in.ID, step, in.text()) })
+		add(r, op{id: step + "-deal", verb: http.MethodPost, path: "/deals/{id}/" + step, tag: "deals", does: does},
+			shown(func(ctx context.Context, in *noted) (desk.Deal, error) { return d().Step(ctx, in.ID, step, in.text()) }, d, desk.Deals.Get))
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,10 +27,12 @@ const (
 func (r *routes) events() {
 	type following struct {
 		Last  uint64 `header:"Last-Event-ID" doc:"The last id seen; the stream goes on after it"`
-		After uint64 `query:"after" doc:"The same, for those who can't set a header"`
+		After uint64 `query:"after" doc:"The same, for those who can't set a header at first; the header goes before it"`
 	}
 	o := r.operation(op{id: "events", verb: http.MethodGet, path: "/events", tag: "node", does: "Follow what happens, as server-sent events",
-		more: "Every kept event after Last-Event-ID, then new ones. Ids count up by one: a gap means that events were dropped."})
+		more: "Every kept event after Last-Event-ID, then new ones. Ids count up by one while the node runs; each start has ids of its own. " +
+			"Where the id is of an earlier start, or so old that what followed it is no longer kept, an event of kind `events.gap` comes first, with `after`, " +
+			"`why` (`unknown` or `dropped`) and, where it is known, `missed`, how many; then all that is kept."})
 	event := r.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[desk.Event](), true, "Event")
 	o.Responses = map[string]*huma.Response{"200": {Description: "The stream; `id` is the event's id, `event` its kind, `data` the event as JSON",
 		Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeArray, Items: event}}}}}
@@ -41,7 +44,7 @@ func (r *routes) events() {
 		return &huma.StreamResponse{Body: func(h huma.Context) {
 			defer leave()
 			_, w := humago.Unwrap(h)
-			if err := r.s.follow(ctx, w, max(in.Last, in.After)); err != nil && ctx.Err() == nil {
+			if err := r.s.follow(ctx, w, cmp.Or(in.Last, in.After)); err != nil && ctx.Err() == nil {
 				r.s.opt.Log.DebugContext(ctx, "api: event stream ended", "error", err)
 			}
 		}}, nil

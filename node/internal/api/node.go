@@ -29,7 +29,7 @@ func (r *routes) node() {
 			return peers{full(p)}, err
 		})
 	add(r, op{id: "check-network", verb: http.MethodGet, path: "/netcheck", tag: "node", does: "Look how the network does from here",
-		more: "Each question is answered with yes, no, or not known yet. It opens a few connections of its own to find out, and changes nothing."},
+		more: "Each question is answered with yes, no, or not known yet, or with off where the settings turn off what it is about. It opens a few connections of its own to find out, and changes nothing."},
 		func(ctx context.Context, _ *none) (desk.Netcheck, error) {
 			v, err := net().Check(ctx)
 			v.Checks = full(v.Checks)
@@ -39,15 +39,15 @@ func (r *routes) node() {
 		func(ctx context.Context, _ *none) (desk.NetworkInfo, error) { return net().Info(ctx) })
 	add(r, op{id: "get-identity", verb: http.MethodGet, path: "/id", tag: "node", does: "Show who this node is"},
 		func(ctx context.Context, _ *none) (desk.Identity, error) { return net().Self(ctx) })
-	act(r, op{id: "unlock", verb: http.MethodPost, path: "/unlock", tag: "node", does: "Open the vault"},
+	act(r, op{id: "unlock", verb: http.MethodPost, free: true, path: "/unlock", tag: "node", does: "Open the vault"},
 		func(ctx context.Context, in *with[phrase]) error {
 			secret := []byte(in.Body.Passphrase)
 			defer clear(secret)
 			return admin().Unlock(ctx, secret)
 		})
-	act(r, op{id: "lock", verb: http.MethodPost, path: "/lock", tag: "node", does: "Close the vault; keys leave memory"},
+	act(r, op{id: "lock", verb: http.MethodPost, free: true, path: "/lock", tag: "node", does: "Close the vault; keys leave memory"},
 		func(ctx context.Context, _ *none) error { return admin().Lock(ctx) })
-	act(r, op{id: "stop", verb: http.MethodPost, path: "/stop", tag: "node", does: "Stop the node", status: http.StatusAccepted,
+	act(r, op{id: "stop", verb: http.MethodPost, free: true, path: "/stop", tag: "node", does: "Stop the node", status: http.StatusAccepted,
 		more: "Answers before it stops; the node is down when /healthz no longer answers."},
 		func(ctx context.Context, _ *none) error { return admin().Stop(ctx) })
 	type letters struct {

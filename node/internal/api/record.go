@@ -23,7 +23,7 @@ func (r *routes) records(d func() desk.Records) {
 		func(ctx context.Context, in *export) (desk.RecordFile, error) {
 			return d().Export(ctx, desk.RecordSpec(*in))
 		})
-	takes(r, op{id: "check-records", verb: http.MethodPost, path: "/records/check", tag: "grants", does: "Compare an exported file with the grants held here",
+	takes(r, op{id: "check-records", verb: http.MethodPost, path: "/records/check", tag: "grants", free: true, does: "Compare an exported file with the grants held here",
 		more: "At most 8 MiB. Nothing changes. A file that is not exactly what an export writes is refused with 422."},
 		func(ctx context.Context, in *streamed) (desk.RecordCheck, error) {
 			rep, err := d().Check(ctx, in.src)

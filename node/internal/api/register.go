@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -23,7 +24,8 @@ type op struct {
 	does           string // one line
 	more           string // what a reader must know besides
 	status         int    // of success; 200 where 0
-	keyed          bool   // moves keys or money: honours Idempotency-Key
+	free           bool   // changes nothing, or the same again changes nothing: no Idempotency-Key
+	large          int64  // bytes of a body that is not read whole; maxBody where 0
 }
 
 func (r *routes) operation(o op) huma.Operation {
@@ -32,13 +34,15 @@ func (r *routes) operation(o op) huma.Operation {
 		DefaultStatus: o.status, BodyReadTimeout: bodyTimeout, MaxBodyBytes: maxBody,
 		Errors: []int{http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusInternalServerError},
 	}
-	if o.keyed {
-		r.s.keyed[o.verb+" "+h.Path] = true
+	if o.verb != http.MethodGet && !o.free {
+		r.s.keyed[o.verb+" "+h.Path] = cmp.Or(o.large, maxBody)
 		limit := maxKey
 		h.Parameters = append(h.Parameters, &huma.Param{
 			Name: idempotency, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &limit},
 			Description: "A fresh random text. The same request sent again with it gets the first answer (header Idempotency-Replayed) " +
-				"and does nothing; another request with it is refused with 409. Kept for a day, not over a restart.",
+				"and does nothing; another request with it is refused with 409. It is kept with the effect, so that a crash leaves both or neither: " +
+				"where one came before the answer was kept, the repetition shows the present state of what the first request made or changed, " +
+				"or does the rest of what takes several steps. Kept for a day, at most 4096 of 8 MiB, the oldest give way.",
 		})
 	}
 	return h
@@ -64,6 +68,9 @@ func act[I any](r *routes, o op, do func(context.Context, *I) error) {
 		o.status = http.StatusNoContent
 	}
 	huma.Register(r.api, r.operation(o), func(ctx context.Context, in *I) (*struct{}, error) {
+		if a, ok := Asking(ctx); ok && a.Since > 0 {
+			return nil, nil // it was done, and there is nothing to show
+		}
 		if err := do(ctx, in); err != nil {
 			return nil, r.failed(ctx, o, err)
 		}
@@ -151,6 +158,10 @@ type (
 		Until time.Time `query:"until" doc:"Only before this moment"`
 	}
 )
+
+func (b byID) named() string        { return b.ID }
+func (b byIDWith[B]) named() string { return b.ID }
+func (n noted) named() string       { return n.ID }
 
 // text is the note's text, where there is one.
 func (n *noted) text() string {

@@ -52,10 +52,16 @@ func (r *routes) vault(v func() desk.Vault) {
 		})
 	add(r, op{id: "set-vault-field", verb: http.MethodPut, path: "/vault/{name}", tag: "vault", does: "Set one field, or what is known about it",
 		more: "What is not given stays; a new field needs a value. Living grants that cover it get the new value. The answer is masked."},
-		func(ctx context.Context, in *put) (desk.Field, error) {
+		seen(func(ctx context.Context, in *put) (desk.Field, error) {
 			f, err := v().Set(ctx, in.Name, in.Body)
 			return masked([]desk.Field{f})[0], err
-		})
+		}, func(ctx context.Context, in *put, _ string) (desk.Field, error) {
+			past, err := v().History(ctx, in.Name, false)
+			if err != nil || len(past) == 0 {
+				return desk.Field{}, err
+			}
+			return masked(past)[0], nil
+		}))
 	act(r, op{id: "remove-vault-field", verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Erase one field, or one earlier version of it",
 		more: "Its key is shredded, and its bytes are off the disk when the answer comes."},
 		func(ctx context.Context, in *version) error { return v().Remove(ctx, in.Name, in.Version) })
@@ -91,7 +97,7 @@ func (r *routes) files(f func() desk.Files) {
 		Format string `query:"format" required:"true" enum:"json,vcard" doc:"What the file is"`
 		DryRun bool   `query:"dry_run" doc:"Only report"`
 	}
-	takes(r, op{id: "upload-vault-field", verb: http.MethodPut, path: "/vault/{name}/file", tag: "vault", does: "Make a file the value of one field",
+	takes(r, op{id: "upload-vault-field", verb: http.MethodPut, path: "/vault/{name}/file", tag: "vault", large: maxFile, does: "Make a file the value of one field",
 		more: "At most 16 MiB. It is sealed piece by piece as it arrives, and counts once it has arrived whole. The answer is masked."},
 		func(ctx context.Context, in *upload) (desk.Field, error) {
 			spec := desk.FieldSpec{Source: in.Source, Class: in.Class, Rule: in.Rule}
@@ -108,7 +114,7 @@ func (r *routes) files(f func() desk.Files) {
 		func(ctx context.Context, in *version, w io.Writer) error {
 			return f().Download(ctx, in.Name, in.Version, w)
 		})
-	takes(r, op{id: "import-vault", verb: http.MethodPost, path: "/vault/import", tag: "vault", does: "Import a vCard or an exported vault",
+	takes(r, op{id: "import-vault", verb: http.MethodPost, path: "/vault/import", tag: "vault", large: maxVault, does: "Import a vCard or an exported vault",
 		more: "A vCard (3.0 or 4.0) of one person, at most 4 MiB, or JSON as export-vault gives it. With `dry_run` nothing changes. The answer holds no value."},
 		func(ctx context.Context, in *importing) (desk.VaultReport, error) {
 			src := &capped{src: in.src, left: maxVault}

@@ -21,7 +21,13 @@ func (r *routes) vendor() {
 	board := func() desk.Board { return v().Board() }
 	add(r, op{id: "get-rules", verb: http.MethodGet, path: "/rules", tag: "vendor", does: "Show what this vendor listens for and does by itself"},
 		func(ctx context.Context, _ *none) (desk.Follow, error) { return rules().Get(ctx) })
-	create(r, op{id: "set-rules", verb: http.MethodPut, path: "/rules", tag: "vendor", does: "Replace this vendor's rules"}, rules, desk.Rules.Set)
+	add(r, op{id: "set-rules", verb: http.MethodPut, path: "/rules", tag: "vendor", does: "Replace this vendor's rules"},
+		seen(func(ctx context.Context, in *with[desk.Follow]) (desk.Follow, error) {
+			return rules().Set(ctx, in.Body)
+		},
+			func(ctx context.Context, _ *with[desk.Follow], _ string) (desk.Follow, error) {
+				return rules().Get(ctx)
+			}))
 
 	pages(r, op{id: "list-held", path: "/held", tag: "vendor", does: "List what is held of customers, per grant"}, held, desk.Held.List)
 	type holding struct {
@@ -57,7 +63,7 @@ func (r *routes) catalog(c func() desk.Catalog) {
 		Replace  bool   `query:"replace" doc:"Remove products that the file lacks"`
 		RawBody  []byte `contentType:"text/csv"`
 	}
-	imports := r.operation(op{id: "import-catalog", verb: http.MethodPost, path: "/catalog/import", tag: "vendor", does: "Import a catalogue file",
+	imports := r.operation(op{id: "import-catalog", verb: http.MethodPost, path: "/catalog/import", tag: "vendor", large: maxFile, does: "Import a catalogue file",
 		more: "CSV with a header; comma, tab, semicolon, `|` or `#` between columns; columns id, title or name, price, description and, where they are there, " +
 			"category, currency, region, condition. At most 32 MiB. All of it or nothing is applied."})
 	imports.MaxBodyBytes, imports.BodyReadTimeout = maxFile, fileTimeout
@@ -89,9 +95,19 @@ func (r *routes) passports(p func() desk.Passports) {
 	}
 	add(r, op{id: "get-passport", verb: http.MethodGet, path: "/passport", tag: "vendor", does: "Show this vendor's passport"},
 		func(ctx context.Context, _ *none) (desk.Passport, error) { return p().Own(ctx) })
-	create(r, op{id: "issue-passport", path: "/passport", tag: "vendor", does: "Issue this vendor's passport, or rotate its keys", keyed: true}, p, desk.Passports.Issue)
+	add(r, op{id: "issue-passport", verb: http.MethodPost, path: "/passport", tag: "vendor", does: "Issue this vendor's passport, or rotate its keys"},
+		seen(func(ctx context.Context, in *with[desk.PassportSpec]) (desk.Passport, error) {
+			return p().Issue(ctx, in.Body)
+		},
+			func(ctx context.Context, _ *with[desk.PassportSpec], _ string) (desk.Passport, error) {
+				own, err := p().Own(ctx)
+				if err != nil {
+					return own, err
+				}
+				return p().Import(ctx, own.Chain) // the crash may have come before it was shown to others
+			}))
 	one(r, op{id: "get-vendor-passport", path: "/passports/{id}", tag: "vendor", does: "Show a vendor's passport"}, p, desk.Passports.Get)
-	create(r, op{id: "import-passport", path: "/passports", tag: "vendor", does: "Keep a vendor's passports",
+	create(r, op{id: "import-passport", path: "/passports", tag: "vendor", free: true, does: "Keep a vendor's passports",
 		more: "The chain is checked from its first passport on."},
 		p, func(p desk.Passports, ctx context.Context, in chain) (desk.Passport, error) {
 			return p.Import(ctx, in.Chain)

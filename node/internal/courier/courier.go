@@ -52,10 +52,13 @@ type Limits struct {
 	Slots      int // slots that are remembered, to notice altered letters
 	PostKeys   int // keys that posts are sealed to, remembered
 	Stamps     int // remembered, so that another try costs nothing
+	Sightings  int // letters of which it is kept that a keeper lacked them, or the like
+	BoxFinds   int // of these, of one mailbox
 }
 
 // DefaultLimits is room for all mailboxes that so many streams can follow.
-var DefaultLimits = Limits{Deliveries: 16, Streams: 128, Boxes: 128 * perStream, Parked: 64, Doomed: 4096, Slots: 4096, PostKeys: 256, Stamps: 1024}
+var DefaultLimits = Limits{Deliveries: 16, Streams: 128, Boxes: 128 * perStream, Parked: 64, Doomed: 4096, Slots: 4096, PostKeys: 256, Stamps: 1024,
+	Sightings: 16384, BoxFinds: 256}
 
 func (l Limits) orDefault() Limits {
 	d := DefaultLimits
@@ -63,8 +66,11 @@ func (l Limits) orDefault() Limits {
 		Deliveries: cmp.Or(l.Deliveries, d.Deliveries), Streams: cmp.Or(l.Streams, d.Streams), Boxes: cmp.Or(l.Boxes, d.Boxes),
 		Parked: cmp.Or(l.Parked, d.Parked), Doomed: cmp.Or(l.Doomed, d.Doomed), Slots: cmp.Or(l.Slots, d.Slots),
 		PostKeys: cmp.Or(l.PostKeys, d.PostKeys), Stamps: cmp.Or(l.Stamps, d.Stamps),
+		Sightings: cmp.Or(l.Sightings, d.Sightings), BoxFinds: cmp.Or(l.BoxFinds, d.BoxFinds),
 	}
 }
+
+func (l Limits) sightings() records.Room { return records.Room{All: l.Sightings, Box: l.BoxFinds} }
 
 // Crew is how many goroutines a courier under these limits has at most: its sender,
 // three for each stream, and for each delivery one and one for each keeper.
@@ -264,6 +270,11 @@ func (c *Courier) dispatch(ctx context.Context) time.Duration {
 
 // jitter spreads retries; it protects nothing.
 func jitter() float64 { return rand.Float64() } //nolint:gosec // not a secret
+
+// SightingFills shows how much is kept of what keepers lacked.
+func (c *Courier) SightingFills(r kv.Reader) ([]kv.Fill, error) {
+	return records.SightingFills(r, "courier.sightings", c.lim.sightings())
+}
 
 // Stats gives each bound with its fill.
 func (c *Courier) Stats() []kv.Fill {

@@ -68,7 +68,9 @@ func with(list []key.KeeperKey, k key.KeeperKey) []key.KeeperKey {
 	return append(list, k)
 }
 
-// note keeps what was found of a letter at a keeper.
+// note keeps what was found of a letter at a keeper. Where a mailbox has no room for one
+// more, what was found is not kept: whoever writes to it can leave letters at one keeper
+// alone, as many as he likes, and shall not drive out what is evidence.
 func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.MailboxKey, change func(*records.Sighting)) {
 	c.mu.Lock()
 	role := c.boxes[box].Role
@@ -81,9 +83,11 @@ func (c *Courier) note(ctx context.Context, letter protocol.Hash, box key.Mailbo
 		}
 		s.Letter, s.Box, s.AtMS, s.First = letter, box, c.cfg.Now().UnixMilli(), first
 		change(&s)
-		return records.PutSighting(tx, s)
+		return records.PutSighting(tx, s, c.lim.sightings())
 	})
-	if err != nil && ctx.Err() == nil {
+	if errors.Is(err, fault.Full) {
+		c.cfg.Log.Debug("courier: a keeper's failure finds no room", "err", err)
+	} else if err != nil && ctx.Err() == nil {
 		c.cfg.Log.Warn("courier: could not note a keeper's failure", "err", err)
 	}
 }

@@ -242,6 +242,7 @@ func (d Consent) vendorOf(ctx context.Context, text string) (v protocol.VendorID
 		return v, fmt.Errorf("name a vendor, or a request of it: %w", fault.Malformed)
 	}
 	var found []protocol.VendorID
+	var ids []string // of those that it is not
 	add := func(id protocol.VendorID) {
 		if !slices.Contains(found, id) && len(found) < 4 {
 			found = append(found, id)
@@ -252,11 +253,13 @@ func (d Consent) vendorOf(ctx context.Context, text string) (v protocol.VendorID
 			if strings.HasPrefix(a.Vendor.String(), low) {
 				add(a.Vendor)
 			}
+			ids = closer(ids, a.Vendor.String(), low)
 			return true, nil
 		}); err != nil {
 			return err
 		}
 		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
+			ids = closer(ids, a.Vendor.String(), low)
 			if a.Flow.Me == protocol.Customer && (strings.HasPrefix(a.Vendor.String(), low) || strings.EqualFold(a.VendorName, low) ||
 				strings.HasPrefix(a.Letters.Request.String(), low) || strings.HasPrefix(a.ID.String(), low)) {
 				add(a.Vendor)
@@ -273,7 +276,7 @@ func (d Consent) vendorOf(ctx context.Context, text string) (v protocol.VendorID
 		return v, fmt.Errorf("%s fits several vendors: %s: %w", text, list(hashes(found)), fault.Conflict)
 	}
 	if err := v.UnmarshalText([]byte(low)); err != nil {
-		return v, fmt.Errorf("no vendor, and no request, begins with %.64s: %w", text, fault.NotFound)
+		return v, unknown("vendor or request", text, ids)
 	}
 	return v, nil
 }

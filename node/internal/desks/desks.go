@@ -82,13 +82,64 @@ func (o *Office) resolve(ctx context.Context, s records.Shelf, digits string) (i
 		case len(ids) > 1:
 			return fmt.Errorf("%s %s fits several: %s: %w", shelfNames[s], digits, list(ids), fault.Conflict)
 		}
-		near, err := records.Match(r, s, digits[:min(len(digits), 1)], 3)
-		if err != nil || len(near) == 0 {
-			return fmt.Errorf("no %s begins with %s: %w", shelfNames[s], digits, fault.NotFound)
+		var near []string
+		for n := min(len(digits), 64); n >= 0 && len(near) == 0 && err == nil; n-- {
+			ids, err = records.Match(r, s, digits[:n], maxNear)
+			near = texts(ids)
 		}
-		return fmt.Errorf("no %s begins with %s; near it are %s: %w", shelfNames[s], digits, list(near), fault.NotFound)
+		if err != nil {
+			return err
+		}
+		return unknown(shelfNames[s], digits, near)
 	})
 	return id, err
+}
+
+// maxNear is how many ids are named where one is not there.
+const maxNear = 3
+
+// unknown says that no id begins with digits, and which come near: those that share the
+// most of its beginning, in order.
+func unknown(what, digits string, ids []string) error {
+	var near []string
+	for n := min(len(digits), 64); n >= 0 && len(near) == 0; n-- {
+		for _, id := range ids {
+			if strings.HasPrefix(id, digits[:n]) && len(near) < maxNear {
+				near = append(near, id[:min(len(id), 12)])
+			}
+		}
+	}
+	if len(near) == 0 {
+		return fmt.Errorf("no %s begins with %.64s: %w", what, digits, fault.NotFound)
+	}
+	return fmt.Errorf("no %s begins with %.64s; near it are %s: %w", what, digits, strings.Join(near, ", "), fault.NotFound)
+}
+
+// closer keeps of the ids that were met those that share the most of digits' beginning.
+func closer(kept []string, id, digits string) []string {
+	shared := func(s string) (n int) {
+		for n < min(len(s), len(digits)) && s[n] == digits[n] {
+			n++
+		}
+		return n
+	}
+	if !slices.Contains(kept, id) {
+		kept = append(kept, id)
+	}
+	if len(kept) > maxNear {
+		slices.SortStableFunc(kept, func(a, b string) int { return shared(b) - shared(a) })
+		kept = kept[:maxNear]
+	}
+	return kept
+}
+
+// texts writes ids in full.
+func texts[T ~[32]byte](ids []T) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = hex.EncodeToString(id[:])
+	}
+	return out
 }
 
 func list(ids [][32]byte) string {

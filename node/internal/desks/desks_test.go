@@ -290,12 +290,68 @@ func TestIdsAreFoundByTheirStart(t *testing.T) {
 		"":          {fault.Malformed, "name a grant"},
 		"1":         {fault.Conflict, "fits several: 120000000000, 130000000000"},
 		"14":        {fault.NotFound, "near it are 120000000000"},
-		"9":         {fault.NotFound, "no grant begins with 9"},
-		"zz":        {fault.Malformed, "hexadecimal"},
+		"9":         {fault.NotFound, "no grant begins with 9; near it are 120000000000, 130000000000"},
+		"zz":        {fault.NotFound, "no grant begins with zz; near it are 120000000000, 130000000000"},
+		"13zz":      {fault.NotFound, "no grant begins with 13zz; near it are 130000000000"},
 		whole + "0": {fault.NotFound, "no grant"},
 	} {
 		if _, err := g.Get(t.Context(), id); !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// A promise that was broken is found by its state, whatever has come of the grant since:
+// that is what hark status tells people to look for.
+func TestGrantsThatLapsedAreFoundAfterTheyEnded(t *testing.T) {
+	o := open(t)
+	late := agreement(1, flow.Deleted)
+	late.Lapses = []string{"deletion"}
+	o.keep(t, func(tx kv.Tx) error {
+		return errors.Join(records.PutAgreement(tx, late), records.PutAgreement(tx, agreement(2, flow.Lapsed)), records.PutAgreement(tx, agreement(3, flow.Deleted)))
+	})
+	p := must(Grants{o}.List(t.Context(), desk.Query{State: "lapsed"}))
+	if len(p.Items) != 2 || p.Items[0].State != "deleted" || p.Items[1].State != "lapsed" {
+		t.Errorf("%+v", p.Items)
+	}
+	if p := must(Grants{o}.List(t.Context(), desk.Query{State: "deleted"})); len(p.Items) != 2 {
+		t.Errorf("%+v", p.Items)
+	}
+}
+
+// Whatever the noun, an id that nothing has is not found, whether it could be one or
+// not; and what comes near is named.
+func TestUnknownIDsOfEveryNoun(t *testing.T) {
+	o := open(t)
+	o.keep(t, func(tx kv.Tx) error {
+		a := agreement(0x12, flow.Disclosed)
+		a.Flow.Me = protocol.Customer
+		deal := records.Deal{ID: a.ID, Grant: a.ID, Context: a.Context, Side: protocol.Customer, Offer: protocol.Offer{Title: "Desk"}, Flow: flow.Deal{State: flow.Offered}}
+		return errors.Join(records.PutAgreement(tx, a), records.PutContext(tx, records.Context{ID: a.Context, Name: "x"}), records.PutDeal(tx, deal),
+			o.Stores.Held.Put(tx, held.Record{Grant: a.ID, Context: a.Context}))
+	})
+	_ = must(Passports{o}.Issue(t.Context(), desk.PassportSpec{Name: "Veld & Vine", Contact: "a@example.org", Country: "ZA"}))
+	ctx := t.Context()
+	for noun, get := range map[string]func(id string) error{
+		"need":          func(id string) error { _, err := Needs{o}.Get(ctx, id); return err },
+		"its strangers": func(id string) error { _, err := Needs{o}.Stranger(ctx, id); return err },
+		"request":       func(id string) error { _, err := Requests{o}.Get(ctx, id); return err },
+		"grant":         func(id string) error { _, err := Grants{o}.Get(ctx, id); return err },
+		"offer":         func(id string) error { _, err := Offers{o}.Get(ctx, id); return err },
+		"deal":          func(id string) error { _, err := Deals{o}.Get(ctx, id); return err },
+		"held":          func(id string) error { return Held{o}.Delete(ctx, id) },
+		"passport":      func(id string) error { _, err := Passports{o}.Get(ctx, id); return err },
+		"block":         func(id string) error { _, err := (Consent{Office: o}).Block(ctx, id, true); return err },
+	} {
+		for _, id := range []string{"zzzz", "ffff", "0x12", strings.Repeat("f", 65)} {
+			if err := get(id); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "; near it are ") {
+				t.Errorf("%s %s: %v", noun, id, err)
+			}
+		}
+	}
+	for _, id := range []string{"zzzz", "ffff"} {
+		if _, _, err := (Board{o}).Get(ctx, id); !errors.Is(err, fault.NotFound) {
+			t.Errorf("announcement %s: %v", id, err)
 		}
 	}
 }
@@ -467,7 +523,7 @@ func TestGivesAreChecked(t *testing.T) {
 		want fault.Kind
 	}{
 		"no vendor":          {sound(func(s *desk.GiveSpec) { s.Vendor = "" }), fault.Malformed},
-		"a short vendor":     {sound(func(s *desk.GiveSpec) { s.Vendor = "0707" }), fault.Malformed},
+		"a short vendor":     {sound(func(s *desk.GiveSpec) { s.Vendor = "0707" }), fault.NotFound},
 		"too many days":      {sound(func(s *desk.GiveSpec) { s.Days = maxGiveDays + 1 }), fault.Malformed},
 		"days before today":  {sound(func(s *desk.GiveSpec) { s.Days = -1 }), fault.Malformed},
 		"too often":          {sound(func(s *desk.GiveSpec) { s.PerDay = protocol.MaxPerDay + 1 }), fault.Malformed},
@@ -764,8 +820,15 @@ func TestPassports(t *testing.T) {
 	if _, err := p.Get(t.Context(), first.Vendor); !errors.Is(err, fault.Locked) {
 		t.Errorf("what fetching says: %v", err)
 	}
-	if _, err := p.Get(t.Context(), "77"); !errors.Is(err, fault.Malformed) {
-		t.Errorf("a short id: %v", err)
+	if _, err := p.Get(t.Context(), "zz"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "near it are "+first.Vendor[:12]) {
+		t.Errorf("an id that is none: %v", err)
+	}
+	if _, err := p.Get(t.Context(), first.Vendor[:9]); !errors.Is(err, fault.Locked) {
+		t.Errorf("the beginning of one that is here: %v", err)
+	}
+	give := desk.GiveSpec{Vendor: first.Vendor[:12], Name: "x", Fields: []string{"contact.email"}}
+	if _, err := (Grants{o}).Give(t.Context(), give); !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), first.Vendor) {
+		t.Errorf("given to the beginning of an id: %v", err)
 	}
 	other := open(t)
 	if v := must(Passports{other}.Import(t.Context(), second.Chain)); v.Seq != 2 {

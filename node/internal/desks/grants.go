@@ -57,7 +57,8 @@ func pageAgreements[T any](ctx context.Context, o *Office, q desk.Query, show fu
 }
 
 func fits(q desk.Query, a records.Agreement) bool {
-	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a)) &&
+	lapsed := q.State == flow.Lapsed.String() && len(a.Lapses) > 0 // a promise was broken, whatever came of it
+	return (q.State == "" || q.State == a.Flow.State.String() || q.State == stateOf(a) || lapsed) &&
 		strings.HasPrefix(hexOf(a.Context), q.Context) &&
 		(strings.HasPrefix(a.Vendor.String(), q.Vendor) || strings.EqualFold(a.VendorName, q.Vendor)) &&
 		strings.HasPrefix(a.ID.String(), q.Grant) && (q.Field == "" || about(&a, protocol.FieldName(q.Field)))
@@ -88,15 +89,17 @@ func showRequest(a records.Agreement) desk.Request {
 
 // Get implements desk.Requests; the id is the request's, or its grant's.
 func (d Requests) Get(ctx context.Context, id string) (desk.Request, error) {
+	var ids []string
 	page, err := d.List(ctx, desk.Query{Limit: maxPage})
 	for err == nil {
 		for _, v := range page.Items {
 			if strings.HasPrefix(v.ID, id) || strings.HasPrefix(v.Grant, id) {
 				return d.whole(ctx, v)
 			}
+			ids = closer(ids, v.ID, id)
 		}
 		if page.Next == "" {
-			return desk.Request{}, fmt.Errorf("no request begins with %s: %w", id, fault.NotFound)
+			return desk.Request{}, unknown("request", id, ids)
 		}
 		page, err = d.List(ctx, desk.Query{Limit: maxPage, After: page.Next})
 	}

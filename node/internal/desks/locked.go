@@ -17,14 +17,15 @@ import (
 // fault.Locked.
 func Locked(b *board.Board, g *protocol.Genesis, now func() time.Time) Office {
 	return Office{
-		Market: market.Locked(lockedStore{}, errLocked()), Stores: market.Stores{KV: lockedStore{}}, Board: b, Genesis: g, Now: now,
-		FetchPassport:     func(context.Context, protocol.VendorID) error { return errLocked() },
-		FetchAnnouncement: func(context.Context, protocol.ContextID) error { return errLocked() },
-		Follow:            func(market.Follow) error { return errLocked() },
+		Market: market.Locked(lockedStore{}, ErrLocked()), Stores: market.Stores{KV: lockedStore{}}, Board: b, Genesis: g, Now: now,
+		FetchPassport:     func(context.Context, protocol.VendorID) error { return ErrLocked() },
+		FetchAnnouncement: func(context.Context, protocol.ContextID) error { return ErrLocked() },
+		Follow:            func(market.Follow) error { return ErrLocked() },
 	}
 }
 
-func errLocked() error {
+// ErrLocked is what a locked node answers.
+func ErrLocked() error {
 	return fmt.Errorf("the vault is locked; open it with hark unlock: %w", fault.Locked)
 }
 
@@ -32,13 +33,13 @@ func errLocked() error {
 type lockedStore struct{}
 
 // View implements kv.Store.
-func (lockedStore) View(context.Context, func(kv.Reader) error) error { return errLocked() }
+func (lockedStore) View(context.Context, func(kv.Reader) error) error { return ErrLocked() }
 
 // Update implements kv.Store.
-func (lockedStore) Update(context.Context, func(kv.Tx) error) error { return errLocked() }
+func (lockedStore) Update(context.Context, func(kv.Tx) error) error { return ErrLocked() }
 
 // Purge implements kv.Store.
-func (lockedStore) Purge(context.Context, ...[]byte) error { return errLocked() }
+func (lockedStore) Purge(context.Context, ...[]byte) error { return ErrLocked() }
 
 // Size implements kv.Store.
 func (lockedStore) Size() int64 { return 0 }

@@ -29,7 +29,12 @@ const (
 
 // Give implements desk.Grants.
 func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error) {
+	v, err := d.wholeVendor(ctx, spec.Vendor)
+	if err != nil {
+		return desk.Grant{}, err
+	}
 	g, err := gift(spec)
+	g.Vendor = v
 	if err != nil {
 		return desk.Grant{}, err
 	}
@@ -53,11 +58,24 @@ func (d Grants) Give(ctx context.Context, spec desk.GiveSpec) (desk.Grant, error
 	return d.Get(ctx, id.String())
 }
 
-// gift reads all of what is given but the fields.
-func gift(spec desk.GiveSpec) (g market.Gift, err error) {
-	if err := g.Vendor.UnmarshalText([]byte(spec.Vendor)); err != nil {
-		return g, fmt.Errorf("vendor: %w", err)
+// wholeVendor reads the id of a vendor that is given something without having asked: all
+// of it, as another's id may be made to begin alike.
+func (o *Office) wholeVendor(ctx context.Context, text string) (v protocol.VendorID, err error) {
+	if v.UnmarshalText([]byte(text)) == nil {
+		return v, nil
 	}
+	known, err := o.knownVendor(ctx, text)
+	if err != nil {
+		return v, err
+	}
+	if known.String() != text {
+		return v, fmt.Errorf("%s is the beginning of vendor %s: to give it something, name all of its id: %w", text, known, fault.Malformed)
+	}
+	return known, nil
+}
+
+// gift reads all of what is given but the vendor and the fields.
+func gift(spec desk.GiveSpec) (g market.Gift, err error) {
 	if spec.Days == 0 {
 		spec.Days = giveDays
 	}
@@ -89,10 +107,14 @@ func (d Grants) Revoke(ctx context.Context, ids []string, q desk.Query, reason s
 	if err != nil {
 		return nil, err
 	}
+	left, err := d.unrevoked(ctx, grants, field)
+	if err != nil {
+		return nil, err
+	}
 	if field != "" {
-		err = d.Market.WithdrawField(ctx, grants, field, reason)
+		err = d.Market.WithdrawField(ctx, left, field, reason)
 	} else {
-		err = d.Market.Revoke(ctx, grants, reason)
+		err = d.Market.Revoke(ctx, left, reason)
 	}
 	if err != nil {
 		return nil, err
@@ -124,15 +146,39 @@ func (d Grants) toRevoke(ctx context.Context, ids []string, q desk.Query, field 
 	if err := d.known(ctx, q); err != nil {
 		return nil, err
 	}
+	since := d.Market.Since(ctx)
 	err = d.view(ctx, func(r kv.Reader) error {
 		return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
 			gives := field == "" || !a.Standing.Lacks(field) &&
 				slices.ContainsFunc(a.Terms.Fields, func(f protocol.FieldGrant) bool { return f.Name == field })
-			if a.Flow.Me == protocol.Customer && a.Flow.State.Live() && gives && fits(q, a) {
+			ended := field == "" && since > 0 && a.Times.Revoked >= since // by this very request
+			if a.Flow.Me == protocol.Customer && (a.Flow.State.Live() && gives || ended) && fits(q, a) {
 				grants = append(grants, a.ID)
 			}
 			return true, nil
 		})
 	})
 	return grants, err
+}
+
+// unrevoked leaves out, where a revocation of several grants was cut off and is asked for
+// again, those that it ended or took the field from before.
+func (d Grants) unrevoked(ctx context.Context, grants []protocol.GrantID, field protocol.FieldName) (left []protocol.GrantID, err error) {
+	since := d.Market.Since(ctx)
+	if since == 0 {
+		return grants, nil
+	}
+	err = d.view(ctx, func(r kv.Reader) error {
+		for _, id := range grants {
+			a, err := records.GetAgreement(r, id)
+			if err != nil {
+				return err
+			}
+			if a.Times.Revoked < since && (field == "" || !a.Standing.Lacks(field)) {
+				left = append(left, id)
+			}
+		}
+		return nil
+	})
+	return left, err
 }

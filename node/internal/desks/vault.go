@@ -34,7 +34,7 @@ func (d Vault) Set(ctx context.Context, name string, spec desk.FieldSpec) (v des
 			return d.missing(err, name)
 		}
 		v = d.field(f, true)
-		return d.noteField(tx, f, what, nowMS)
+		return errors.Join(d.noteField(tx, f, what, nowMS), d.Market.Done(ctx, tx, "", nowMS))
 	})
 	d.Market.Wake()
 	return v, errors.Join(err, d.sweep(ctx))
@@ -221,7 +221,8 @@ func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
 			}
 			return err
 		}
-		return d.note(tx, kind, d.Now().UnixMilli(), body)
+		nowMS := d.Now().UnixMilli()
+		return errors.Join(d.note(tx, kind, nowMS, body), d.Market.Done(ctx, tx, "", nowMS))
 	})
 	if err != nil {
 		return err

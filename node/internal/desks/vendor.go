@@ -83,6 +83,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 	id = strings.ToLower(id)
 	var hit *board.Entry
 	var cursor protocol.ContextID
+	var ids []string
 	for more := true; more; {
 		var found []board.Entry
 		found, more, err = d.Board.Find(ctx, board.Filter{}, cursor, maxPage)
@@ -92,6 +93,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 		for i := range found {
 			c := found[i].Heard.A().ContextID()
 			if cursor = c; !strings.HasPrefix(hexOf(c), id) {
+				ids = closer(ids, hexOf(c), id)
 				continue
 			}
 			if hit != nil {
@@ -102,7 +104,7 @@ func (d Board) Get(ctx context.Context, id string) (n desk.Notice, s desk.Strang
 		more = more && len(found) > 0
 	}
 	if hit == nil {
-		return n, s, fmt.Errorf("no announcement begins with %s: %w", id, fault.NotFound)
+		return n, s, unknown("announcement", id, ids)
 	}
 	if s, err = Stranger(hit.Heard.Raw()); err != nil {
 		return n, s, err
@@ -192,7 +194,7 @@ type Catalog struct{ *Office }
 // Import implements desk.Catalog.
 func (d Catalog) Import(ctx context.Context, file io.Reader, spec desk.ImportSpec) (v desk.ImportReport, err error) {
 	if d.Office.Catalog == nil {
-		return v, errLocked()
+		return v, ErrLocked()
 	}
 	cur := protocol.Currency(spec.Currency)
 	if cur == "" {
@@ -221,7 +223,7 @@ func (d Catalog) Import(ctx context.Context, file io.Reader, spec desk.ImportSpe
 // List implements desk.Catalog; the cursor is a product id.
 func (d Catalog) List(ctx context.Context, q desk.Query) (page desk.Page[desk.Product], err error) {
 	if d.Office.Catalog == nil {
-		return page, errLocked()
+		return page, ErrLocked()
 	}
 	list, err := d.Office.Catalog.List(ctx, q.After, limit(q))
 	page.Items = []desk.Product{}
@@ -244,7 +246,7 @@ func product(p catalog.Product) desk.Product {
 // Search implements desk.Catalog.
 func (d Catalog) Search(ctx context.Context, text string, n int) ([]desk.Product, error) {
 	if d.Office.Catalog == nil {
-		return nil, errLocked()
+		return nil, ErrLocked()
 	}
 	if n <= 0 || n > 50 {
 		n = 10
@@ -391,11 +393,46 @@ func (d Passports) keep(ctx context.Context, raws [][]byte) error {
 	return err
 }
 
-// Get implements desk.Passports.
+// knownVendor reads the id of a vendor: the whole of it, or the beginning of one whose
+// passport is here.
+func (o *Office) knownVendor(ctx context.Context, text string) (v protocol.VendorID, err error) {
+	text = strings.ToLower(strings.TrimSpace(text))
+	if text == "" {
+		return v, fmt.Errorf("name a vendor: %w", fault.Malformed)
+	}
+	if v.UnmarshalText([]byte(text)) == nil {
+		return v, nil
+	}
+	var fits, ids []string
+	var cursor protocol.VendorID
+	for more := true; more; {
+		var found []protocol.VendorID
+		if found, more, err = o.Board.PassportIDs(ctx, cursor, maxPage); err != nil {
+			return v, err
+		}
+		for _, id := range found {
+			if cursor = id; strings.HasPrefix(id.String(), text) {
+				fits = append(fits, id.String())
+			} else {
+				ids = closer(ids, id.String(), text)
+			}
+		}
+		more = more && len(found) > 0
+	}
+	switch len(fits) {
+	case 0:
+		return v, unknown("vendor", text, ids)
+	case 1:
+		return v, v.UnmarshalText([]byte(fits[0]))
+	}
+	return v, fmt.Errorf("%s fits several vendors: %s: %w", text, strings.Join(fits[:min(len(fits), maxNear)], ", "), fault.Conflict)
+}
+
+// Get implements desk.Passports. The id may be the beginning of one that is known here.
 func (d Passports) Get(ctx context.Context, vendor string) (desk.Passport, error) {
-	var v protocol.VendorID
-	if err := v.UnmarshalText([]byte(vendor)); err != nil {
-		return desk.Passport{}, fmt.Errorf("vendor: %w", err)
+	v, err := d.knownVendor(ctx, vendor)
+	if err != nil {
+		return desk.Passport{}, err
 	}
 	if err := d.FetchPassport(ctx, v); err != nil {
 		return desk.Passport{}, err
@@ -515,8 +552,5 @@ func (d Held) Delete(ctx context.Context, grant string) error {
 	if err != nil {
 		return err
 	}
-	return d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
-		_, err := d.Stores.Held.Delete(tx, id)
-		return err
-	})
+	return d.Market.DeleteHeld(ctx, id)
 }

@@ -35,7 +35,10 @@ import (
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
-// Bounds.
+// Bounds. What waits to be judged is in pubsub's own queue, whose length it tells nobody.
+// Its readers never wait: they hand each message to one of those that judge, and where
+// all of them are busy, or the queue is full, it is dropped and counted (Counts.Throttled);
+// pulling brings it later. What waits for a reader of ours was judged already.
 const (
 	maxMessage    = 64 << 10 // an RPC: several announcements
 	maxControl    = 32 << 10
@@ -338,6 +341,13 @@ func (g *Gossip) Status() (topics, blamed peers.Fill) {
 		}
 	}
 	return peers.Fill{At: n, Limit: int(g.cfg.Shards)}, peers.Fill{At: g.blames.size(), Limit: maxBlamed}
+}
+
+// Judging is how many messages of others are being judged, of how many at once.
+func (g *Gossip) Judging() peers.Fill {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return peers.Fill{At: g.hearing, Limit: judging}
 }
 
 // Close stops the router and waits for readers and for every Hear that runs.

@@ -31,16 +31,20 @@ type rules struct {
 //	Dout 3        links that we dialled, the most that D = 8 permits: whoever only dials
 //	              in, be it a thousand times, gets no more than the rest of a mesh
 //	Dscore 6      a full mesh keeps first those who brought something first
-//	Dlazy 12      ids told to peers outside the mesh, for the …
-//	history 6/5   … five seconds after: a message costs 34 bytes there, and it is how
-//	              it gets around a mesh of peers that drop
+//	factor 1      ids told, each second, to every peer outside the mesh (so that Dlazy says
+//	              nothing), for the …
+//	history 6/3   … three seconds after: a message costs 34 bytes each time, to 512 peers at
+//	              most (peers.Limits). It is how it gets around a mesh of peers that drop:
+//	              whoever sits in such a mesh, with four or five good peers outside it,
+//	              hears from the first of them that has a heartbeat. Where a quarter are
+//	              told he waits for seconds, and has pulled it before
 //	no IDONTWANT  which asks others not to send what this node has: a peer that may
 //	              keep quiet can't be told from one that passes nothing on (silence).
 //	              It would cost an RPC to each mesh peer for each message, to save one
 func meshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, meshLow, 12, 3, 6
-	p.Dlazy, p.HistoryLength, p.HistoryGossip = 12, 6, 5
+	p.GossipFactor, p.HistoryLength, p.HistoryGossip = 1, 6, 3
 	p.IDontWantMessageThreshold = maxMessage + 1
 	return p
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/binary"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 )
@@ -76,6 +79,81 @@ func TestStrangersDoNotCrowdOutWhomWeDialled(t *testing.T) {
 	t.Logf("20 strangers dialled in: at least %d of the 3 that the node dialled are in its mesh at any time", got)
 	if got < 3 {
 		t.Errorf("%d of 3", got)
+	}
+}
+
+// told lets a node in whose mesh nobody passes anything on be connected with one that is
+// not in it and does, among thirty to whom that one could tell instead what it has. Of
+// twenty messages it tells how many came, and how long the slowest took.
+func told(t *testing.T, change func(*rules)) (came int, slowest time.Duration) {
+	const said = 20
+	synctest.Test(t, func(t *testing.T) {
+		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
+		apart := func(r *rules) { // whom they dialled, or heard from, gets no place for that
+			r.mesh.Dout, r.mesh.OpportunisticGraftTicks = 0, 1<<40
+			change(r)
+		}
+		friend, alone := simulated(t, net, apart), simulated(t, net, apart)
+		var mu sync.Mutex
+		nodes, at, took := []*Network{friend, alone}, map[string]time.Time{}, []time.Duration{}
+		join := func(n *Network, hear peers.Hear) {
+			if err := n.Join([]uint16{1}, hear); err != nil {
+				t.Fatal(err)
+			}
+		}
+		join(friend, func(context.Context, []byte, uint16, string) uint8 { return pass })
+		join(alone, func(_ context.Context, raw []byte, _ uint16, _ string) uint8 {
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, time.Since(at[string(raw)]))
+			return pass
+		})
+		for range 30 {
+			deaf := simulated(t, net, func(*rules) {}, friend, alone)
+			nodes = append(nodes, deaf)
+			join(deaf, func(context.Context, []byte, uint16, string) uint8 { return ignore })
+		}
+		time.Sleep(30 * time.Second)
+		if err := alone.Libp2p().Connect(t.Context(), address.Info(friend.Self())); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if slices.Contains(alone.Gossip.Mesh(1), friend.Libp2p().ID()) {
+			t.Fatal("they are in each other's mesh")
+		}
+		for i := range uint64(said) {
+			raw := binary.BigEndian.AppendUint64(nil, i)
+			mu.Lock()
+			at[string(raw)] = time.Now()
+			mu.Unlock()
+			if err := friend.Publish(t.Context(), 1, raw); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(9700 * time.Millisecond) // another moment between two heartbeats each time
+		}
+		mu.Lock()
+		came, slowest = len(took), slices.Max(append(took, 0))
+		mu.Unlock()
+		leave(t, net, nodes)
+	})
+	return came, slowest
+}
+
+// TestWhoIsInNoMeshIsToldAtOnce: a node among peers that drop everything hears of a
+// message within a heartbeat, and the time to ask for it, from the one good peer that it is
+// connected with. As gossipsub has it, a quarter are told each time.
+func TestWhoIsInNoMeshIsToldAtOnce(t *testing.T) {
+	soon := func(came int, slowest time.Duration) bool { return came == 20 && slowest <= 1200*time.Millisecond }
+	planted := func(r *rules) { r.mesh.GossipFactor = pubsub.GossipSubGossipFactor }
+	came, slowest := told(t, planted)
+	t.Logf("planted, a quarter are told: %d of 20 came, the slowest after %v", came, slowest)
+	if soon(came, slowest) {
+		t.Fatal("when a quarter are told all come at once: the check finds nothing")
+	}
+	came, slowest = told(t, func(*rules) {})
+	t.Logf("%d of 20 came, the slowest after %v", came, slowest)
+	if !soon(came, slowest) {
+		t.Error("too few, or too late")
 	}
 }
 

@@ -3,11 +3,8 @@ package keeper
 import (
 	"context"
 
-	"github.com/harkmarket/hark/crypto/seal"
-	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
-	"github.com/harkmarket/hark/store/blobs"
 )
 
 // copies answers /hark/blob/1.
@@ -72,16 +69,6 @@ func (k copies) deleteCopies(ctx context.Context, _ *stream, op *protocol.Op) (p
 	}
 	had, err := k.cfg.Blobs.Delete(ctx, op.Box, op.Hashes, k.now())
 	return protocol.Reply{Hashes: had}, err
-}
-
-// tag is what an address prefix is known by beside the copies that came from it: whoever
-// has the disk alone can't tell which it is.
-func (k copies) tag(from string) blobs.Tag {
-	if budget.Local(from) {
-		return blobs.Tag{}
-	}
-	sum := seal.MAC(seal.Derive(k.cfg.Key.Seed(), seal.LabelCopyFrom, nil), []byte(from))
-	return blobs.Tag(sum[:8])
 }
 
 // expire removes what has expired; the rest of much at the next time.

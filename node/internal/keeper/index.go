@@ -27,6 +27,14 @@ type named struct {
 	by protocol.ContextID
 	in protocol.Hash
 	at int64 // ms: when it was heard
+
+	here bool // it lies at this keeper
+}
+
+// An inbox is whose inbox a mailbox is.
+type inbox struct {
+	of   protocol.VendorID
+	here bool // it lies at this keeper
 }
 
 // An index knows which announcement or passport on the board names a mailbox.
@@ -37,12 +45,13 @@ type index struct {
 	most    int // of each
 	mu      sync.Mutex
 	boxes   map[key.MailboxKey]named
-	inboxes map[key.MailboxKey]protocol.VendorID
+	inboxes map[key.MailboxKey]inbox
+	self    key.KeeperKey
 	shown   func(wire.Chain) // nil: nobody is told
 }
 
 func newIndex(b *board.Board, net protocol.Hash, most int, log *slog.Logger) *index {
-	return &index{board: b, net: net, log: log, most: cmp.Or(most, maxIndex), boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]protocol.VendorID{}}
+	return &index{board: b, net: net, log: log, most: cmp.Or(most, maxIndex), boxes: map[key.MailboxKey]named{}, inboxes: map[key.MailboxKey]inbox{}}
 }
 
 func (x *index) size() (boxes, inboxes int) {
@@ -54,12 +63,30 @@ func (x *index) size() (boxes, inboxes int) {
 // chainOfInbox finds the passports of the vendor whose inbox a mailbox is.
 func (x *index) chainOfInbox(ctx context.Context, box key.MailboxKey) (wire.Chain, error) {
 	x.mu.Lock()
-	vendor, ok := x.inboxes[box]
+	in, ok := x.inboxes[box]
 	x.mu.Unlock()
 	if !ok {
 		return wire.Chain{}, &said{client.NeedPassport, fault.NotFound}
 	}
-	return x.board.Passports(ctx, vendor)
+	return x.board.Passports(ctx, in.of)
+}
+
+// names tells whether an announcement or a passport that stands says that a mailbox lies
+// at this keeper. Memory answers.
+func (x *index) names(box key.MailboxKey) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n, ok := x.boxes[box]; ok && n.here {
+		if _, status, id, ok := x.board.Precedence(n.by); ok && id == n.in && status == protocol.Open {
+			return true
+		}
+	}
+	in, ok := x.inboxes[box]
+	return ok && in.here && !x.left(box, in)
+}
+
+func (x *index) among(list []protocol.Keeper) bool {
+	return slices.ContainsFunc(list, func(k protocol.Keeper) bool { return k.Key == x.self })
 }
 
 // announcementOf finds the announcement that stands and names a mailbox.
@@ -148,7 +175,7 @@ func (x *index) note(h wire.Heard, heardMS int64) {
 		maps.DeleteFunc(x.boxes, x.over)
 	}
 	if !a.Mailbox.IsZero() && (known || len(x.boxes) < x.most) {
-		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID(), heardMS}
+		x.boxes[a.Mailbox] = named{a.ContextID(), h.ID(), heardMS, x.among(a.Keepers)}
 	}
 }
 
@@ -167,7 +194,7 @@ func (x *index) over(_ key.MailboxKey, n named) bool {
 	return !ok || id != n.in
 }
 
-func (x *index) left(_ key.MailboxKey, v protocol.VendorID) bool { return !x.board.Knows(v) }
+func (x *index) left(_ key.MailboxKey, in inbox) bool { return !x.board.Knows(in.of) }
 
 // keepChain puts a vendor's passports on the board and notes its inbox.
 func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
@@ -187,16 +214,17 @@ func (x *index) keepChain(ctx context.Context, c wire.Chain) error {
 func (x *index) noteInbox(c wire.Chain) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	latest := c.Latest().Inbox
 	for _, box := range c.Inboxes() {
 		was, known := x.inboxes[box]
-		if known && was != c.Vendor() && !x.left(box, was) {
+		if known && was.of != c.Vendor() && !x.left(box, was) {
 			continue // as with mailboxes
 		}
 		if !known && len(x.inboxes) >= x.most {
 			maps.DeleteFunc(x.inboxes, x.left)
 		}
 		if !box.IsZero() && (known || len(x.inboxes) < x.most) {
-			x.inboxes[box] = c.Vendor()
+			x.inboxes[box] = inbox{c.Vendor(), box == latest.Box && x.among(latest.Keepers)}
 		}
 	}
 }

@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/keeper/budget"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
@@ -74,9 +75,9 @@ type Config struct {
 	Port   peers.Port
 	// Tell gives at most n public nodes to a caller; nil: nobody is told of any.
 	Tell func(from string, n int) []protocol.Keeper
-	// Sources draws at most n nodes of different operators, to pull from; nil: any
-	// that the port knows.
-	Sources func(n int) []protocol.Keeper
+	// Sources draws two nodes of different operators, to pull from; nil: any that the
+	// port knows.
+	Sources func() []protocol.Keeper
 	// Followers are connected nodes known to follow a shard; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
 	// Mesh lists the mesh peers of a shard, one of which is audited each minute, and
@@ -127,6 +128,7 @@ type Keeper struct {
 	library *library
 	puller  *pull.Puller
 	posting *posting.Posting
+	tags    key.Secret
 	judged  metrics.Counts[Judgement]
 	posted  struct{ in, out atomic.Int64 } // bytes
 }
@@ -138,11 +140,13 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		cfg.Limits = DefaultLimits
 	}
 	k := &Keeper{cfg: cfg, door: *cfg.Door, self: cfg.Key.Public(), work: crew.New(ctx, maxFeeds+8, nil)}
+	k.tags = seal.Derive(cfg.Key.Seed(), seal.LabelCopyFrom, nil)
 	k.budgets = budget.New(cfg.Limits, cfg.Now)
 	if k.door.Budget == nil {
 		k.door.Budget = k.budgets.Relayed
 	}
 	k.index = newIndex(cfg.Board, k.door.Net, cfg.Tables.Index, cfg.Log)
+	k.index.self = k.self
 	k.index.shown = cfg.Shown
 	if err := k.index.read(ctx, k.door.Shards); err != nil {
 		return nil, fmt.Errorf("keeper: %w", err)
@@ -150,12 +154,12 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	does := mischief.New(cfg.Misbehave)
 	feeds := &feeds{mail: cfg.Mail, mischief: does, work: k.work, log: cfg.Log, now: k.now, of: map[key.MailboxKey][]*feed{}}
 	k.mail = &mail{
-		cfg: &k.cfg, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now,
+		cfg: &k.cfg, tag: k.tag, self: k.self, lanes: k.door.Lanes, index: k.index, budgets: k.budgets, feeds: feeds, mischief: does, now: k.now,
 		capabilities: known.NewCapabilities(cfg.Tables.Capabilities), hold: make(chan struct{}, 1),
 	}
 	k.library = &library{board: cfg.Board, index: k.index, net: k.door.Net, shards: k.door.Shards, tellOf: cfg.Tell}
 	if cfg.Sources == nil {
-		cfg.Sources = cfg.Port.Keepers
+		cfg.Sources = func() []protocol.Keeper { return cfg.Port.Keepers(2) }
 	}
 	k.puller = pull.New(pull.Config{
 		Board: cfg.Board, Client: k.client(), Sources: cfg.Sources, Followers: cfg.Followers, Admit: k.Admit, KeepChain: k.index.keepChain,
@@ -167,6 +171,16 @@ func New(ctx context.Context, cfg Config) (*Keeper, error) {
 		Held: cfg.Tables.HeldPosts, Keys: cfg.Tables.PostKeys, Lines: cfg.Tables.PostLines,
 	})
 	return k, err
+}
+
+// tag is what an address prefix is known by beside the letters and copies that came from
+// it: whoever has the disk alone can't tell which it is. This machine is zero.
+func (k *Keeper) tag(from string) (tag [8]byte) {
+	if budget.Local(from) {
+		return tag
+	}
+	sum := seal.MAC(k.tags, []byte(from))
+	return [8]byte(sum[:8])
 }
 
 // costPost is what an announcement costs its author's budget.
@@ -230,14 +244,15 @@ func (k *Keeper) client() Client {
 
 // Fills are the bounded tables and their fill: streams with subscriptions and
 // loops, address prefixes, budgets by name, mailboxes of announcements, inboxes,
-// capabilities that were checked, ids that were pulled in vain, and those of posting.
+// capabilities that were checked, ids that were pulled in vain, nodes that are back and
+// wait to be visited, mesh peers that did not answer an audit, and those of posting.
 func (k *Keeper) Fills() map[string]peers.Fill {
 	at, limit := k.work.Size()
 	boxes, inboxes := k.index.size()
 	prefixes, names := k.budgets.Sizes()
-	refused, mostRefused := k.puller.Refused()
 	capabilities, mostCapabilities := k.mail.capabilities.Size()
 	fills := k.posting.Fills()
+	maps.Copy(fills, k.puller.Fills())
 	maps.Copy(fills, map[string]peers.Fill{
 		"pushes":       {At: at, Limit: limit},
 		"prefixes":     {At: prefixes, Limit: budget.Max},
@@ -245,7 +260,6 @@ func (k *Keeper) Fills() map[string]peers.Fill {
 		"boxes":        {At: boxes, Limit: k.index.most},
 		"inboxes":      {At: inboxes, Limit: k.index.most},
 		"capabilities": {At: capabilities, Limit: mostCapabilities},
-		"refused":      {At: refused, Limit: mostRefused},
 	})
 	return fills
 }

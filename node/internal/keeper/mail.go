@@ -29,15 +29,16 @@ type mail struct {
 	feeds        *feeds
 	mischief     *mischief.Mischief
 	capabilities *known.Capabilities
+	tag          func(from string) [8]byte
 	now          func() protocol.Second
 	hold         chan struct{} // wakes the loop that ends holds
 }
 
 // deposit keeps a letter: under a capability, as a vendor's first letter to the
 // mailbox of an announcement, or in the open lane of a vendor's inbox.
-func (m *mail) deposit(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+func (m *mail) deposit(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
 	now := m.now()
-	d := mailbox.Deposit{Box: op.Box, Letter: op.Letter, Hold: op.Hold}
+	d := mailbox.Deposit{Box: op.Box, Letter: op.Letter, Hold: op.Hold, From: m.tag(s.from), Named: m.index.names}
 	var err error
 	switch {
 	case !op.Cap.Depositor.IsZero():
@@ -163,11 +164,11 @@ func (m *mail) remove(ctx context.Context, _ *stream, op *protocol.Op) (protocol
 	return protocol.Reply{Hashes: had}, err
 }
 
-func (m *mail) revoke(ctx context.Context, _ *stream, op *protocol.Op) (protocol.Reply, error) {
+func (m *mail) revoke(ctx context.Context, s *stream, op *protocol.Op) (protocol.Reply, error) {
 	if err := m.budgets.Named("owner", op.Box[:], 2); err != nil {
 		return protocol.Reply{}, err
 	}
-	return protocol.Reply{}, m.cfg.Mail.Revoke(ctx, op.Box, op.CapID, m.now()+m.capabilityLife())
+	return protocol.Reply{}, m.cfg.Mail.Revoke(ctx, op.Box, op.CapID, m.now()+m.capabilityLife(), m.tag(s.from))
 }
 
 // subscribe adds a box to the feed of a stream.

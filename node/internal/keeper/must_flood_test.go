@@ -167,7 +167,8 @@ func floodKeeper(w *world, attackers, vouched, strangers int) (r tally, refused 
 
 // TestMust_mailbox_flood: whoever comes first and with how many identities, one need
 // keeps 64 first letters, and 48 of these places are the vendors' that its announcement's
-// issuers vouch for.
+// issuers vouch for. However many mailboxes a flood makes, a new need finds room, and
+// nobody else's mailbox goes.
 func TestMust_mailbox_flood(t *testing.T) {
 	for name, p := range map[string]mailbox.Policy{"no bound": {FirstPerBox: 1000, FirstVouched: 48}, "no places kept": {FirstVouched: 1}} {
 		if r := floodStore(t, p, 2000, 48, 16); len(r.wrong()) != 1 {
@@ -189,6 +190,7 @@ func TestMust_mailbox_flood(t *testing.T) {
 		}
 		t.Logf("at the keeper, each with passport, signature, stamp and address prefix of its own: %s; refused at once: %d, %d, %d", r, refused["a"], refused["v"], refused["s"])
 	})
+	besiege(t)
 }
 
 // Those that stay are the highest by tier and work, whoever came first.

@@ -211,10 +211,7 @@ func TestOneOfTwoSourcesIsEnough(t *testing.T) {
 		} {
 			liar := w.played(answer)
 			c := w.keeper(open, func(c *keeper.Config) {
-				c.Sources = func(n int) []protocol.Keeper {
-					if n != 2 {
-						t.Errorf("%d sources asked for", n)
-					}
+				c.Sources = func() []protocol.Keeper {
 					return []protocol.Keeper{liar.Self(), p.server.port.Self()}
 				}
 			})
@@ -251,7 +248,7 @@ func TestEarlyAnnouncementsArePulledLater(t *testing.T) {
 		raw := p.forge.many(1)
 		p.put(w, raw, p.server)
 		c := w.keeper(open, func(c *keeper.Config) {
-			c.Sources = func(int) []protocol.Keeper { return []protocol.Keeper{p.server.port.Self()} }
+			c.Sources = func() []protocol.Keeper { return []protocol.Keeper{p.server.port.Self()} }
 		})
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
@@ -277,7 +274,7 @@ func TestMeshPeersAreAudited(t *testing.T) {
 		said := map[key.KeeperKey][]int{}
 		at := p.server.port.Self()
 		w.keeper(open, func(c *keeper.Config) {
-			c.Sources = func(int) []protocol.Keeper { return nil }
+			c.Sources = func() []protocol.Keeper { return nil }
 			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -332,7 +329,7 @@ func TestMeshPeersMustAnswer(t *testing.T) {
 		var mu sync.Mutex
 		said := map[key.KeeperKey]int{}
 		w.keeper(open, func(c *keeper.Config) {
-			c.Sources = func(int) []protocol.Keeper { return []protocol.Keeper{good.Self()} }
+			c.Sources = func() []protocol.Keeper { return []protocol.Keeper{good.Self()} }
 			c.Mesh = func(shard uint16) (in, quiet []protocol.Keeper) {
 				if shard == p.forge.shard {
 					in = []protocol.Keeper{mute.Self(), busy.Self(), good.Self()}

@@ -32,19 +32,24 @@ func (t *turn) askAll(ctx context.Context) error {
 		}
 		return err
 	})
-	if errors.Is(err, enough) {
+	switch {
+	case errors.Is(err, errNoRoom):
+		return nil // those for which there was some were asked for; the others are once some have ended
+	case errors.Is(err, enough):
 		t.then(func() { t.m.again(func(t *turn) error { return t.askAll(ctx) }) })
 		return nil
 	}
 	return err
 }
 
-// again queues another turn without waiting; a full queue means that enough is
-// under way, and the next start or rule change catches up.
-func (m *Market) again(fn func(*turn) error) {
+// again queues another turn without waiting; false: the queue is full, enough is under
+// way, and the next start or rule change catches up.
+func (m *Market) again(fn func(*turn) error) bool {
 	select {
 	case m.jobs <- job{name: "catch up", fn: fn, done: make(chan error, 1)}:
+		return true
 	default:
+		return false
 	}
 }
 

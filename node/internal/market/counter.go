@@ -21,7 +21,7 @@ import (
 // vendor may ask once more, and carries the capability for it, so that it works on no
 // second stamp.
 func (m *Market) Counter(ctx context.Context, id protocol.GrantID, less Less, prices map[protocol.FieldName]int64) error {
-	return m.Do(ctx, "counter", func(t *turn) error {
+	return m.command(ctx, "counter", func(t *turn) error {
 		a, c, err := t.waiting(id)
 		if err != nil {
 			return err

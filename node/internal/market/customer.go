@@ -346,7 +346,7 @@ func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err 
 		return id, fmt.Errorf("no keeper is known that could hold the answer: %w", fault.Offline)
 	}
 	inbox := chain.Latest().Inbox
-	err = m.Do(ctx, "give", func(t *turn) error {
+	err = m.command(ctx, "give", func(t *turn) error {
 		sign := key.Generate[key.Context]()
 		nonce := protocol.Hash(key.NewSecret().Reveal())
 		c := records.Context{
@@ -354,6 +354,7 @@ func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err 
 			CreatedMS: t.nowMS, Keys: records.ContextKeys{Sign: protocol.Share(sign.Seed())},
 		}
 		id = wire.GrantID(c.ID, v, nonce)
+		t.made = id[:]
 		a := records.Agreement{
 			ID: id, Context: c.ID, Reason: protocol.ContextRelation, Vendor: v, VendorName: chain.Latest().Name,
 			Flow: flow.NewAgreement(protocol.Customer, t.m.cfg.Genesis.Duties),
@@ -364,10 +365,10 @@ func (m *Market) Give(ctx context.Context, gift Gift) (id protocol.GrantID, err 
 		if gift.Once {
 			a.Terms.Lease = 0
 		}
-		if err := errors.Join(t.newContext(), t.newAgreement(&a)); err != nil {
+		if err := errors.Join(m.tally.room(), t.newAgreement(&a)); err != nil {
 			return err
 		}
-		if err := errors.Join(records.PutContext(t, c), t.keepPassports(&a, chain)); err != nil {
+		if err := errors.Join(t.putContext(c), t.keepPassports(&a, chain)); err != nil {
 			return err
 		}
 		return t.grant(&a, c, grantTo{inbox: &inbox, nonce: nonce})

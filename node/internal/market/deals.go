@@ -35,7 +35,7 @@ type Proposal struct {
 // not lapsed since, is left out. If nothing is left, an Ack acknowledges the
 // disclosure in its place.
 func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal) (ids []protocol.Hash, err error) {
-	err = m.Do(ctx, "offer", func(t *turn) error {
+	err = m.command(ctx, "offer", func(t *turn) error {
 		ids = nil
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
@@ -67,6 +67,7 @@ func (m *Market) Offer(ctx context.Context, id protocol.GrantID, list []Proposal
 				return err
 			}
 			ids = append(ids, oid)
+			t.made = oid[:]
 		}
 		if len(ids) == 0 && a.Letters.Disclosure != (protocol.Hash{}) {
 			if err := t.owe(&a, a.Letters.Disclosure); err != nil {
@@ -157,12 +158,15 @@ func (t *turn) offer(a records.Agreement, s wire.Signed) error {
 		}
 		return fmt.Errorf("offer under a grant that is %s: %w", a.Flow.State, fault.Conflict)
 	}
-	if err := t.m.tally.offer(&a); err != nil {
+	if err := t.m.tally.another(&a.Offers.Kept, a.ID); err != nil {
 		return err
 	}
 	c, err := records.GetContext(t, a.Context)
 	if err != nil {
 		return err
+	}
+	if _, err := records.GetDeal(t, s.ID()); err == nil {
+		return fmt.Errorf("offer %s came before, in another letter: %w", s.ID().Short(), fault.Conflict)
 	}
 	deal := records.Deal{
 		ID: s.ID(), Grant: a.ID, Context: a.Context, Side: protocol.Customer, Vendor: a.Vendor, VendorName: a.VendorName,
@@ -257,7 +261,7 @@ var dealNotes = map[protocol.Kind]string{
 // Step moves a deal on by this side: Accept or Decline an offer, Confirm, Fulfil,
 // Close or Cancel a deal.
 func (m *Market) Step(ctx context.Context, id protocol.Hash, kind protocol.Kind, note string) error {
-	return m.Do(ctx, kind.String(), func(t *turn) error {
+	return m.command(ctx, kind.String(), func(t *turn) error {
 		d, err := records.GetDeal(t, id)
 		if err != nil {
 			return err

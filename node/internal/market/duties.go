@@ -105,7 +105,7 @@ func (t *turn) clearBox(a *records.Agreement, keys records.OfferKeys) error {
 func (m *Market) Revoke(ctx context.Context, ids []protocol.GrantID, reason string) error {
 	var failed error
 	for _, id := range ids { // one that has ended meanwhile leaves none of the others living
-		failed = errors.Join(failed, m.Do(ctx, "revoke", func(t *turn) error {
+		failed = errors.Join(failed, m.command(ctx, "revoke", func(t *turn) error {
 			a, err := records.GetAgreement(t, id)
 			if err != nil {
 				return err
@@ -203,6 +203,36 @@ func (m *Market) Exported(ctx context.Context, id protocol.GrantID, f protocol.F
 	})
 }
 
+// DeleteHeld deletes at once what a vendor holds under a grant, because its owner says so.
+// The grant may live on; the Deletion that it ends with names what went here too.
+func (m *Market) DeleteHeld(ctx context.Context, id protocol.GrantID) error {
+	return m.command(ctx, "delete held", func(t *turn) error {
+		a, err := records.GetAgreement(t, id)
+		if err != nil {
+			return err
+		}
+		names, err := t.drop(&a)
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		if err := t.note("held.deleted", agreementNote(&a, "deleted", strings.Join(names, ", "))); err != nil {
+			return err
+		}
+		return t.keep(&a)
+	})
+}
+
+// drop deletes all that a vendor holds under a grant, and remembers its names for the
+// Deletion.
+func (t *turn) drop(a *records.Agreement) ([]string, error) {
+	names, err := t.m.cfg.Stores.Held.Delete(t, a.ID)
+	if err != nil {
+		return nil, fmt.Errorf("held: %w", err)
+	}
+	a.Standing.Dropped = merge(a.Standing.Dropped, names)
+	return names, nil
+}
+
 // exports are the lines of a Deletion for the list of them, which ends with the grant.
 func exports(a *records.Agreement) (lines []string) {
 	for _, f := range a.Standing.Exported {
@@ -296,7 +326,7 @@ func (t *turn) lapse(a *records.Agreement) error {
 // Exercise sends one of the customer's rights under a grant, also long after its
 // need was closed.
 func (m *Market) Exercise(ctx context.Context, id protocol.GrantID, e protocol.Exercise, fields []protocol.FieldName, values []protocol.FieldValue) error {
-	return m.Do(ctx, "right", func(t *turn) error {
+	return m.command(ctx, "right", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err
@@ -407,7 +437,7 @@ func (t *turn) fulfilRight(a *records.Agreement, r *protocol.Right, answer *prot
 		if r.Exercise == protocol.RightDeletion && len(r.Fields) > 0 {
 			return t.deleteFields(a, rec, answer)
 		}
-		if _, err := t.m.cfg.Stores.Held.Delete(t, a.ID); err != nil {
+		if _, err := t.drop(a); err != nil {
 			return err
 		}
 		answer.Text = "deleted what was held; revoke the grant to end further disclosures"
@@ -421,8 +451,11 @@ func (t *turn) deleteFields(a *records.Agreement, rec held.Record, answer *proto
 	if t.m.cfg.Misbehave == KeepDeleted {
 		return nil
 	}
+	had := rec.Names()
 	rec.Fields = slices.DeleteFunc(rec.Fields, func(v protocol.FieldValue) bool { return a.Standing.Lacks(v.Name) })
 	rec.Blobs = slices.DeleteFunc(rec.Blobs, func(b held.Blob) bool { return a.Standing.Lacks(b.Name) })
+	left := rec.Names()
+	a.Standing.Dropped = merge(a.Standing.Dropped, slices.DeleteFunc(had, func(name string) bool { return slices.Contains(left, name) }))
 	return t.m.cfg.Stores.Held.Put(t, rec)
 }
 
@@ -501,7 +534,7 @@ func (m *Market) Pause(ctx context.Context, id protocol.GrantID, resume bool, re
 	if resume {
 		kind = protocol.KindResume
 	}
-	return m.Do(ctx, kind.String(), func(t *turn) error {
+	return m.command(ctx, kind.String(), func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err

@@ -299,6 +299,7 @@ func TestForgedOffers(t *testing.T) {
 		w.her.refuses("an offer to another lock", real.Box, sealed(key.GenerateSeal[key.OfferSeal]().Public(), seal.Offer, w.her.cfg.Net, real.Box, plain))
 		w.her.refuses("an offer without its inner seal", real.Box, sealed(a.Theirs.OfferSeal, seal.Offer, w.her.cfg.Net, real.Box, w.shop.envelope(ids[0])))
 		w.her.accepts(real)
+		w.her.refuses("the same offer in another letter", real.Box, forge(hand, secret, w.grant, same))
 	})
 }
 

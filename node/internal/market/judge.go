@@ -261,7 +261,7 @@ func (m *Market) RemoveRule(ctx context.Context, name string) error {
 
 // changeRules compiles the new list before it is kept, and notes what changed.
 func (m *Market) changeRules(ctx context.Context, name string, rule terms.Rule, change func([]terms.Rule) ([]terms.Rule, error)) error {
-	return m.Do(ctx, name, func(t *turn) error {
+	return m.command(ctx, name, func(t *turn) error {
 		list, err := ownRules(t)
 		if err == nil {
 			list, err = change(list)

@@ -197,7 +197,7 @@ func (t *turn) wasTold(list []protocol.DepositReceipt) error {
 		if _, ok := s.Proven(r.Keeper); !ok {
 			continue // for another mailbox, too late, or of a first letter
 		}
-		if err := records.PutSighting(t, s); err != nil {
+		if err := records.PutSighting(t, s, records.Room{}); err != nil { // it needs none: it is there
 			return err
 		}
 		t.then(func() {

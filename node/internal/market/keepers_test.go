@@ -64,7 +64,7 @@ func TestReceiptsAreToldAndKeptAsProof(t *testing.T) {
 		signedAt := protocol.Second(time.Now().Unix())
 		time.Sleep(time.Minute)
 		w.her.update(func(tx kv.Tx) error {
-			return records.PutSighting(tx, records.Sighting{Letter: letter, Box: box, AtMS: time.Now().UnixMilli(), Missing: []key.KeeperKey{liar.Public()}})
+			return records.PutSighting(tx, records.Sighting{Letter: letter, Box: box, AtMS: time.Now().UnixMilli(), Missing: []key.KeeperKey{liar.Public()}}, records.Room{All: 8, Box: 4})
 		})
 		receipts := []protocol.DepositReceipt{signed(liar, box, letter, signedAt), signed(key.Generate[key.Keeper](), box, letter, signedAt), signed(liar, box, other, signedAt)}
 		for range 2 { // the second time it is nothing new

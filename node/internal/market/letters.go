@@ -17,6 +17,12 @@ import (
 
 // letter routes one letter by the mailbox that it came to. Which lock opens it
 // follows from the mailbox alone, and so does what may stand inside.
+//
+// What is acted on is remembered for as long as it could come again, so that it is acted
+// on once. Junk is not: nothing of it is kept, whoever sends it again gains nothing, and a
+// stranger can make as much as he likes. Nor does what is remembered give way: where a
+// mailbox has no room left (records.Room), its letters wait at their keepers, where the
+// capability of who floods it fills up, and nobody else's.
 func (t *turn) letter(box key.MailboxKey, raw []byte) error {
 	b, err := records.GetBox(t, box)
 	if errors.Is(err, fault.NotFound) {
@@ -25,7 +31,7 @@ func (t *turn) letter(box key.MailboxKey, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := records.MarkSeen(t, wire.ID(raw), t.now+t.letters())
+	fresh, err := t.once(b.Key, wire.ID(raw), t.now+t.letters())
 	if err != nil || !fresh {
 		return err
 	}
@@ -42,6 +48,12 @@ func (t *turn) letter(box key.MailboxKey, raw []byte) error {
 		return t.toDuty(b, raw)
 	}
 	return fmt.Errorf("mailbox of role %d: %w", b.Role, fault.Internal)
+}
+
+// once remembers until a date that something of a mailbox is acted on, and reports
+// whether it was not before.
+func (t *turn) once(box key.MailboxKey, id protocol.Hash, until protocol.Second) (fresh bool, err error) {
+	return records.MarkSeen(t, box, id, until, t.m.tally.lim.letters())
 }
 
 // toContext opens a vendor's first word.
@@ -102,13 +114,14 @@ func (t *turn) toOffer(b records.Box, raw []byte) error {
 }
 
 // late counts a letter that no key opens any more, once for its slot: a keeper that
-// alters a letter makes no second one of it.
+// alters a letter makes no second one of it. A keeper can make letters of its own, too,
+// so that no more are counted than a grant may have offers.
 func (t *turn) late(a records.Agreement, raw []byte) error {
 	l, err := wire.ReadLetter(raw)
 	if err != nil {
 		return err
 	}
-	fresh, err := records.MarkSeen(t, wire.ID(append(l.Box[:], l.Slot[:]...)), t.now+t.letters())
+	fresh, err := t.once(l.Box, wire.ID(append(l.Box[:], l.Slot[:]...)), t.now+t.letters())
 	if err != nil || !fresh {
 		return err
 	}
@@ -118,7 +131,9 @@ func (t *turn) late(a records.Agreement, raw []byte) error {
 // lateOffer counts an offer that surfaced after its keys were destroyed. Nobody can
 // open it any more.
 func (t *turn) lateOffer(a records.Agreement) error {
-	a.Offers.Late++
+	if err := t.m.tally.another(&a.Offers.Late, a.ID); err != nil {
+		return err
+	}
 	if err := t.note("offer.late", agreementNote(&a)); err != nil {
 		return err
 	}
@@ -346,6 +361,7 @@ func (t *turn) keep(a *records.Agreement) error {
 	if err := errors.Join(records.SetDue(t, records.DueAgreement, a.ID, at), records.Book(t, a)); err != nil {
 		return err
 	}
+	t.counted(*a)
 	return records.PutAgreement(t, *a)
 }
 

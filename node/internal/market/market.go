@@ -23,6 +23,7 @@ package market
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,16 @@ type Events interface {
 	Emit(kind, ref string, data map[string]string)
 }
 
+// Once keeps, for a command that somebody may ask for twice, that it was done.
+type Once interface {
+	// Done is told inside the transaction of the command, with the id of what it made
+	// where it made something.
+	Done(ctx context.Context, tx kv.Tx, made string, nowMS int64) error
+	// Since is when a command of several turns that was cut off was begun, 0 where this
+	// is the first time.
+	Since(ctx context.Context) int64
+}
+
 // Stores are what the market keeps, all in one private, sealed kv.Store.
 type Stores struct {
 	KV     kv.Store
@@ -97,6 +108,8 @@ type Config struct {
 	Events   Events
 	Log      *slog.Logger
 	Now      func() time.Time
+	// Once is nil where no command is asked for twice.
+	Once Once
 	// Carry is told, where it is not nil, that there is work on large values.
 	Carry func()
 	// Judge is told, where it is not nil, of a sighting that has become proof.
@@ -168,6 +181,12 @@ func (m *Market) Stats() []kv.Fill {
 	return append(m.tally.fills(), kv.Fill{Name: "market.queue", Used: int64(len(m.jobs)), Cap: int64(cap(m.jobs))})
 }
 
+// LetterFills shows how many letters are remembered, in all and of the mailbox that has
+// most.
+func (m *Market) LetterFills(r kv.Reader) ([]kv.Fill, error) {
+	return records.SeenFills(r, "market.letters", m.tally.lim.letters())
+}
+
 // A turn is one step of the market: a transaction, and what is to be done once it
 // is kept.
 //
@@ -179,6 +198,8 @@ type turn struct {
 	nowMS  int64
 	after  []func()
 	mailed bool
+	begun  int    // agreements
+	made   []byte // the id of what a command made
 }
 
 // Run is the loop. It returns when ctx ends.
@@ -215,7 +236,7 @@ func (m *Market) sweep(ctx context.Context, last time.Time) time.Time {
 		return last
 	}
 	var at []byte
-	for range 64 { // bounded; the rest at the next time
+	for range 128 { // bounded; the rest at the next time
 		next, err := records.Sweep(ctx, m.cfg.Stores.KV, protocol.Second(now.Unix()), now.Add(-sightings).UnixMilli(), at)
 		if err != nil && ctx.Err() == nil {
 			m.cfg.Log.Warn("market: sweep", "err", err)
@@ -254,6 +275,33 @@ func (m *Market) Do(ctx context.Context, name string, fn func(*turn) error) erro
 			return fmt.Errorf("market: %s: closed: %w", name, fault.Offline)
 		}
 	}
+}
+
+// command is Do for what a desk is asked to do: that it was done is kept in the same
+// transaction.
+func (m *Market) command(ctx context.Context, name string, fn func(*turn) error) error {
+	return m.Do(ctx, name, func(t *turn) error {
+		if err := fn(t); err != nil {
+			return err
+		}
+		return m.Done(ctx, t, hex.EncodeToString(t.made), t.nowMS)
+	})
+}
+
+// Done is Once.Done, for a desk with a transaction of its own.
+func (m *Market) Done(ctx context.Context, tx kv.Tx, made string, nowMS int64) error {
+	if m.cfg.Once == nil {
+		return nil
+	}
+	return m.cfg.Once.Done(ctx, tx, made, nowMS)
+}
+
+// Since is Once.Since.
+func (m *Market) Since(ctx context.Context) int64 {
+	if m.cfg.Once == nil {
+		return 0
+	}
+	return m.cfg.Once.Since(ctx)
 }
 
 // take runs one turn: all of it is kept, then the world hears of it.
@@ -322,6 +370,9 @@ func (m *Market) resume(ctx context.Context) {
 		m.cfg.Log.Error("market: could not resume", "err", err)
 	}
 	m.cfg.Mail.Kick()
+	if err := m.take(ctx, "count evidence", func(t *turn) error { return records.CountEvidence(t) }); err != nil && ctx.Err() == nil {
+		m.cfg.Log.Warn("market: could not count what is kept", "err", err)
+	}
 	if err := m.take(ctx, "open late", func(t *turn) error { return t.openAllLate(ctx) }); err != nil && ctx.Err() == nil {
 		m.cfg.Log.Warn("market: could not open needs", "err", err)
 	}
@@ -395,7 +446,7 @@ func (t *turn) due(d records.Deadline) error {
 	return records.SetDue(t, d.What, d.ID, 0)
 }
 
-// Known reports whether a letter was dealt with before.
+// Known reports whether a letter was acted on before.
 func (m *Market) Known(ctx context.Context, id protocol.Hash) (known bool, err error) {
 	err = m.cfg.Stores.KV.View(ctx, func(r kv.Reader) error {
 		known, err = records.Seen(r, id)
@@ -421,13 +472,10 @@ func (m *Market) Letter(ctx context.Context, box key.MailboxKey, raw []byte) (op
 		return err == nil, err
 	}
 	m.cfg.Log.Debug("market: letter refused", "err", refused)
-	return false, m.Do(ctx, "letter refused", func(t *turn) error {
-		_, err := records.MarkSeen(t, wire.ID(raw), t.now+t.letters())
-		if e := (*unpaid)(nil); err == nil && errors.As(refused, &e) {
-			err = t.unpaid(e)
-		}
-		return err
-	})
+	if e := (*unpaid)(nil); errors.As(refused, &e) {
+		return false, m.Do(ctx, "letter refused", func(t *turn) error { return t.unpaid(e) })
+	}
+	return false, nil
 }
 
 // temporary tells a failure of this node, worth another try, from a letter that

@@ -216,10 +216,15 @@ func (s *side) carry(keep protocol.Kind) (any bool) {
 		if it.Kind == keep {
 			continue
 		}
-		any, s.carried[it.ID] = true, true
+		s.carried[it.ID] = true
 		switch it.What {
 		case outbox.Letter:
-			if opened, err := s.other.Letter(context.Background(), it.Box, it.Data); err != nil || !opened {
+			opened, err := s.other.Letter(context.Background(), it.Box, it.Data)
+			if errors.Is(err, fault.Full) {
+				s.carried[it.ID] = false // it waits at its keepers
+				continue
+			}
+			if err != nil || !opened {
 				s.t.Fatalf("%s is not taken: %v, %v", it.Kind, opened, err)
 			}
 		case outbox.Announcement:
@@ -232,6 +237,7 @@ func (s *side) carry(keep protocol.Kind) (any bool) {
 			c := must(wire.OpenChain(it.First.Chain, s.cfg.Net))
 			s.chains[c.Vendor()] = c
 		}
+		any = true
 	}
 	return any
 }
@@ -297,15 +303,13 @@ func (s *side) context(id protocol.ContextID) (c records.Context) {
 	return c
 }
 
-// kept is all that a side keeps, save the list of letters that it has seen.
+// kept is all that a side keeps.
 func (s *side) kept() map[string]string {
 	s.t.Helper()
 	all := map[string]string{}
 	err := s.cfg.Stores.KV.View(context.Background(), func(r kv.Reader) error {
 		return r.Scan(nil, nil, func(k, v []byte) (bool, error) {
-			if string(k[:min(len(k), 4)]) != "k/s/" {
-				all[string(k)] = string(v)
-			}
+			all[string(k)] = string(v)
 			return true, nil
 		})
 	})

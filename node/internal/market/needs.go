@@ -60,10 +60,11 @@ func (m *Market) Announce(ctx context.Context, n Need) (id protocol.ContextID, e
 	if err != nil {
 		return id, err
 	}
-	err = m.Do(ctx, "announce", func(t *turn) error {
-		if err := t.newContext(); err != nil {
+	err = m.command(ctx, "announce", func(t *turn) error {
+		if err := m.tally.room(); err != nil {
 			return err
 		}
+		t.made = c.ID[:]
 		return t.announce(&c, v)
 	})
 	return c.ID, err
@@ -139,7 +140,7 @@ func (m *Market) revise(ctx context.Context, name string, id protocol.ContextID,
 		if err != nil {
 			return err
 		}
-		err = m.Do(ctx, name, func(t *turn) error { return t.reannounce(c, v) })
+		err = m.command(ctx, name, func(t *turn) error { return t.reannounce(c, v) })
 		if !errors.Is(err, errRevised) {
 			return err
 		}
@@ -182,7 +183,7 @@ func (t *turn) reannounce(made records.Context, v version) error {
 
 // Withdraw takes an announcement back.
 func (m *Market) Withdraw(ctx context.Context, id protocol.ContextID) error {
-	return m.Do(ctx, "withdraw", func(t *turn) error {
+	return m.command(ctx, "withdraw", func(t *turn) error {
 		c, err := records.GetContext(t, id)
 		if err != nil {
 			return err
@@ -229,7 +230,7 @@ func (t *turn) announce(c *records.Context, v version) error {
 	if err := t.read(box, records.BoxContext, protocol.Hash(c.ID), at, a.Expires+t.letters()); err != nil {
 		return err
 	}
-	if err := records.PutContext(t, *c); err != nil {
+	if err := t.putContext(*c); err != nil {
 		return err
 	}
 	kind := "need.announced"
@@ -320,7 +321,7 @@ func (t *turn) contextDue(id protocol.ContextID) error {
 	if err := records.SetDue(t, records.DueContext, id, at); err != nil {
 		return err
 	}
-	if err := records.PutContext(t, c); err != nil || !changed {
+	if err := t.putContext(c); err != nil || !changed {
 		return err
 	}
 	return t.note("need."+c.Flow.State.String(), map[string]string{"context": hexOf(id[:])})

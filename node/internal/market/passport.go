@@ -106,7 +106,7 @@ const (
 // IssuePassport makes the first passport, or the next one with fresh keys, signed by
 // the root key to which the last one committed.
 func (m *Market) IssuePassport(ctx context.Context, p Profile) error {
-	return m.Do(ctx, "passport", func(t *turn) error {
+	return m.command(ctx, "passport", func(t *turn) error {
 		v, err := vendorKeys(t)
 		if err != nil && !errors.Is(err, errNoPassport) {
 			return err

@@ -94,7 +94,7 @@ func (m *Market) SetCredit(ctx context.Context, most protocol.Money) error {
 	if !most.Valid() {
 		return fmt.Errorf("at most %s from one vendor: %w", most, fault.Malformed)
 	}
-	return m.Do(ctx, "credit", func(t *turn) error {
+	return m.command(ctx, "credit", func(t *turn) error {
 		list, err := saidCredits(t)
 		if err != nil {
 			return err
@@ -200,7 +200,8 @@ func (t *turn) paid(a *records.Agreement, receipt wire.Signed) error {
 	if proof.IsZero() {
 		return nil
 	}
-	fresh, err := records.MarkSeen(t, proof, a.Terms.End+t.m.cfg.Genesis.Duties.Boxes)
+	box := key.FromSeed[key.Mailbox](a.Mine.Box.Secret()).Public()
+	fresh, err := t.once(box, proof, a.Terms.End+t.m.cfg.Genesis.Duties.Boxes)
 	if err != nil {
 		return err
 	}
@@ -232,7 +233,7 @@ func (m *Market) Settle(ctx context.Context, id protocol.GrantID, how string) er
 	if len(how) > protocol.MaxText {
 		return fmt.Errorf("%d bytes of words, at most %d: %w", len(how), protocol.MaxText, fault.Malformed)
 	}
-	return m.Do(ctx, "settle", func(t *turn) error {
+	return m.command(ctx, "settle", func(t *turn) error {
 		a, err := records.GetAgreement(t, id)
 		if err != nil {
 			return err

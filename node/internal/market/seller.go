@@ -2,6 +2,7 @@ package market
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (m *Market) Rules(ctx context.Context) (f Follow, err error) {
 
 // SetRules keeps the vendor's rules and acts on what is on the board already.
 func (m *Market) SetRules(ctx context.Context, f Follow) error {
-	err := m.Do(ctx, "rules", func(t *turn) error { return records.PutSetting(t, settingFollow, f) })
+	err := m.command(ctx, "rules", func(t *turn) error { return records.PutSetting(t, settingFollow, f) })
 	if err != nil {
 		return err
 	}
@@ -110,6 +111,9 @@ func (m *Market) Heard(ctx context.Context, h wire.Heard) error {
 			return err
 		}
 		_, err := t.askFor(f, h)
+		if errors.Is(err, errNoRoom) {
+			return nil // it is asked for once other agreements have ended
+		}
 		return err
 	})
 }
@@ -163,10 +167,11 @@ var errUnlawful = fmt.Errorf("such a request is not sent: %w", fault.Denied)
 // Ask requests access to one announcement by hand; explicit are fields that are special,
 // or a child's, and asked for expressly.
 func (m *Market) Ask(ctx context.Context, h wire.Heard, fields []protocol.FieldAsk, until protocol.Second, explicit ...protocol.FieldName) (id protocol.GrantID, err error) {
-	err = m.Do(ctx, "ask", func(t *turn) (err error) {
+	err = m.command(ctx, "ask", func(t *turn) (err error) {
 		more := follow(t).particulars()
 		more.Explicit = explicit
 		id, err = t.ask(h, fields, until, more)
+		t.made = id[:]
 		return err
 	})
 	return id, err

@@ -345,12 +345,11 @@ func (t *turn) laterDue(id protocol.GrantID) error {
 func (t *turn) endLease(a *records.Agreement) error {
 	names, err := t.m.cfg.Stores.Held.Names(t, a.ID)
 	if err == nil && t.m.cfg.Misbehave != KeepLease {
-		names, err = t.m.cfg.Stores.Held.Delete(t, a.ID)
+		names, err = t.drop(a)
 	}
 	if err != nil {
 		return fmt.Errorf("held: %w", err)
 	}
-	a.Standing.Dropped = merge(a.Standing.Dropped, names)
 	return t.note("lease.ended", agreementNote(a, "lease", fmt.Sprint(a.Leases), "deleted", strings.Join(names, ", ")))
 }
 
@@ -373,7 +372,7 @@ func (m *Market) WithdrawField(ctx context.Context, ids []protocol.GrantID, f pr
 	var failed error
 	for _, id := range ids {
 		ends := false
-		err := m.Do(ctx, "withdraw field", func(t *turn) (err error) {
+		err := m.command(ctx, "withdraw field", func(t *turn) (err error) {
 			ends, err = t.withdrawField(id, f, reason)
 			return err
 		})

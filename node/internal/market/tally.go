@@ -1,6 +1,7 @@
 package market
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -13,15 +14,21 @@ import (
 // Limits bound what others can make this node keep. What is zero takes the value of
 // DefaultLimits.
 type Limits struct {
-	Contexts   int // needs, interests and relations
-	Agreements int // on either side
-	Requests   int // of one context: later vendors are not heard
+	Contexts int // needs, interests and relations that stand
+	// Agreements that live, on either side. The records of those that have ended stay as
+	// evidence: a grant's proves what is owed under it, and rights and lapses outlive its end;
+	// one that was refused, or never answered, proves that a vendor asked once, with which
+	// notice, and what the customer said.
+	Agreements int
+	Requests   int // of these, of one context: later vendors are not heard
 	Offers     int // of one grant: later ones are not kept
 	Blocked    int // vendors whose requests are dropped
+	Letters    int // that are remembered for having been acted on: more wait at their keepers
+	BoxLetters int // of these, of one mailbox
 }
 
 // DefaultLimits leave room for years of one busy vendor, or customer.
-var DefaultLimits = Limits{Contexts: 10_000, Agreements: 100_000, Requests: 512, Offers: 512, Blocked: 4096}
+var DefaultLimits = Limits{Contexts: 10_000, Agreements: 100_000, Requests: 512, Offers: 512, Blocked: 4096, Letters: 1 << 19, BoxLetters: 1 << 14}
 
 func (l Limits) orDefault() Limits {
 	set := func(v *int, d int) {
@@ -34,99 +41,157 @@ func (l Limits) orDefault() Limits {
 	set(&l.Requests, DefaultLimits.Requests)
 	set(&l.Offers, DefaultLimits.Offers)
 	set(&l.Blocked, DefaultLimits.Blocked)
+	set(&l.Letters, DefaultLimits.Letters)
+	set(&l.BoxLetters, DefaultLimits.BoxLetters)
 	return l
 }
 
-// A tally counts what is kept, so that a bound costs no scan. It is read once, before
+// letters is the room for letters that were acted on.
+func (l Limits) letters() records.Room { return records.Room{All: l.Letters, Box: l.BoxLetters} }
+
+// A tally knows what lives, so that a bound costs no scan: needs that stand, relations, and
+// agreements that have not ended, or under which a Deletion is owed. What has ended is
+// evidence: it stays on disk, and takes no place from anybody. It is read once, before
 // the loop's first turn.
 type tally struct {
 	mu         sync.Mutex
 	lim        Limits
-	contexts   int
-	agreements int
-	requests   map[protocol.ContextID]int // of this customer's contexts
-	most       int                        // of them
+	contexts   map[protocol.ContextID]bool
+	agreements map[protocol.GrantID]bool
+	requests   map[protocol.ContextID]int // living agreements of this customer's contexts
+	offers     int                        // of the grant that had most, or most that came late
+	waiting    bool                       // a need was not asked about for want of room
 }
 
 func newTally(l Limits) *tally {
-	return &tally{lim: l.orDefault(), requests: map[protocol.ContextID]int{}}
+	return &tally{
+		lim: l.orDefault(), contexts: map[protocol.ContextID]bool{}, agreements: map[protocol.GrantID]bool{},
+		requests: map[protocol.ContextID]int{},
+	}
 }
 
 // read counts what is there.
 func (y *tally) read(r kv.Reader) error {
-	if err := records.EachContext(r, nil, func(records.Context) (bool, error) { y.context(); return true, nil }); err != nil {
+	if err := records.EachContext(r, nil, func(c records.Context) (bool, error) { y.context(&c); return true, nil }); err != nil {
 		return err
 	}
 	return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) { y.agreement(&a); return true, nil })
 }
 
-func (y *tally) context() {
+// context notes what became of a context. That of a relation ends with its agreement.
+func (y *tally) context(c *records.Context) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.contexts++
+	if c.Flow.State.Final() {
+		delete(y.contexts, c.ID)
+		return
+	}
+	y.contexts[c.ID] = true
 }
 
-func (y *tally) agreement(a *records.Agreement) {
+// agreement notes what became of an agreement, and tells whether what waited for room may
+// find some now.
+func (y *tally) agreement(a *records.Agreement) (room bool) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	y.agreements++
-	if a.Flow.Me == protocol.Customer {
-		y.requests[a.Context]++
-		y.most = max(y.most, y.requests[a.Context])
+	y.offers = max(y.offers, a.Offers.Kept, a.Offers.Late)
+	customer, had := a.Flow.Me == protocol.Customer, y.agreements[a.ID]
+	switch lives := !a.Flow.Final(); {
+	case lives && !had:
+		y.agreements[a.ID] = true
+		if customer {
+			y.requests[a.Context]++
+		}
+	case !lives && had:
+		delete(y.agreements, a.ID)
+		if customer {
+			if y.requests[a.Context]--; y.requests[a.Context] == 0 {
+				delete(y.requests, a.Context)
+			}
+		}
+		room, y.waiting = y.waiting, false
 	}
+	if customer && a.Reason == protocol.ContextRelation && a.Flow.Final() {
+		delete(y.contexts, a.Context)
+	}
+	return room
 }
 
 // fills shows each bound; of requests, those of the context that has most.
 func (y *tally) fills() []kv.Fill {
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	requests := 0
+	for _, n := range y.requests {
+		requests = max(requests, n)
+	}
 	return []kv.Fill{
-		{Name: "market.contexts", Used: int64(y.contexts), Cap: int64(y.lim.Contexts)},
-		{Name: "market.agreements", Used: int64(y.agreements), Cap: int64(y.lim.Agreements)},
-		{Name: "market.requests-per-context", Used: int64(y.most), Cap: int64(y.lim.Requests)},
+		{Name: "market.contexts", Used: int64(len(y.contexts)), Cap: int64(y.lim.Contexts)},
+		{Name: "market.agreements", Used: int64(len(y.agreements)), Cap: int64(y.lim.Agreements)},
+		{Name: "market.requests-per-context", Used: int64(requests), Cap: int64(y.lim.Requests)},
+		{Name: "market.offers-per-grant", Used: int64(y.offers), Cap: int64(y.lim.Offers)},
 	}
-}
-
-// newContext counts a context once the turn is kept, if there is room for it.
-func (t *turn) newContext() error {
-	if err := t.m.tally.room(); err != nil {
-		return err
-	}
-	t.then(t.m.tally.context)
-	return nil
 }
 
 // room refuses a context too many.
 func (y *tally) room() error {
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	if y.contexts >= y.lim.Contexts {
-		return fmt.Errorf("%d needs and relations are kept: %w", y.contexts, fault.Full)
+	if n := len(y.contexts); n >= y.lim.Contexts {
+		return fmt.Errorf("%d needs and relations stand: %w", n, fault.Full)
 	}
 	return nil
 }
 
-// newAgreement likewise. A request too many is refused for good: one that waited for
-// room would stand in the way of all other letters.
+// putContext keeps a context, and counts it once the turn is kept.
+func (t *turn) putContext(c records.Context) error {
+	t.then(func() { t.m.tally.context(&c) })
+	return records.PutContext(t, c)
+}
+
+// errNoRoom refuses an agreement too many, for good: a request that waited for room would
+// stand in the way of all other letters.
+var errNoRoom = fmt.Errorf("more find no room: %w", fault.Denied)
+
+// newAgreement looks whether there is room for one more agreement; keep counts it.
 func (t *turn) newAgreement(a *records.Agreement) error {
 	y := t.m.tally
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	switch full := a.Flow.Me == protocol.Customer && y.requests[a.Context] >= y.lim.Requests; {
 	case full:
-		return fmt.Errorf("%d vendors asked about %s, more are not heard: %w", y.lim.Requests, short(a.Context), fault.Denied)
-	case y.agreements >= y.lim.Agreements:
-		return fmt.Errorf("%d agreements are kept: %w", y.agreements, fault.Denied)
+		return fmt.Errorf("%d vendors ask about %s: %w", y.lim.Requests, short(a.Context), errNoRoom)
+	case len(y.agreements)+t.begun >= y.lim.Agreements:
+		y.waiting = true
+		return fmt.Errorf("%d agreements stand: %w", y.lim.Agreements, errNoRoom)
 	}
-	t.then(func() { y.agreement(a) })
+	t.begun++
 	return nil
 }
 
-// offer counts one more offer under a grant, and refuses it where there were enough.
-func (y *tally) offer(a *records.Agreement) error {
-	if a.Offers.Kept >= y.lim.Offers {
-		return fmt.Errorf("%d offers under grant %s, more are not kept: %w", a.Offers.Kept, a.ID.Short(), fault.Denied)
+// counted counts an agreement as it is, once the turn is kept. A vendor that had no room
+// then asks for what it could not ask for.
+func (t *turn) counted(a records.Agreement) {
+	m := t.m
+	t.then(func() {
+		if m.tally.agreement(&a) && !m.again(func(t *turn) error { return t.askAll(context.Background()) }) {
+			m.tally.wait()
+		}
+	})
+}
+
+// wait notes that a need was not asked about, for want of room.
+func (y *tally) wait() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.waiting = true
+}
+
+// another counts one more of what a grant may have so many of as offers.
+func (y *tally) another(n *int, id protocol.GrantID) error {
+	if *n >= y.lim.Offers {
+		return fmt.Errorf("%d offers under grant %s, more are not kept: %w", *n, id.Short(), fault.Denied)
 	}
-	a.Offers.Kept++
+	*n++
 	return nil
 }

@@ -146,7 +146,7 @@ func (l Less) any() bool { return len(l.Fields) > 0 || l.Days > 0 || len(l.Coars
 // Allow grants a request that waits, or less than it asks. What the law forbids she does
 // not grant by mistake: it was refused when it came.
 func (m *Market) Allow(ctx context.Context, id protocol.GrantID, less Less) error {
-	return m.Do(ctx, "allow", func(t *turn) error {
+	return m.command(ctx, "allow", func(t *turn) error {
 		a, c, err := t.waiting(id)
 		if err != nil {
 			return err
@@ -253,7 +253,7 @@ func consentNote(a *records.Agreement) []string {
 
 // Refuse refuses a request that waits; reason is for the vendor.
 func (m *Market) Refuse(ctx context.Context, id protocol.GrantID, reason string) error {
-	return m.Do(ctx, "refuse", func(t *turn) error {
+	return m.command(ctx, "refuse", func(t *turn) error {
 		a, c, err := t.waiting(id)
 		if err != nil {
 			return err
@@ -282,7 +282,7 @@ func (m *Market) Snooze(ctx context.Context, id protocol.GrantID, d time.Duratio
 	if d < time.Minute || d > MaxSnooze {
 		return fmt.Errorf("a request is put off for a minute at least, and for %d days at most: %w", MaxSnooze/(24*time.Hour), fault.Malformed)
 	}
-	return m.Do(ctx, "snooze", func(t *turn) error {
+	return m.command(ctx, "snooze", func(t *turn) error {
 		a, _, err := t.waiting(id)
 		if err != nil {
 			return err
@@ -320,7 +320,7 @@ const settingBlocked = "consent.blocked"
 // and refuses those that wait; or, where yes is false, hears it again, also about what
 // she refused it before.
 func (m *Market) Block(ctx context.Context, v protocol.VendorID, yes bool) error {
-	return m.Do(ctx, "block", func(t *turn) error {
+	return m.command(ctx, "block", func(t *turn) error {
 		b, err := records.GetAcquaintance(t, v)
 		if err != nil {
 			return err
@@ -442,7 +442,7 @@ func (m *Market) SetBudget(ctx context.Context, b Budget) error {
 	if b.Known > b.Day {
 		return fmt.Errorf("%d prompts kept of %d: %w", b.Known, b.Day, fault.Malformed)
 	}
-	return m.Do(ctx, "budget", func(t *turn) error { return records.PutSetting(t, settingBudget, b) })
+	return m.command(ctx, "budget", func(t *turn) error { return records.PutSetting(t, settingBudget, b) })
 }
 
 // Prompts gives the budget, and how much of it the last 24 hours have used.

@@ -27,7 +27,7 @@ func isBack(h *Host, k key.KeeperKey) {
 		default: // enough are waiting
 		}
 	}
-	for _, o := range h.known.revive(dialsAtOnce, h.cfg.Now(), h.connected) {
+	for _, o := range h.known.revive(dialsAtOnce, h.cfg.Now(), h.Connected) {
 		h.hireDial(o)
 	}
 }

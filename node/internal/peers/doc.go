@@ -9,6 +9,7 @@
 //  2. A table holds the public nodes known, by four ways in that do not depend on each
 //     other: the bootstrap list, those of the last run (Book), those told by others
 //     (Exchange), those found in the DHT (room dht); and those that connected to us.
+//     Each can be turned off (Config.Off), and any one alone carries a node.
 //     A node is told on only if we reached it ourselves, and only at the IP address
 //     where we did.
 //  3. One loop keeps a handful of connections to public nodes alive, tries what

@@ -108,7 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		streams: crew.New(ctx, cfg.Limits.Streams, func(name string, v any, stack []byte) {
 			cfg.Log.Error("stream handler broke", "name", name, "why", v, "stack", string(stack))
 		}),
-		callers: limits.NewCallers(cfg.Limits.Streams), kick: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), handlers: map[string]Handler{},
+		callers: limits.NewCallers(cfg.Limits.Streams, served()), kick: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), handlers: map[string]Handler{},
 	}
 	wire := hostWire(cfg)
 	announce, err := multiaddrs(cfg.Announce)
@@ -289,7 +289,7 @@ func (h *Host) Prefix(id peer.ID) string {
 
 // Keepers are at most n public nodes thought alive, own one excluded, in random order.
 func (h *Host) Keepers(n int) []protocol.Keeper {
-	return h.known.alive(n, h.cfg.Now(), h.connected)
+	return h.known.alive(n, h.cfg.Now(), h.Connected)
 }
 
 // Tell are at most n public nodes for a caller whose address prefix is from: those
@@ -314,7 +314,8 @@ func (h *Host) Learn(ks []protocol.Keeper, by Way) {
 	}
 }
 
-func (h *Host) connected(k key.KeeperKey) bool {
+// Connected tells whether a connection with a node stands.
+func (h *Host) Connected(k key.KeeperKey) bool {
 	return h.host.Network().Connectedness(address.ID(k)) == network.Connected
 }
 
@@ -412,14 +413,14 @@ func (h *Host) Serve(proto string, serve Handler) {
 			return
 		}
 		from := address.Prefix(s.Conn().RemoteMultiaddr())
-		err := h.callers.Come(from)
+		err := h.callers.Come(proto, from)
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
-				defer h.callers.Leave(from)
+				defer h.callers.Leave(proto, from)
 				run(ctx, serve, &conn{Stream: s, met: true}, from)
 			})
 			if err != nil {
-				h.callers.Leave(from)
+				h.callers.Leave(proto, from)
 			}
 		}
 		if err != nil {
@@ -460,13 +461,24 @@ func (h *Host) Status() (known, connected, connections, streams Fill) {
 	keys := h.known.keys()
 	known, connected = Fill{len(keys), h.cfg.Limits.Known}, Fill{0, h.cfg.Limits.Known}
 	for _, k := range keys {
-		if h.connected(k) {
+		if h.Connected(k) {
 			connected.At++
 		}
 	}
 	connections = Fill{len(h.host.Network().Conns()), h.cfg.Limits.Conns}
 	at, limit := h.streams.Size()
 	return known, connected, connections, Fill{at, limit}
+}
+
+// Streams are the incoming streams of each protocol that a host is serving, by the
+// protocol's short name.
+func Streams(h *Host) map[string]Fill {
+	out := map[string]Fill{}
+	for name, proto := range map[string]string{"mail": ProtoMail, "post": ProtoPost, "sync": ProtoSync, "blob": ProtoBlob} {
+		at, limit := h.callers.Of(proto)
+		out[name] = Fill{at, limit}
+	}
+	return out
 }
 
 // conn is a libp2p stream.

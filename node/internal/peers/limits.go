@@ -31,7 +31,7 @@ const (
 type Limits struct {
 	Known   int // public nodes remembered
 	Conns   int // connections of both directions; a quarter is kept for those that this node makes
-	Streams int // incoming streams served at once, of all protocols; one address prefix has at most half
+	Streams int // incoming streams served at once, of all protocols; one address prefix has at most half, of these and of each protocol's
 }
 
 func (l Limits) orDefault(p Profile) Limits {
@@ -53,6 +53,16 @@ var protocolLimits = map[protocol.ID]limits.Stream{
 	"/meshsub/1.2.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
 	"/meshsub/1.1.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
 	"/floodsub/1.0.0": {All: 8, Peer: 1, AllMiB: 1, PeerMiB: 1}, // spoken by nobody here
+}
+
+// served are how many streams of each protocol are served at once: as many as libp2p
+// lets in, shared among those who call.
+func served() map[string]int {
+	out := map[string]int{}
+	for _, id := range []protocol.ID{ProtoMail, ProtoPost, ProtoSync, ProtoBlob} {
+		out[string(id)] = protocolLimits[id].All
+	}
+	return out
 }
 
 // dhtLimit bounds the network's DHT protocol. A message takes at most 128 KiB, and a

@@ -118,7 +118,7 @@ func TestNodesFindEachOtherOverOneThatTheyKnow(t *testing.T) {
 	a := open(t, Public, nil)
 	b, c := open(t, Public, nil, a.Self()), open(t, Public, nil, a.Self())
 	p := open(t, Personal, nil, a.Self())
-	until(t, "all connect", func() bool { return b.connected(c.self) && p.connected(b.self) && p.connected(c.self) })
+	until(t, "all connect", func() bool { return b.Connected(c.self) && p.Connected(b.self) && p.Connected(c.self) })
 	for _, h := range []*Host{a, b, c} {
 		until(t, "all known", func() bool { return len(h.Keepers(9)) == 2 })
 		if knows(h, p) {
@@ -208,7 +208,7 @@ func TestAPersonalNodeIsOutboundOnly(t *testing.T) {
 	a := open(t, Public, func(c *Config) { c.Listen = c.Listen[:1] }) // QUIC alone: on a busy machine TCP may come first
 	p := open(t, Personal, nil, a.Self())
 	p.Serve(ProtoMail, echo)
-	until(t, "connected", func() bool { return p.connected(a.self) })
+	until(t, "connected", func() bool { return p.Connected(a.self) })
 	if got := p.host.Network().ListenAddresses(); len(got) != 0 {
 		t.Errorf("listens on %v", got)
 	}
@@ -255,7 +255,7 @@ func TestWhoComesTakesNoPlaceOfThoseDialled(t *testing.T) {
 	a := open(t, Public, func(c *Config) { c.Target = 2 })
 	for range 4 {
 		in := open(t, Public, func(c *Config) { c.Target = 1 }, a.Self())
-		until(t, "came", func() bool { return a.connected(in.self) })
+		until(t, "came", func() bool { return a.Connected(in.self) })
 	}
 	b := open(t, Public, func(c *Config) { c.Exchange = nil })
 	c := open(t, Public, func(c *Config) { c.Exchange = nil })
@@ -274,7 +274,7 @@ func TestWhatWasKnownOutlivesARestart(t *testing.T) {
 		t.Fatalf("saved %v", ks)
 	}
 	again := open(t, Personal, with)
-	until(t, "connected from memory", func() bool { return again.connected(a.self) })
+	until(t, "connected from memory", func() bool { return again.Connected(a.self) })
 }
 
 // A keeper that comes back at its address is found again, by the loop and by Dial.
@@ -284,10 +284,10 @@ func TestAKeeperThatComesBack(t *testing.T) {
 	a := open(t, Public, same)
 	at := a.Self()
 	p := open(t, Personal, nil, at)
-	until(t, "connected", func() bool { return p.connected(at.Key) })
+	until(t, "connected", func() bool { return p.Connected(at.Key) })
 	listen := address.Texts(at)
 	shut(t, a)
-	until(t, "gone", func() bool { return !p.connected(at.Key) })
+	until(t, "gone", func() bool { return !p.Connected(at.Key) })
 	if _, err := p.Dial(t.Context(), at, ProtoMail); !errors.Is(err, fault.Offline) {
 		t.Fatalf("Dial = %v", err)
 	}
@@ -433,7 +433,7 @@ func TestEachWayInCarriesANodeAlone(t *testing.T) {
 		if way == WayExchange { // it begins with whoever calls
 			b.Learn([]protocol.Keeper{h.Self(), a.Self()}, WayBootstrap)
 		}
-		until(t, "it works", func() bool { return report(h, way).Works() == 1 && h.connected(a.self) })
+		until(t, "it works", func() bool { return report(h, way).Works() == 1 && h.Connected(a.self) })
 		for _, other := range AllWays {
 			if r := report(h, other); other != way && (r.Works() != -1 || !r.Off || r.Known > 0) {
 				t.Errorf("%v alone: %+v", way, r)

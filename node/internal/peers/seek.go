@@ -17,7 +17,7 @@ func Seek(h *Host, suits func(key.KeeperKey) bool, n int, again time.Duration) (
 	if n = min(n, dialsAtOnce, h.cfg.target()+maxSought-dialled(h.host.Network(), h.known.keys())); n <= 0 {
 		return 0
 	}
-	unfit := func(k key.KeeperKey) bool { return !suits(k) || h.connected(k) }
+	unfit := func(k key.KeeperKey) bool { return !suits(k) || h.Connected(k) }
 	for _, k := range h.known.seek(n, h.cfg.Now(), again, unfit) {
 		h.hireDial(k)
 		going++

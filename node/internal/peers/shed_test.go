@@ -59,7 +59,7 @@ func TestConnectionsThatNothingUsesAreShed(t *testing.T) {
 		if n := dialled(a.host.Network(), a.known.keys()); n != 1 {
 			t.Errorf("%d are left, want one: that in use", n)
 		}
-		if !a.connected(kept.self) || !a.connected(in.self) {
+		if !a.Connected(kept.self) || !a.Connected(in.self) {
 			t.Error("a connection in use, or one that another dialled, was closed")
 		}
 		_ = s.Reset()

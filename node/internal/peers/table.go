@@ -44,6 +44,7 @@ type entry struct {
 	fails     int        // since then
 	next      time.Time  // not tried before
 	dialing   bool
+	silent    bool      // it said what it serves, and nothing of ours
 	asked     time.Time // for the nodes that it knows
 	sought    time.Time // last given out by seek
 }
@@ -126,7 +127,7 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 	}
 	back = e.fails > 0 && !e.reached.IsZero()
 	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
-	e.reached, e.at, e.fails, e.next = now, ip, 0, time.Time{}
+	e.reached, e.at, e.fails, e.next, e.silent = now, ip, 0, time.Time{}, false
 	e.says(there)
 	ask = now.Sub(e.asked) > time.Minute && len(t.entries) < plenty
 	if ask {
@@ -162,6 +163,15 @@ func (t *table) sits(k key.KeeperKey, at []ma.Multiaddr) {
 	e.says(address.Best(at))
 	if !slices.ContainsFunc(at, func(a ma.Multiaddr) bool { return address.IPOf(a) == e.at }) {
 		e.reached, e.at = time.Time{}, netip.Addr{}
+	}
+}
+
+// servesNothing notes that a connected node said to serve nothing.
+func (t *table) servesNothing(k key.KeeperKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[k]; e != nil {
+		e.silent = true
 	}
 }
 
@@ -251,14 +261,15 @@ func (t *table) dialed(k key.KeeperKey) {
 
 // alive are up to n nodes thought alive in random order: those reached within a
 // day first, then those not tried yet, none whose last dial failed, nor any that is
-// reached over relays alone: it is no keeper.
+// reached over relays alone, or is connected and said that it does not serve: it is no
+// keeper.
 func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) []protocol.Keeper {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var known, told []protocol.Keeper
 	for k, e := range t.entries {
 		switch {
-		case address.RelayedAlone(e.keeper.Addrs):
+		case address.RelayedAlone(e.keeper.Addrs), connected(k) && e.silent:
 		case connected(k) || e.fails == 0 && now.Sub(e.reached) < freshFor:
 			known = append(known, e.keeper)
 		case e.fails == 0:

@@ -54,7 +54,7 @@ func outbound(c network.Conn) bool { return c.Stat().Direction == network.DirOut
 
 // shed closes connections that a public node dialled beyond its target: those in no mesh,
 // not young, with no stream of ours open. Else every node that was ever asked for
-// something would stay connected, and be told by gossip, five times each, of messages
+// something would stay connected, and be told by gossip, three times each, of messages
 // that it has from its mesh; and what a node spends would grow with the network.
 func shed(h *Host, there []key.KeeperKey) {
 	extra := dialled(h.host.Network(), there) - h.cfg.target()
@@ -94,15 +94,15 @@ func (h *Host) keepUp(ctx context.Context) {
 	soon := askSoon
 	for ctx.Err() == nil {
 		now := h.cfg.Now()
-		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.connected(k) })
+		there := slices.DeleteFunc(h.known.keys(), func(k key.KeeperKey) bool { return !h.Connected(k) })
 		pause, ask := calmPause, askCalm
 		if missing := h.cfg.target() - dialled(h.host.Network(), there); missing > 0 {
 			pause, ask = hungryPause, askHungry
-			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.connected) {
+			for _, k := range h.known.candidates(min(missing, dialsAtOnce), now, h.Connected) {
 				h.hireDial(k)
 			}
 		} else {
-			for _, k := range h.known.probe(now, h.connected) {
+			for _, k := range h.known.probe(now, h.Connected) {
 				h.hireDial(k)
 			}
 		}
@@ -131,7 +131,7 @@ func (h *Host) hireDial(k protocol.Keeper) {
 		defer h.known.dialed(k.Key)
 		if _, err := h.connect(ctx, k); err != nil {
 			h.cfg.Log.Debug("a public node can't be reached", "keeper", k.Key, "why", err)
-		} else if !h.connected(k.Key) {
+		} else if !h.Connected(k.Key) {
 			h.known.later(k.Key, h.cfg.Now())
 		}
 	})
@@ -195,12 +195,16 @@ func (h *Host) watch(ctx context.Context) {
 // reached straight, whatever way was punched to it.
 func (h *Host) meet(id peer.ID) {
 	serves, err := h.host.Peerstore().SupportsProtocols(id, ProtoSync)
-	if err != nil || len(serves) == 0 {
+	if err != nil {
 		return
 	}
 	k, err := address.Keeper(peer.AddrInfo{ID: id})
 	conns := h.host.Network().ConnsToPeer(id)
 	if err != nil || len(conns) == 0 {
+		return
+	}
+	if len(serves) == 0 {
+		h.known.servesNothing(k.Key)
 		return
 	}
 	addrs := h.host.Peerstore().Addrs(id)

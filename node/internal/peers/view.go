@@ -21,7 +21,7 @@ type Known struct {
 func (h *Host) View() []Known {
 	out := h.known.view()
 	for i := range out {
-		out[i].Connected = h.connected(out[i].Keeper.Key)
+		out[i].Connected = h.Connected(out[i].Keeper.Key)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/harkmarket/hark/node/internal/peers/address"
+	"github.com/harkmarket/hark/protocol/fault"
 )
 
 // A Way is how a node comes to know of public nodes: four, which do not depend on
@@ -38,6 +40,21 @@ func (w Way) String() string {
 		return "dht"
 	}
 	return "several"
+}
+
+// WaysOf reads names of ways in, at least one.
+func WaysOf(names []string) (ways Way, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(AllWays, func(w Way) bool { return w.String() == name })
+		if i < 0 {
+			return 0, fmt.Errorf("%q is no way in; the four are %v, %v, %v and %v: %w", name, AllWays[0], AllWays[1], AllWays[2], AllWays[3], fault.Malformed)
+		}
+		ways |= AllWays[i]
+	}
+	if ways == 0 {
+		return 0, fmt.Errorf("without any way in a node finds nobody; name some of %v, %v, %v and %v: %w", AllWays[0], AllWays[1], AllWays[2], AllWays[3], fault.Malformed)
+	}
+	return ways, nil
 }
 
 // A WayReport is what came of a way in.

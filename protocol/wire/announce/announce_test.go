@@ -1,12 +1,14 @@
 package announce
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"testing"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
@@ -73,5 +75,26 @@ func FuzzDecode(f *testing.F) {
 	f.Add(sample(f))
 	f.Add([]byte{0xa0})
 	f.Add([]byte{0xa1, 0x18, 0x7f, 0xa1, 0x01, 0x01})
-	f.Fuzz(func(t *testing.T, raw []byte) { agree(t, raw) })
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		read := agree(t, raw)
+		d, err := canon.Walk(raw)
+		if err != nil {
+			return
+		}
+		if got, over := alloc.Over(alloc.Most(len(raw)), func() { _ = Decode(d.Critical(), new(protocol.Announcement)) }); over {
+			t.Errorf("%d bytes allocated for %d", got, len(raw))
+		}
+		if again, err := written(&d); read && (err != nil || !bytes.Equal(again, d.Critical())) {
+			t.Errorf("%x is read, and written as %x, %v", d.Critical(), again, err)
+		}
+	})
+}
+
+// written reads what is no ignorable pair, and writes it again.
+func written(d *canon.Document) ([]byte, error) {
+	var a protocol.Announcement
+	if err := Decode(d.Critical(), &a); err != nil {
+		return nil, err
+	}
+	return canon.Encode(&a)
 }

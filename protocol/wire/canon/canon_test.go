@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 type key32 [4]byte
@@ -222,8 +224,14 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got, over := alloc.Over(alloc.Most(len(raw)), func() { _, _ = Walk(raw) }); over {
+			t.Errorf("%d bytes allocated for a walk over %d", got, len(raw))
+		}
 		if _, err := Walk(raw); err != nil {
 			return
+		}
+		if got, over := alloc.Over(alloc.Most(len(raw)), func() { _ = Decode(raw, new(Noun)) }); over {
+			t.Errorf("%d bytes allocated for %d", got, len(raw))
 		}
 		var v Noun
 		if err := Decode(raw, &v); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 func sample(t testing.TB) protocol.LargeValues {
@@ -103,6 +104,9 @@ func FuzzOf(f *testing.F) {
 	f.Add([]byte{0x18, Key, 0xa0})
 	f.Add([]byte(x[:len(x)-1]))
 	f.Fuzz(func(t *testing.T, x []byte) {
+		if got, over := alloc.Over(alloc.Most(len(x)), func() { _ = Of(x) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(x))
+		}
 		v := Of(x)
 		raw, err := Extra(v)
 		if err != nil {
@@ -129,9 +133,16 @@ func FuzzIn(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		if got, over := alloc.Over(alloc.Most(len(raw)), func() { _ = In(raw) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(raw))
+		}
 		v := In(raw)
-		if _, err := Extra(v); err != nil {
+		again, err := Extra(v)
+		if err != nil {
 			t.Fatalf("%x holds %+v, which can't be written: %v", raw, v, err)
+		}
+		if len(v.Values) > 0 && !bytes.Contains(raw, again) {
+			t.Fatalf("%x holds another spelling of %x", raw, again)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 func TestLimits(t *testing.T) {
@@ -42,6 +43,9 @@ func FuzzOf(f *testing.F) {
 	f.Add([]byte{0x18, Key, 0xa0})
 	f.Add([]byte{0x18, Key, 0xa1, 0x01})
 	f.Fuzz(func(t *testing.T, x []byte) {
+		if got, over := alloc.Over(alloc.Most(len(x)), func() { _ = Of(x) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(x))
+		}
 		l := Of(x)
 		if l.PerDay > protocol.MaxPerDay {
 			t.Fatalf("%x reads as %d a day", x, l.PerDay)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 	"github.com/harkmarket/hark/protocol/wire/canon"
 )
 
@@ -62,6 +63,9 @@ func FuzzOf(f *testing.F) {
 	}
 	f.Add([]byte(head + "\x63new"))
 	f.Fuzz(func(t *testing.T, x []byte) {
+		if got, over := alloc.Over(alloc.Most(len(x)), func() { _ = Of(x) }); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(x))
+		}
 		d, err := canon.Walk(append([]byte{0xa1}, x...))
 		if err != nil || d.Extras != 1 {
 			return

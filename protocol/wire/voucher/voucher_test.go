@@ -9,6 +9,7 @@ import (
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 const now protocol.Second = 1_800_000_000
@@ -152,8 +153,12 @@ func FuzzCheck(f *testing.F) {
 		if len(proof) > protocol.MaxProof || len(bytes.Trim(proof, "\x00")) == 0 || bytes.Equal(proof, p.r.Payment.Proof) {
 			return // in no receipt that can be read; or the right one
 		}
-		if _, err := Check(p.grant, p.receipt(func(r *protocol.Receipt) { r.Payment.Proof = proof })); err == nil {
+		r := p.receipt(func(r *protocol.Receipt) { r.Payment.Proof = proof })
+		if _, err := Check(p.grant, r); err == nil {
 			t.Errorf("%x pays", proof)
+		}
+		if got, over := alloc.Over(alloc.Most(len(proof)), func() { _, _ = Check(p.grant, r) }); over {
+			t.Errorf("%d bytes allocated for a proof of %d", got, len(proof))
 		}
 	})
 }

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -13,6 +12,7 @@ import (
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/strict"
 	"github.com/harkmarket/hark/store/ledger"
 )
 
@@ -282,21 +282,35 @@ func (a *Auditor) entry(f *read) func(ledger.Entry) error {
 		if e.Shredded || e.Withheld {
 			return nil
 		}
-		var body struct {
-			Grant    string        `json:"grant"`
-			Envelope protocol.Hash `json:"envelope"`
+		grant, letter := told(e.Body)
+		if letter.IsZero() {
+			return nil
 		}
-		if json.Unmarshal(e.Body, &body) != nil || body.Envelope.IsZero() {
-			return nil // a body of another shape tells of no letter
-		}
-		if _, there := f.letters[body.Envelope]; there {
-			f.letters[body.Envelope] = true
+		if _, there := f.letters[letter]; there {
+			f.letters[letter] = true
 		} else if must[e.Kind] {
-			a.wrong(Problem{File: f.File.File, What: Missing, Entry: e.Seq, Grant: clean(body.Grant),
-				Why: fmt.Sprintf("it tells of %s with the letter %s, which is not in the file", clean(e.Kind), body.Envelope.Short())})
+			a.wrong(Problem{File: f.File.File, What: Missing, Entry: e.Seq, Grant: clean(grant),
+				Why: fmt.Sprintf("it tells of %s with the letter %s, which is not in the file", clean(e.Kind), letter.Short())})
 		}
 		return nil
 	}
+}
+
+// told reads which letter, of which grant, the body of an entry tells of. A body of
+// another shape tells of none; nor does one in which a key stands twice, so that two
+// readers could find two letters in it.
+func told(body []byte) (grant string, letter protocol.Hash) {
+	tree, err := strict.Open(body)
+	keys, ok := tree.(map[string]any)
+	if err != nil || !ok {
+		return "", protocol.Hash{}
+	}
+	text, _ := keys["envelope"].(string)
+	if letter.UnmarshalText([]byte(text)) != nil {
+		return "", protocol.Hash{}
+	}
+	grant, _ = keys["grant"].(string)
+	return grant, letter
 }
 
 // accounted looks, in a bundle, that every letter has its entry. Where entries have no

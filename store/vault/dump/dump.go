@@ -18,10 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/harkmarket/hark/protocol/fault"
+	"github.com/harkmarket/hark/protocol/strict"
 )
 
 // Schema is the schema of the document.
@@ -181,7 +181,6 @@ func (a *allowance) Read(p []byte) (int, error) {
 func NewReader(src io.Reader) (*Reader, error) {
 	r := &Reader{src: &allowance{src: src, left: maxElement}}
 	r.dec = json.NewDecoder(r.src)
-	r.dec.DisallowUnknownFields()
 	var schema, exported string
 	if err := errors.Join(r.delim('{'), r.key("schema"), r.decode(&schema)); err != nil {
 		return nil, r.fail(err)
@@ -373,7 +372,14 @@ func (r *Reader) token() (json.Token, error) {
 	return t, inside(err)
 }
 
-func (r *Reader) decode(v any) error { return inside(r.dec.Decode(v)) }
+// decode reads one element. Its bytes are bounded by the allowance.
+func (r *Reader) decode(v any) error {
+	var raw json.RawMessage
+	if err := r.dec.Decode(&raw); err != nil {
+		return inside(err)
+	}
+	return strict.Decode(raw, v)
+}
 
 // inside is for errors where the document must go on.
 func inside(err error) error {
@@ -416,6 +422,8 @@ func (r *Reader) fail(err error) error {
 			r.err = fmt.Errorf("vault export: %w", r.src.err)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			r.err = fmt.Errorf("vault export: the document is cut off: %w", fault.Malformed)
+		case errors.Is(err, fault.Malformed):
+			r.err = fmt.Errorf("vault export: %w", err)
 		default:
 			r.err = fmt.Errorf("vault export: %s: %w", wording(err), fault.Malformed)
 		}
@@ -425,9 +433,6 @@ func (r *Reader) fail(err error) error {
 
 // wording keeps of a decoder's error what can't contain a value.
 func wording(err error) string {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Sprintf("a %s where a %s should stand, at byte %d", strings.Fields(e.Value + " value")[0], e.Type, e.Offset)
-	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Sprintf("not JSON at byte %d", e.Offset)
 	}

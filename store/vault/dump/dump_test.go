@@ -119,6 +119,11 @@ func TestHostileDocumentsAreRefused(t *testing.T) {
 		"wrong type":     begin + `{"name":"a.b","value":7}]}`,
 		"not JSON":       begin + `{"name":"a.b",]}`,
 		"more after":     begin + `]} {}`,
+		"another case":   begin + `{"Name":"a.b","value":"x"}]}`,
+		"both cases":     begin + `{"name":"a.b","NAME":"c.d"}]}`,
+		"twice":          begin + `{"name":"a.b","value":"x","value":"y"}]}`,
+		"twice, earlier": begin + `{"name":"a.b","history":[{"value":"x","value":"y"}]}]}`,
+		"chunk, case":    begin + `],"chunks":[{"FIELD":"a.b","version":1,"data":"eA=="}]}`,
 		"empty chunk":    begin + `],"chunks":[{"field":"a.b","version":1,"data":""}]}`,
 		"no base64":      begin + `],"chunks":[{"field":"a.b","version":1,"data":"!"}]}`,
 		"deep":           begin + strings.Repeat(`{"history":[`, 100_000),
@@ -128,9 +133,11 @@ func TestHostileDocumentsAreRefused(t *testing.T) {
 		}
 	}
 	secret := "the value that no error repeats"
-	_, err := read(strings.NewReader(begin + `{"name":"a.b","version":"` + secret + `"}]}`))
-	if err == nil || strings.Contains(err.Error(), secret) {
-		t.Errorf("got %v", err)
+	for _, value := range []string{`"version":"` + secret + `"`, `"value":27821234567`, `"value":["` + secret + `"]`, `"review_by":"` + secret + `"`} {
+		_, err := read(strings.NewReader(begin + `{"name":"a.b",` + value + `}]}`))
+		if err == nil || strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "2782") {
+			t.Errorf("%s gives %v", value, err)
+		}
 	}
 	broken := errors.New("the cable")
 	if _, err := read(io.MultiReader(strings.NewReader(begin), iotest.ErrReader(broken))); !errors.Is(err, broken) {

@@ -153,6 +153,7 @@ func (p *Puller) examine(ctx context.Context, s *client.Session, peer key.Keeper
 // /hark/sync/1, of whatever edition: one that is connected, in the mesh and does not answer
 // three times in a row counts as one that withholds.
 func (p *Puller) answered(f followed, err error) {
+	defer func() { p.suspected.Store(int64(len(p.audits.suspects))) }()
 	var no *client.Refused
 	if errors.As(err, &no) && no.Kind == fault.Full {
 		return // neither an answer nor none

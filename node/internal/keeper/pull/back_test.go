@@ -45,7 +45,7 @@ func TestVisitsAreBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			net := &counter{takes: takes}
 			p := New(Config{
-				Client: client.Client{Port: net}, Sources: func(int) []protocol.Keeper { return []protocol.Keeper{node(1)} },
+				Client: client.Client{Port: net}, Sources: func() []protocol.Keeper { return []protocol.Keeper{node(1)} },
 				Log: slog.New(slog.DiscardHandler), Now: func() protocol.Second { return protocol.Second(time.Now().Unix()) },
 			})
 			p.Follow([]uint16{1})

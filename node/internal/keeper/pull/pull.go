@@ -25,10 +25,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/keeper/client"
+	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -57,7 +59,7 @@ const (
 type Config struct {
 	Board   *board.Board
 	Client  client.Client
-	Sources func(n int) []protocol.Keeper // at most n nodes, of different operators
+	Sources func() []protocol.Keeper // two nodes, of different operators as far as can be
 	// Followers are connected nodes known to follow a shard, in random order; nil: none.
 	Followers func(shard uint16) []protocol.Keeper
 	// Admit is the door and the board behind it.
@@ -83,6 +85,8 @@ type Puller struct {
 	shards  []uint16
 	since   map[uint16]protocol.Second // that a shard is followed
 	audits  audits
+
+	suspected atomic.Int64 // how many there are, for who asks meanwhile
 }
 
 // New makes a Puller; Run starts it.
@@ -91,11 +95,16 @@ func New(cfg Config) *Puller {
 	return &Puller{cfg: cfg, nudge: make(chan struct{}, 1), back: make(chan protocol.Keeper, maxBack), refused: map[protocol.Hash]protocol.Second{}, since: map[uint16]protocol.Second{}}
 }
 
-// Refused is how many ids are not pulled again for a while, and the most that can be.
-func (p *Puller) Refused() (n, most int) {
+// Fills are the bounded tables and their fill: ids that are not pulled again for a while,
+// nodes that are back and wait to be visited, and mesh peers that did not answer an audit.
+func (p *Puller) Fills() map[string]peers.Fill {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.refused), p.cfg.Refused
+	return map[string]peers.Fill{
+		"refused":  {At: len(p.refused), Limit: p.cfg.Refused},
+		"returns":  {At: len(p.back), Limit: cap(p.back)},
+		"suspects": {At: int(p.suspected.Load()), Limit: maxSuspects},
+	}
 }
 
 // Follow pulls these shards from now on, and at once.
@@ -142,7 +151,7 @@ func (p *Puller) Run(ctx context.Context) {
 func (p *Puller) once(ctx context.Context) bool {
 	shards := p.follows()
 	done := len(shards) == 0
-	from := p.cfg.Sources(sources)
+	from := p.cfg.Sources()
 	from = from[:min(len(from), sources)]
 	drawn := slices.Clone(from)
 	for range maxTurns {

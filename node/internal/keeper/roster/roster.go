@@ -6,7 +6,8 @@
 //  2. A keeper that was silent for long while others answered, or of which there is
 //     evidence (Convict), is out for a time.
 //  3. Draw picks keepers of different operators and address prefixes among those that
-//     are known and not out; Replace puts others in the place of those that are out.
+//     are known and not out, Pair two of them to compare boards with; Replace puts others
+//     in the place of those that are out.
 //
 // Silence counts from one failure to the next, and only where another keeper answered
 // in between: a node that is off the network itself, or asleep, blames nobody. Nothing
@@ -248,6 +249,34 @@ func (r *Roster) Draw(n int) []protocol.Keeper {
 		good = out
 	}
 	return Diverse(good, n, nil)
+}
+
+// Pair picks two keepers to compare with: one that this node is not connected with, whom
+// nobody who surrounds it has chosen, and one that it is connected with, who costs no
+// connection. So what a round costs is the same in a small network, where most are
+// connected, and in a large one. They are of different operators and address prefixes as
+// far as can be; where the two that are picked so are not, any two that are come first.
+func (r *Roster) Pair(connected func(key.KeeperKey) bool) []protocol.Keeper {
+	good, out := r.candidates(nil)
+	if len(good) == 0 {
+		good = out
+	}
+	var near, far []Candidate
+	for _, c := range good {
+		if connected(c.Keeper.Key) {
+			near = append(near, c)
+		} else {
+			far = append(far, c)
+		}
+	}
+	for _, first := range far[:min(len(far), 1)] {
+		for _, second := range near {
+			if kinOf(first).like(kinOf(second)) == 0 {
+				return []protocol.Keeper{first.Keeper, second.Keeper}
+			}
+		}
+	}
+	return Diverse(good, 2, nil)
 }
 
 // Replace puts others in the place of keepers that are out, and says whether it put

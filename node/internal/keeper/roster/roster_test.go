@@ -216,3 +216,32 @@ func TestBound(t *testing.T) {
 		t.Fatal("the flood acquitted it")
 	}
 }
+
+// One of a pair is connected, the other is not, as long as two such are of different
+// operators; else any two that are.
+func TestPairIsOneConnectedAndOneThatIsNot(t *testing.T) {
+	near, far := []protocol.Keeper{keeper(t, ip4(1, 1)), keeper(t, ip4(1, 2))}, []protocol.Keeper{keeper(t, ip4(2, 1)), keeper(t, ip4(2, 2)), keeper(t, ip4(3, 1))}
+	connected := func(k key.KeeperKey) bool { return slices.Contains(keys(near), k) }
+	for name, row := range map[string]struct {
+		known []protocol.Keeper
+		want  []int
+	}{
+		"both kinds":             {append(slices.Clone(far), near...), []int{0, 3}},
+		"nobody is connected":    {far, []int{0, 2}},
+		"everybody is connected": {near, []int{0, 1}},
+		"one is known":           {near[:1], []int{0}},
+		"nobody is known":        {nil, nil},
+		"those near are its kin": {[]protocol.Keeper{keeper(t, ip4(1, 3)), far[0], near[0]}, []int{0, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := roster.New(func(int) []protocol.Keeper { return row.known }, time.Now)
+			var want []protocol.Keeper
+			for _, i := range row.want {
+				want = append(want, row.known[i])
+			}
+			if got := r.Pair(connected); !slices.Equal(keys(got), keys(want)) {
+				t.Errorf("picked %v, want %v", keys(got), keys(want))
+			}
+		})
+	}
+}

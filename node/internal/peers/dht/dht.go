@@ -9,7 +9,8 @@
 //     What does not open as that, by that key, is refused by every node. Provider
 //     records say who is a keeper and who follows a shard.
 //  3. Keepers put what names them as keeper, at once and every 22 hours after, spread
-//     over that time; withdrawals too (put.go).
+//     over that time; withdrawals too. What is to be put again stands on the board, so
+//     that whoever starts again misses nothing (put.go).
 //  4. A loop asks for keepers: the fourth way in, beside bootstrap list, cache and
 //     exchange (find.go). It keeps a list of DHT nodes of its own for the next start.
 //  5. What comes out passes the same door as gossip: the caller sees to it.
@@ -120,6 +121,9 @@ func Open(ctx context.Context, cfg Config) (*DHT, error) {
 				All: budget.Rate{PerSecond: 20 * lim.Requests.PerSecond, Burst: 20 * lim.Requests.Burst}}, cfg.Now),
 		},
 		puts: newPuts(cmp.Or(lim.Puts, maxPuts)),
+	}
+	if cfg.Board != nil {
+		cfg.Board.For(cfg.Host.Self().Key)
 	}
 	remember(d.cfg)
 	err := d.work.Hire("dht seek", d.seek)

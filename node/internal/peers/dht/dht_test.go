@@ -5,12 +5,16 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
+	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/store/kv"
 )
 
 // What one keeper puts, all others find, a personal node too; a withdrawal follows it,
@@ -28,6 +32,9 @@ func TestWhatIsPutIsFound(t *testing.T) {
 	put := func(n *node, raw []byte) {
 		h, err := wire.OpenAnnouncement(raw)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.board.Put(t.Context(), h, int64(born)*1000); err != nil {
 			t.Fatal(err)
 		}
 		n.dht.Heard(h)
@@ -53,24 +60,32 @@ func TestWhatIsPutIsFound(t *testing.T) {
 }
 
 // A keeper puts what names it, and nothing else: not a need with other keepers, nor
-// the withdrawal of one.
+// the withdrawal of one. What it knows of that it knows after a restart.
 func TestOnlyItsKeepersPutIt(t *testing.T) {
-	n := open(t, setup{})
-	mine := sample{name: "mine", keepers: []protocol.Keeper{n.Self()}}
-	moved := sample{name: "mine", seq: 2}
+	s := setup{key: key.Generate[key.Keeper](), store: kv.Memory()}
+	n := open(t, s)
+	own := sample{name: "mine", keepers: []protocol.Keeper{n.Self()}}
+	back := own
+	back.seq = 3
 	for _, row := range []struct {
 		s    sample
 		want bool
 	}{
 		{sample{name: "other"}, false}, {sample{name: "other", seq: 2, withdrawn: true}, false},
-		{mine, true}, {moved, false}, {sample{name: "mine", seq: 3, withdrawn: true}, false},
-		{mine, true}, {sample{name: "mine", seq: 4, withdrawn: true}, true},
+		{own, true}, {sample{name: "mine", seq: 2}, false}, {back, true}, {sample{name: "mine", seq: 4, withdrawn: true}, true},
+		{sample{name: "mine", seq: 5, withdrawn: true}, true},
+		{sample{name: "left", keepers: own.keepers}, true}, {sample{name: "left", seq: 2}, false}, {sample{name: "left", seq: 3, withdrawn: true}, false},
 	} {
+		n.close()
+		n = open(t, s)
 		h, err := wire.OpenAnnouncement(row.s.sign())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := n.dht.puts.mine(h.A(), n.Self().Key); got != row.want {
+		if _, err := n.board.Put(t.Context(), h, int64(born)*1000); err != nil {
+			t.Fatal(err)
+		}
+		if got := mine(h.A(), &n.dht.cfg); got != row.want {
 			t.Errorf("%+v: %v", row.s, got)
 		}
 	}
@@ -167,6 +182,49 @@ func TestTheDHTAloneCarriesANode(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestOneThatAnswersLookupsLeadsIntoTheNetwork: a node that knows but one other, which
+// answers the DHT's lookups and nothing else, finds those that serve; a personal one
+// asks although it is connected, since that one is of no other use. Where this way is
+// off as well it finds nobody.
+func TestOneThatAnswersLookupsLeadsIntoTheNetwork(t *testing.T) {
+	others := peers.WayBootstrap | peers.WayCache | peers.WayExchange
+	in := func(personal bool, off peers.Way) (served, works bool) {
+		synctest.Test(t, func(t *testing.T) {
+			net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
+			oracle := open(t, setup{place: net.Add(), lookups: true})
+			first := open(t, setup{place: net.Add(), bootstrap: []protocol.Keeper{oracle.Self()}})
+			second := open(t, setup{place: net.Add(), bootstrap: []protocol.Keeper{first.Self()}})
+			time.Sleep(time.Minute)
+			book := &memoryBook{}
+			book.Save([]protocol.Keeper{oracle.Self()})
+			n := open(t, setup{place: net.Add(), personal: personal, book: book, off: off})
+			time.Sleep(2 * time.Minute)
+			for _, k := range n.View() {
+				served = served || k.Connected && k.Keeper.Key != oracle.Self().Key
+			}
+			if slices.ContainsFunc(n.Keepers(99), func(k protocol.Keeper) bool { return k.Key == oracle.Self().Key }) {
+				t.Errorf("personal %v: it takes one that answers lookups for a keeper", personal)
+			}
+			works = slices.ContainsFunc(n.Ways(), func(r peers.WayReport) bool { return r.Way == peers.WayDHT && r.Works() == 1 })
+			for _, n := range []*node{n, second, first, oracle} {
+				n.close()
+			}
+			time.Sleep(time.Minute)
+			net.Close()
+			time.Sleep(15 * time.Minute)
+		})
+		return served, works
+	}
+	for _, personal := range []bool{false, true} {
+		if served, works := in(personal, others|peers.WayDHT); served || works {
+			t.Fatalf("personal %v: one that knows of nobody found somebody", personal)
+		}
+		if served, works := in(personal, others); !served || !works {
+			t.Errorf("personal %v: connected with one that serves %v, and the way works %v", personal, served, works)
+		}
 	}
 }
 

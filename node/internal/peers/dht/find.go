@@ -138,7 +138,7 @@ func spread(all []protocol.Keeper) (out []protocol.Keeper) {
 }
 
 // seek is the loop of the fourth way in. A public node looks for keepers at start and
-// every hour; a personal node only while it has no connection to any.
+// every hour; a personal node only while it has no connection to any that serves it.
 func (d *DHT) seek(ctx context.Context) {
 	pause, hungry := seekSoon, time.Time{}
 	for ctx.Err() == nil {
@@ -148,7 +148,7 @@ func (d *DHT) seek(ctx context.Context) {
 		case <-d.kick:
 		case <-time.After(pause):
 		}
-		alone := !d.connected()
+		alone := alone(d.cfg.Host)
 		if !alone {
 			hungry = time.Time{}
 		} else if hungry.IsZero() {
@@ -193,6 +193,17 @@ func (d *DHT) seekOnce(ctx context.Context) int {
 func (d *DHT) connected() bool {
 	_, connected, _, _ := d.cfg.Host.Status()
 	return connected.At > 0
+}
+
+// alone tells whether no public node is connected that does more than answer lookups.
+func alone(h *peers.Host) bool {
+	return !slices.ContainsFunc(h.View(), func(k peers.Known) bool {
+		if !k.Connected {
+			return false
+		}
+		serves, err := h.Libp2p().Peerstore().SupportsProtocols(address.ID(k.Keeper.Key), peers.ProtoSync)
+		return err == nil && len(serves) > 0
+	})
 }
 
 // Follow says which shards this node follows from now on.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 // A recorded is a stream that was recorded.
@@ -28,6 +30,12 @@ func FuzzFrames(f *testing.F) {
 	f.Add(binary.AppendUvarint(nil, maxMessage), uint8(9))
 	f.Add(bytes.Repeat([]byte{0xff}, 12), uint8(3))
 	f.Fuzz(func(t *testing.T, sent []byte, piece uint8) {
+		most := 64<<10 + 8*uint64(len(sent))
+		if got, over := alloc.Over(most, func() {
+			_, _ = io.ReadAll(&framed{Stream: &recorded{in: bytes.NewReader(sent), piece: 1 + int(piece)}})
+		}); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(sent))
+		}
 		s := &recorded{in: bytes.NewReader(sent), piece: 1 + int(piece)}
 		got, err := io.ReadAll(&framed{Stream: s})
 		if !bytes.HasPrefix(sent, got) || (err != nil) != s.reset || err == nil && len(got) != len(sent) {

@@ -1,13 +1,13 @@
 package dht
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 	"github.com/harkmarket/hark/protocol/wire"
@@ -22,17 +22,14 @@ const (
 	putLook  = time.Minute            // at most, until it is asked again whether the round goes on
 	putWait  = 30 * time.Second       // for one record
 	maxPuts  = 1024                   // records that wait to be put at once, usually
-	maxNamed = 20_000                 // contexts known to have named this node
+	putLate  = time.Hour              // before the last that came: it may not have been put when the node ended
 )
 
-// puts are the announcements and passports that wait to be put at once, and the
-// contexts that named this node as a keeper: their withdrawals, which name nobody,
-// are put at once too.
+// puts are the announcements and passports that wait to be put at once.
 type puts struct {
 	most  int
 	mu    sync.Mutex
 	queue []put
-	named map[protocol.ContextID]bool
 	wake  chan struct{}
 }
 
@@ -44,7 +41,7 @@ type put struct {
 }
 
 func newPuts(most int) *puts {
-	return &puts{most: most, named: map[protocol.ContextID]bool{}, wake: make(chan struct{}, 1)}
+	return &puts{most: most, wake: make(chan struct{}, 1)}
 }
 
 func (p *puts) size() int {
@@ -81,29 +78,19 @@ func (p *puts) next() (put, bool) {
 	return one, true
 }
 
-// mine tells whether a keeper answers for an announcement: it names the keeper, or
-// takes back one that did.
-func (p *puts) mine(a *protocol.Announcement, self key.KeeperKey) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := a.ContextID()
-	if slices.ContainsFunc(a.Keepers, func(k protocol.Keeper) bool { return k.Key == self }) {
-		if len(p.named) < maxNamed {
-			p.named[c] = true
-		}
-		return true
+// mine tells whether a node answers for an announcement: it names the node as a keeper,
+// or takes back one that did, as the board knows.
+func mine(a *protocol.Announcement, cfg *Config) bool {
+	if a.Status == protocol.Withdrawn {
+		return cfg.Board != nil && cfg.Board.Ours(a.ContextID())
 	}
-	named := p.named[c]
-	if named && a.Status == protocol.Open {
-		delete(p.named, c) // it has other keepers now
-		return false
-	}
-	return named
+	self := cfg.Host.Self().Key
+	return slices.ContainsFunc(a.Keepers, func(k protocol.Keeper) bool { return k.Key == self })
 }
 
 // Heard is told of each announcement that came to the board. It does not block.
 func (d *DHT) Heard(h wire.Heard) {
-	if d.puts.mine(h.A(), d.cfg.Host.Self().Key) {
+	if mine(h.A(), &d.cfg) {
 		d.puts.add(put{key: annKey(h.A().ContextID()), value: h.Raw()})
 	}
 }
@@ -135,9 +122,17 @@ type putter struct{ *DHT }
 func (d *putter) run(ctx context.Context) {
 	r := &round{board: d.cfg.Board}
 	last := d.cfg.Now() // when the round went on
+	if r.board != nil {
+		last = r.begin(ctx, last)
+		d.again(ctx)
+	}
 	for ctx.Err() == nil {
-		one, ok := d.puts.next()
 		wake, pause := d.puts.wake, putLook
+		var one put
+		var ok bool
+		if d.Nodes() > 0 { // else it waits for somebody to put it to
+			one, ok = d.puts.next()
+		}
 		if ok {
 			wake, pause = nil, putPause // one after the other
 		} else if r.board != nil && d.cfg.Now().Sub(last) >= r.pause() && d.connected() {
@@ -157,6 +152,39 @@ func (d *putter) run(ctx context.Context) {
 	}
 }
 
+// again queues what came so shortly before the node last ended that it may not have
+// been put, the latest first.
+func (d *putter) again(ctx context.Context) {
+	var ours []board.Standing
+	newest := int64(0)
+	each(d.cfg.Board, func(s board.Standing) {
+		newest = max(newest, s.HeardMS)
+		if s.Ours {
+			ours = append(ours, s)
+		}
+	})
+	slices.SortFunc(ours, func(a, b board.Standing) int { return cmp.Compare(b.HeardMS, a.HeardMS) })
+	for _, s := range ours[:min(len(ours), d.puts.most)] {
+		if s.HeardMS < newest-putLate.Milliseconds() || ctx.Err() != nil {
+			return
+		}
+		if e, err := d.cfg.Board.Get(ctx, s.Context); err == nil { // else it is gone since
+			d.Heard(e.Heard)
+		}
+	}
+}
+
+// each goes over what stands on a board, by context.
+func each(b *board.Board, do func(board.Standing)) {
+	var after protocol.ContextID
+	for list := b.Standings(after, board.MaxIDs); len(list) > 0; list = b.Standings(after, board.MaxIDs) {
+		for _, s := range list {
+			do(s)
+		}
+		after = list[len(list)-1].Context
+	}
+}
+
 // step takes the next record of the round, if it is this node's to put.
 func (d *putter) step(ctx context.Context, r *round) (one put, ok bool) {
 	h, c, err := r.next(ctx)
@@ -165,9 +193,9 @@ func (d *putter) step(ctx context.Context, r *round) (one put, ok bool) {
 		d.cfg.Log.Warn("the board could not be read for the DHT", "why", err)
 	case !h.IsZero():
 		a := h.A()
-		mine := d.puts.mine(a, d.cfg.Host.Self().Key) // looking first would let it end before it is put again
-		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn && !mine}
-		return one, mine || one.look
+		ours := mine(a, &d.cfg) // looking first would let it end before it is put again
+		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn && !ours}
+		return one, ours || one.look
 	case !c.IsZero():
 		return d.chain(c)
 	}
@@ -193,12 +221,41 @@ func (d *putter) put(ctx context.Context, one put) {
 	}
 }
 
-// A round walks over the board, announcements and then passports, again and again.
+// A round walks over the board, announcements and then passports, again and again. The
+// clock says where one stands: whoever starts again goes on there, and does not begin
+// with those that were put last time, for ever.
 type round struct {
 	board   *board.Board
 	context protocol.ContextID
 	vendor  protocol.VendorID
 	vendors bool
+}
+
+// begin goes to the place whose turn is next by the clock, and gives when the turn before
+// it was.
+func (r *round) begin(ctx context.Context, now time.Time) (last time.Time) {
+	var contexts []protocol.ContextID
+	each(r.board, func(s board.Standing) { contexts = append(contexts, s.Context) })
+	var vendors []protocol.VendorID
+	var after protocol.VendorID
+	for more := true; more; {
+		var ids []protocol.VendorID
+		var err error
+		if ids, more, err = r.board.PassportIDs(ctx, after, board.MaxIDs); err != nil || len(ids) == 0 {
+			break
+		}
+		vendors, after = append(vendors, ids...), ids[len(ids)-1]
+	}
+	turns := len(contexts) + len(vendors) + 1 // the end of a round takes one
+	turn := putEvery / time.Duration(turns)
+	since := time.Duration(now.UnixNano() % int64(putEvery))
+	next := int(since/turn) + 1
+	if next %= turns; next > len(contexts) {
+		r.vendors, r.vendor = true, vendors[next-len(contexts)-1]
+	} else if next > 0 {
+		r.context = contexts[next-1]
+	}
+	return now.Add(-(since % turn))
 }
 
 // pause spreads what is on the board over 22 hours.

@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/board"
 	"github.com/harkmarket/hark/store/kv"
@@ -33,6 +32,37 @@ func boardOf(t *testing.T, announcements, vendors int) *board.Board {
 		}
 	}
 	return b
+}
+
+// Whoever starts again goes on where the clock says: at any moment of 22 hours the next
+// in turn is the one that would have been next without the start.
+func TestARoundGoesOnByTheClock(t *testing.T) {
+	b := boardOf(t, 5, 3)
+	turn := putEvery / 9
+	key := func(r *round) string {
+		h, c, err := r.next(t.Context())
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case !h.IsZero():
+			return annKey(h.A().ContextID())
+		case !c.IsZero():
+			return passportKey(c.Vendor())
+		}
+		return "end"
+	}
+	through := &round{board: b}
+	midnight := time.Unix(0, 1000*int64(putEvery))
+	for i := range 20 {
+		want, starts := key(through), midnight.Add(time.Duration(i)*turn-turn/3)
+		again := &round{board: b}
+		if last := again.begin(t.Context(), starts); last.Add(turn).Sub(starts).Round(time.Second) != (turn / 3).Round(time.Second) {
+			t.Errorf("turn %d: the one before was %v ago", i, starts.Sub(last))
+		}
+		if got := key(again); got != want {
+			t.Errorf("turn %d: %q in place of %q", i, got, want)
+		}
+	}
 }
 
 // A round looks at everything on the board once, in 22 hours, and begins anew.
@@ -75,16 +105,6 @@ func TestPutsAreBounded(t *testing.T) {
 		}
 		if one, ok := p.next(); !ok || string(one.value) != "newer" {
 			t.Errorf("the first is %+v: a newer version takes the place of the older", one)
-		}
-		for i := range 2 * maxNamed {
-			var c protocol.ContextID
-			c[0], c[1], c[2] = byte(i), byte(i>>8), byte(i>>16)
-			a := &protocol.Announcement{Keepers: []protocol.Keeper{{}}}
-			a.Context = protocol.Hash(c)
-			p.mine(a, [32]byte{})
-		}
-		if len(p.named) > maxNamed {
-			t.Errorf("%d contexts", len(p.named))
 		}
 	})
 }

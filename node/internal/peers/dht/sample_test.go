@@ -171,7 +171,8 @@ type setup struct {
 	exchange  peers.Exchange
 	place     *netem.Host      // on a simulated network, in a bubble
 	now       func() time.Time // time.Now
-	board     *board.Board     // an empty one
+	store     kv.Store         // of the board, an empty one
+	lookups   bool             // it answers lookups, and nothing else
 }
 
 func open(tb testing.TB, s setup) *node {
@@ -203,11 +204,12 @@ func open(tb testing.TB, s setup) *node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	n := &node{Host: h, book: s.book, board: s.board}
-	if n.board == nil {
-		if n.board, err = board.Open(kv.Memory(), testShards, board.Limits{}); err != nil {
-			tb.Fatal(err)
-		}
+	n := &node{Host: h, book: s.book}
+	if s.store == nil {
+		s.store = kv.Memory()
+	}
+	if n.board, err = board.Open(s.store, testShards, board.Limits{}); err != nil {
+		tb.Fatal(err)
 	}
 	n.dht, err = Open(context.Background(), Config{
 		Host: h, Net: testNet, Shards: testShards, Lanes: openLanes, Board: n.board, Book: s.book, Limits: s.limits, Log: log, Now: s.now,
@@ -215,7 +217,9 @@ func open(tb testing.TB, s setup) *node {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	h.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	if !s.lookups {
+		h.Serve(peers.ProtoSync, func(context.Context, peers.Conn, string) {})
+	}
 	n.close = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()

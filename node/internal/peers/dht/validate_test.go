@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/check"
+	"github.com/harkmarket/hark/protocol/wire"
+	"github.com/harkmarket/hark/protocol/wire/alloc"
 )
 
 func judge(lanes []protocol.LaneRule, ahead time.Duration) announcements {
@@ -133,12 +136,22 @@ func FuzzValues(f *testing.F) {
 		if ann.Validate(sample{name: "another"}.key(), value) == nil || pass.Validate(passportKey(hash("another")), value) == nil {
 			t.Fatal("let through under another key")
 		}
+		judged := func() {
+			_, _ = ann.Validate(s.key(), value), pass.Validate(passportKey(shop.Vendor()), value)
+		}
+		if got, over := alloc.Over(alloc.Most(len(value)), judged); over {
+			t.Fatalf("%d bytes allocated for %d", got, len(value))
+		}
 		if ann.Validate(s.key(), value) == nil {
 			if i, err := ann.Select("", [][]byte{{}, value}); err != nil || i != 1 {
 				t.Fatal(i, err)
 			}
 		}
 		if pass.Validate(passportKey(shop.Vendor()), value) == nil {
+			raws, err := wire.SplitChain(value)
+			if err != nil || !bytes.Equal(seal.LP(raws...), value) {
+				t.Fatalf("%x is let through, and is another spelling of its chain: %v", value, err)
+			}
 			if i, err := pass.Select("", [][]byte{{}, value}); err != nil || i != 1 {
 				t.Fatal(i, err)
 			}

@@ -61,7 +61,7 @@ func Manager(conns int, protocols ...map[protocol.ID]Stream) (network.ResourceMa
 	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(part.Build(scaling.Scale(256<<20, 1024))),
 		rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet(
-			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIP}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: connsPerIP}, {PrefixLength: 24, ConnCount: max(connsPerIP, conns*3/8)}}, // half of what strangers may have
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: connsPerIP}, {PrefixLength: 48, ConnCount: connsPerNet6}}),
 		rcmgr.WithConnRateLimiters(rates()))
 	if err != nil {
