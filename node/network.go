@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/protocol"
@@ -149,4 +150,41 @@ func keepersOf(texts []string) ([]protocol.Keeper, error) {
 		out = append(out, k)
 	}
 	return out, nil
+}
+
+// maxBootstrap bounds the hints in the network file of a home.
+const maxBootstrap = 256
+
+// AddBootstrap adds hints at where public nodes may be found to a home's network file, and
+// gives all that stand in it then. The running node reads them when it is started again.
+func AddBootstrap(p Paths, addrs []string) ([]string, error) {
+	if _, err := ReadSettings(p); err != nil {
+		return nil, err
+	}
+	f, err := ReadNetwork(p.network())
+	if err == nil {
+		_, _, err = f.Open()
+	}
+	if err == nil {
+		_, err = keepersOf(addrs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range addrs {
+		if !slices.Contains(f.Bootstrap, text) {
+			f.Bootstrap = append(f.Bootstrap, text)
+		}
+	}
+	if len(f.Bootstrap) > maxBootstrap {
+		return nil, fmt.Errorf("%d public nodes would stand in %s, at most %d: %w", len(f.Bootstrap), p.network(), maxBootstrap, fault.Full)
+	}
+	raw, err := json.MarshalIndent(f, "", "  ")
+	if err == nil && len(raw) >= protocol.MaxGenesis { // ReadNetwork would not read it back
+		err = fmt.Errorf("%s would have %d bytes, at most %d: %w", p.network(), len(raw), protocol.MaxGenesis, fault.Full)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.Bootstrap, f.Write(p.network())
 }

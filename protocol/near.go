@@ -6,6 +6,19 @@ import (
 	"strings"
 )
 
+// NearBy is the end of a sentence about a word that is not known: what is near it, or nothing
+// where nothing is.
+func NearBy[T ~string](near []T) string {
+	if len(near) == 0 {
+		return ""
+	}
+	text := make([]string, len(near))
+	for i, w := range near {
+		text[i] = string(w)
+	}
+	return "; near it are " + strings.Join(text, ", ")
+}
+
 // Near gives up to n of the known words that a mistyped one may have meant, best first: by
 // edit distance, one letter in four and one more at most, and those that it is the beginning of.
 func Near(word string, known []string, n int) []string {

@@ -84,10 +84,10 @@ func (c *cli) AfterApply() error {
 }
 
 // within gives the time that the node may take.
-func (a *app) within(ctx context.Context) (context.Context, context.CancelFunc) {
+func (c *cli) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	wait := patience
-	if a.Timeout != nil {
-		wait = *a.Timeout
+	if c.Timeout != nil {
+		wait = *c.Timeout
 	}
 	return context.WithTimeout(ctx, wait)
 }
@@ -201,6 +201,9 @@ func (a *app) fail(err error) int {
 		return exitOK
 	}
 	c := complain(err)
+	if c.Exit == exitNotRunning {
+		c.Next = "start it with: " + a.self() + " run"
+	}
 	if a.JSON {
 		_ = a.writeJSON(a.stderr, "hark.error/1", c, false) // nowhere left to say that this failed
 		return c.Exit
@@ -211,6 +214,17 @@ func (a *app) fail(err error) int {
 	}
 	fmt.Fprintf(a.stderr, "  code: %s\n", c.Code)
 	return c.Exit
+}
+
+// self is this program as the user has to call it for the same home.
+func (c *cli) self() string {
+	if c.Home == "" || c.Home == os.Getenv("HARK_HOME") {
+		return "hark"
+	}
+	if strings.ContainsAny(c.Home, " \t'\"\\$") {
+		return "hark --home '" + strings.ReplaceAll(c.Home, "'", `'\''`) + "'"
+	}
+	return "hark --home " + c.Home
 }
 
 // progress says what is being waited for; only on a terminal.

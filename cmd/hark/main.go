@@ -10,10 +10,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -42,6 +44,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err != nil {
 		return a.fail(&usageError{err})
 	}
+	if err := nothingEmpty(k); err != nil {
+		return a.fail(err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
@@ -50,6 +55,27 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 
 // exited unwinds out of the parser when it has printed help.
 type exited int
+
+// nothingEmpty refuses an argument without a letter, as a script gives where a variable of it is
+// not set: "" is the beginning of every id.
+func nothingEmpty(k *kong.Context) error {
+	for _, p := range k.Path {
+		if p.Positional == nil {
+			continue
+		}
+		v := k.Value(p)
+		list, ok := v.Interface().([]string)
+		if !ok {
+			list = []string{fmt.Sprint(v.Interface())}
+		}
+		for _, text := range list {
+			if strings.TrimSpace(text) == "" {
+				return usagef("<%s> is empty", p.Positional.Name)
+			}
+		}
+	}
+	return nil
+}
 
 // newParser builds the grammar of all commands.
 func newParser(a *app, exit func(int)) (*kong.Kong, error) {

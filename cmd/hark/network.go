@@ -31,6 +31,9 @@ type networkNewCmd struct {
 
 // Run drafts a genesis document with a fresh salt: two networks never share an id.
 func (c *networkNewCmd) Run(a *app) error {
+	if c.Shards < 1 || c.Shards > 1024 || c.Shards&(c.Shards-1) != 0 {
+		return usagef("--shards %d: want a power of two, 1 to 1024", c.Shards)
+	}
 	lanes, err := readLanes(c.Lane)
 	if err != nil {
 		return err

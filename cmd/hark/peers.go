@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -27,9 +28,37 @@ func (c *idCmd) Run(ctx context.Context, a *app) error {
 	})
 }
 
-type peersCmd struct{}
+type peersCmd struct {
+	List peersListCmd `cmd:"" default:"withargs" help:"List them."`
+	Add  peersAddCmd  `cmd:"" help:"Name public nodes through which this one finds the network, from its next start on."`
+}
 
-func (c *peersCmd) Run(ctx context.Context, a *app) error {
+type peersAddCmd struct {
+	Addr []string `arg:"" help:"Where one may be found: an address with /p2p/, as hark id of that node prints it."`
+}
+
+// Run writes into the home, so the node need not be there.
+func (c *peersAddCmd) Run(ctx context.Context, a *app) error {
+	p, err := a.paths()
+	if err != nil {
+		return err
+	}
+	all, err := node.AddBootstrap(p, c.Addr)
+	if err != nil {
+		return err
+	}
+	return a.show("hark.bootstrap/1", map[string][]string{"bootstrap": all}, func(out *page) {
+		out.line("the network of this home is found by way of %d public nodes", len(all))
+		if n, err := a.client(ctx); err == nil {
+			n.Close()
+			out.line("the running node begins with them when it is started again: %[1]s stop, then %[1]s run", a.self())
+		}
+	})
+}
+
+type peersListCmd struct{}
+
+func (c *peersListCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		peers, err := h.Network().Peers(ctx)
 		if err != nil {

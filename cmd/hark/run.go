@@ -136,7 +136,7 @@ func (c *initCmd) say(a *app, p node.Paths, o node.InitOptions) error {
 	}{p.Config, c.Profile, networkID(g), store}
 	return a.show("hark.init/1", v, func(out *page) {
 		out.line("made a %s node in %s (network %s, %s)", c.Profile, p.Config, clean(g.Name), short(v.Network))
-		out.line("start it with: hark run")
+		out.line("start it with: %s run", a.self())
 	})
 }
 
@@ -214,7 +214,7 @@ func (a *app) ready(p node.Paths, url string, pid int) error {
 	if a.JSON {
 		return a.writeJSON(a.stdout, "hark.run/1", runView{URL: url, PID: pid, API: p.API()}, false)
 	}
-	_, err := fmt.Fprintf(a.stdout, "running at %s (process %d)\nask how it is with: hark status; stop it with: hark stop\n", url, pid)
+	_, err := fmt.Fprintf(a.stdout, "running at %s (process %d)\nask how it is with: %[3]s status; stop it with: %[3]s stop\n", url, pid, a.self())
 	return err
 }
 

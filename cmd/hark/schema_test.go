@@ -41,7 +41,7 @@ var schemas = map[string]any{
 }
 
 // small are schemas of a few texts or numbers, shown in the scripts.
-var small = []string{"hark.paths/1", "hark.version/1", "hark.stop/1", "hark.unlock/1", "hark.lock/1", "hark.rekey/1", "hark.removed/1", "hark.deleted/1", "hark.export/1", "hark.init/1", "hark.lab-scenario/1"}
+var small = []string{"hark.paths/1", "hark.version/1", "hark.stop/1", "hark.unlock/1", "hark.lock/1", "hark.rekey/1", "hark.removed/1", "hark.deleted/1", "hark.export/1", "hark.init/1", "hark.lab-scenario/1", "hark.bootstrap/1"}
 
 // keys lists a type's JSON keys with their kinds, those of inner types below them.
 func keys(t reflect.Type, at string, out map[string]string) {

@@ -104,6 +104,9 @@ func init() {
 		case status == http.StatusBadRequest || status == http.StatusUnprocessableEntity:
 			p.Code = "malformed"
 		}
+		if msg == "validation failed" { // the library's word for a request that is not as described
+			p.Detail = "this request can't be"
+		}
 		for _, err := range errs {
 			if err == nil {
 				continue

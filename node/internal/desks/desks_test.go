@@ -707,8 +707,11 @@ func TestTheVault(t *testing.T) {
 	if len(classes) != 3 || classes["health.condition"] != "special" || classes["child.age"] != "child" {
 		t.Errorf("classes %v", classes)
 	}
-	if _, err := v.Get(t.Context(), "contact.phone"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "contact.email") {
+	if _, err := v.Get(t.Context(), "contact.phone"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "hark vault set contact.phone") {
 		t.Errorf("a field that is not there: %v", err)
+	}
+	if _, err := v.Get(t.Context(), "contact.fone"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "near it are contact.phone:") {
+		t.Errorf("a field that nothing is called: %v", err)
 	}
 	if _, err := v.Get(t.Context(), "unheard.of"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a field of another group: %v", err)

@@ -65,10 +65,10 @@ func (n Needs) read(ctx context.Context, s desk.NeedSpec) (market.Need, error) {
 		need.Region = "ZA"
 	}
 	if c := protocol.Categories(); !c.Has(need.Category) {
-		return need, fmt.Errorf("category %q is not in the list; near it are %v: %w", s.Category, c.Near(s.Category, 3), fault.Malformed)
+		return need, fmt.Errorf("category %q is not in the list%s: %w", s.Category, protocol.NearBy(c.Near(s.Category, 3)), fault.Malformed)
 	}
 	if !need.Region.Valid() {
-		return need, fmt.Errorf("region %q is not in ISO 3166; near it are %v: %w", s.Region, protocol.NearRegions(s.Region, 3), fault.Malformed)
+		return need, fmt.Errorf("region %q is not in ISO 3166%s: %w", s.Region, protocol.NearBy(protocol.NearRegions(s.Region, 3)), fault.Malformed)
 	}
 	need.Life = need.Reason.Life()
 	if s.Days < 0 || protocol.Second(s.Days) > need.Life/protocol.Day {
@@ -99,6 +99,9 @@ func demand(s desk.NeedSpec) (protocol.Demand, error) {
 	}
 	if d.Name == "" {
 		return d, fmt.Errorf("a need must say what is needed: %w", fault.Malformed)
+	}
+	if len(d.Name) > protocol.MaxName {
+		return d, fmt.Errorf("the name of a need has %d bytes, at most %d; say the rest in its description: %w", len(d.Name), protocol.MaxName, fault.Malformed)
 	}
 	if d.Currency == "" {
 		d.Currency = "ZAR"

@@ -182,17 +182,21 @@ func (o *Office) missing(err error, name string) error {
 	if !errors.Is(err, fault.NotFound) {
 		return err
 	}
-	var near []string
-	group, _, _ := strings.Cut(name, ".")
+	if _, ok := protocol.FieldName(name).Info(); ok {
+		return fmt.Errorf("field %q is not in the vault; set it with hark vault set %s: %w", name, name, fault.NotFound)
+	}
+	var group, all []string
+	first, _, _ := strings.Cut(name, ".")
 	for _, f := range protocol.Fields() {
-		if strings.HasPrefix(string(f.Name), group+".") {
-			near = append(near, string(f.Name))
+		if all = append(all, string(f.Name)); strings.HasPrefix(string(f.Name), first+".") {
+			group = append(group, string(f.Name))
 		}
 	}
+	near := protocol.Near(name, all, 3)
 	if len(near) == 0 {
-		return fmt.Errorf("field %q is not in the vault: %w", name, fault.NotFound)
+		near = group
 	}
-	return fmt.Errorf("field %q is not in the vault; near it are %s: %w", name, strings.Join(near, ", "), fault.NotFound)
+	return fmt.Errorf("field %.64q is not in the vault%s: %w", name, protocol.NearBy(near), fault.NotFound)
 }
 
 // List implements desk.Vault.

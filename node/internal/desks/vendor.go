@@ -163,7 +163,7 @@ func (d Rules) Set(ctx context.Context, v desk.Follow) (desk.Follow, error) {
 	}
 	for _, r := range v.Regions {
 		if !protocol.Region(r).Valid() {
-			return v, fmt.Errorf("region %q is not in ISO 3166; near it are %v: %w", r, protocol.NearRegions(r, 3), fault.Malformed)
+			return v, fmt.Errorf("region %q is not in ISO 3166%s: %w", r, protocol.NearBy(protocol.NearRegions(r, 3)), fault.Malformed)
 		}
 		f.Regions = append(f.Regions, protocol.Region(r))
 	}
@@ -520,6 +520,9 @@ func (d Held) Download(ctx context.Context, grant, field string, w io.Writer) er
 	var whole bool
 	err = d.view(ctx, func(r kv.Reader) error {
 		rec, err := d.Stores.Held.Get(r, id)
+		if err != nil {
+			return notFound(err, "nothing is held under grant "+hexOf(id)[:12])
+		}
 		for _, f := range rec.Fields {
 			if string(f.Name) == field {
 				small = &f.Value

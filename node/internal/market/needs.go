@@ -90,7 +90,7 @@ func reachable(c *records.Context) error {
 	if len(c.Keepers) > 0 {
 		return nil
 	}
-	return fmt.Errorf("no other node is known yet that could keep the answers to a need and pass it on, and its announcement names one; wait until hark peers lists one, or give one with hark init --bootstrap: %w", fault.Offline)
+	return fmt.Errorf("no other node is known yet that could keep the answers to a need and pass it on, and its announcement names one; wait until hark peers lists one, or name one with hark peers add, and start the node again: %w", fault.Offline)
 }
 
 // Update announces a context anew under its next seq: with other words or

@@ -280,7 +280,7 @@ const MaxSnooze = 90 * 24 * time.Hour
 // waits.
 func (m *Market) Snooze(ctx context.Context, id protocol.GrantID, d time.Duration) error {
 	if d < time.Minute || d > MaxSnooze {
-		return fmt.Errorf("put off for %v, want a minute to %d days: %w", d, MaxSnooze/(24*time.Hour), fault.Malformed)
+		return fmt.Errorf("a request is put off for a minute at least, and for %d days at most: %w", MaxSnooze/(24*time.Hour), fault.Malformed)
 	}
 	return m.command(ctx, "snooze", func(t *turn) error {
 		a, _, err := t.waiting(id)

@@ -2,16 +2,28 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/crypto/seal"
 	"github.com/harkmarket/hark/protocol"
 )
 
+// nameOf is what people call a noun.
+func nameOf(v any) string {
+	switch v.(type) {
+	case *protocol.Genesis:
+		return "genesis document"
+	case *protocol.Demand:
+		return "words of a need"
+	}
+	return strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", v), "*protocol."))
+}
+
 // Noun applies the rules of the nouns that have no header. Others, as test
 // structs or parts of a noun, have none of their own.
 func Noun(v any) error {
-	r := &rules{of: fmt.Sprintf("%T", v)}
+	r := &rules{of: nameOf(v)}
 	switch v := v.(type) {
 	case *protocol.Letter:
 		checkLetter(r, v)

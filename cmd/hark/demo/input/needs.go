@@ -233,7 +233,7 @@ func setCategory(s *desk.NeedSpec, text string) error {
 		return nil
 	}
 	if list := protocol.Categories(); !list.Has(c) {
-		return fmt.Errorf("%q is no category; near it are %v: %w", string(c), list.Near(string(c), 3), fault.Malformed)
+		return fmt.Errorf("%q is no category%s: %w", string(c), protocol.NearBy(list.Near(string(c), 3)), fault.Malformed)
 	}
 	s.Category = string(c)
 	return nil
@@ -245,7 +245,7 @@ func setRegion(s *desk.NeedSpec, text string) error {
 		return nil
 	}
 	if !protocol.Region(r).Valid() {
-		return fmt.Errorf("%.40q is no region; near it are %v: %w", text, protocol.NearRegions(r, 3), fault.Malformed)
+		return fmt.Errorf("%.40q is no region%s: %w", text, protocol.NearBy(protocol.NearRegions(r, 3)), fault.Malformed)
 	}
 	s.Region = r
 	return nil
