@@ -20,7 +20,7 @@ type Limits struct {
 	// one that was refused, or never answered, proves that a vendor asked once, with which
 	// notice, and what the customer said.
 	Agreements int
-	Requests   int // of these, of one context: later vendors are not heard
+	Requests   int // of one context, whatever became of them: later vendors are not heard
 	Offers     int // of one grant: later ones are not kept
 	Blocked    int // vendors whose requests are dropped
 	Letters    int // that are remembered for having been acted on: more wait at their keepers
@@ -58,7 +58,7 @@ type tally struct {
 	lim        Limits
 	contexts   map[protocol.ContextID]bool
 	agreements map[protocol.GrantID]bool
-	requests   map[protocol.ContextID]int // living agreements of this customer's contexts
+	requests   map[protocol.ContextID]int // of each of this customer's contexts, also those that were refused: each leaves evidence
 	offers     int                        // of the grant that had most, or most that came late
 	waiting    bool                       // a need was not asked about for want of room
 }
@@ -75,7 +75,13 @@ func (y *tally) read(r kv.Reader) error {
 	if err := records.EachContext(r, nil, func(c records.Context) (bool, error) { y.context(&c); return true, nil }); err != nil {
 		return err
 	}
-	return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) { y.agreement(&a); return true, nil })
+	return records.EachAgreement(r, nil, func(a records.Agreement) (bool, error) {
+		y.agreement(&a)
+		if a.Flow.Me == protocol.Customer && a.Flow.Final() {
+			y.requests[a.Context]++
+		}
+		return true, nil
+	})
 }
 
 // context notes what became of a context. That of a relation ends with its agreement.
@@ -104,11 +110,6 @@ func (y *tally) agreement(a *records.Agreement) (room bool) {
 		}
 	case !lives && had:
 		delete(y.agreements, a.ID)
-		if customer {
-			if y.requests[a.Context]--; y.requests[a.Context] == 0 {
-				delete(y.requests, a.Context)
-			}
-		}
 		room, y.waiting = y.waiting, false
 	}
 	if customer && a.Reason == protocol.ContextRelation && a.Flow.Final() {
