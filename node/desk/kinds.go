@@ -11,7 +11,7 @@ func LedgerKinds() []string {
 		field.withdrawn
 		grant.countered grant.deleted grant.disclosed grant.expired grant.given grant.granted grant.kept grant.lapsed
 		grant.receipted grant.refused grant.requested grant.revoked grant.suspended
-		held.exported
+		held.deleted held.exported
 		lapse lease.ended
 		need.announced need.closed need.expired need.paused need.withdrawn
 		offer.late offer.missed offer.opened offer.sent
