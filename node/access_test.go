@@ -61,3 +61,24 @@ func heldOf(v desk.RightView, field string) desk.HeldValue {
 	}
 	return desk.HeldValue{}
 }
+
+// TestAnUnknownHealthFieldIsGivenOnce: a slip of the pen in a field's name does not give away
+// for months what would be given for one use, and her own word for its class does.
+func TestAnUnknownHealthFieldIsGivenOnce(t *testing.T) {
+	ctx := context.Background()
+	relate(t, "", 30, func(r *relation) {
+		v := r.show(r.her)
+		for class, once := range map[string]bool{"": true, "ordinary": false} {
+			name := "health.conditions" + class
+			spec := desk.Value("asthma")
+			spec.Class = class
+			if _, err := r.her.Customer().Vault().Set(ctx, name, spec); err != nil {
+				t.Fatal(err)
+			}
+			g, err := r.her.Customer().Grants().Give(ctx, desk.GiveSpec{Vendor: v.Vendor, Name: "a dentist " + class, Fields: []string{name}})
+			if err != nil || (g.LeaseSeconds == 0) != once {
+				t.Errorf("class %q: good for %d seconds, %v", class, g.LeaseSeconds, err)
+			}
+		}
+	})
+}
