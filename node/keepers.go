@@ -158,6 +158,7 @@ func (n *Node) keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport
 		return nil, err
 	}
 	var failed error
+	lacking := map[key.KeeperKey][]int64{} // when letters were found missing: bounded as the sightings are
 	err := records.EachSighting(r, nil, func(s records.Sighting) (bool, error) {
 		letter := s.Letter.String()
 		for _, list := range []struct {
@@ -177,8 +178,14 @@ func (n *Node) keeperReports(r kv.Reader, o *outbox.Outbox) ([]desk.KeeperReport
 		for _, k := range append(s.Lied(), s.Doubted()...) {
 			failed = errors.Join(failed, prove(of(k), s, k))
 		}
+		for _, k := range s.Missing {
+			lacking[k] = append(lacking[k], s.AtMS)
+		}
 		return failed == nil, nil
 	})
+	for k, at := range lacking {
+		of(k).Lacked = lackedAt(at, time.Now().UnixMilli())
+	}
 	out := []desk.KeeperReport{}
 	for _, rep := range by {
 		out = append(out, *rep)
@@ -207,6 +214,22 @@ func prove(rep *desk.KeeperReport, s records.Sighting, k key.KeeperKey) error {
 	return nil
 }
 
+// lackedAt sums up when letters were found missing.
+func lackedAt(at []int64, nowMS int64) desk.Lacked {
+	const hour = int64(time.Hour / time.Millisecond)
+	hours := map[int64]bool{}
+	for _, ms := range at {
+		if ms > nowMS-24*hour {
+			hours[(nowMS-ms)/hour] = true
+		}
+	}
+	return desk.Lacked{Letters: len(at), Hours: len(hours), LastMS: slices.Max(at)}
+}
+
+// goesOn is in how many of the last 24 hours a keeper lacks letters until that is a problem
+// without proof: it was not down for a moment. It ends once fewer of these hours have any.
+const goesOn = 4
+
 // keeperProblems names keepers, each with what is known and no more.
 func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) {
 	const names = "hark status --json names the letters, with the receipts that are here"
@@ -220,8 +243,8 @@ func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) 
 		switch {
 		case lied > 0:
 			add("keeper-lied", fmt.Sprintf("keeper %s signed for %d letters and did not have them; it is drawn no more", k.Key, lied), names)
-		case len(k.Missing) > 0:
-			add("keeper-lacked", fmt.Sprintf("keeper %s lacked %d letters that others had; without its receipt it may never have had them", k.Key, len(k.Missing)), names)
+		case k.Lacked.Hours >= goesOn:
+			add("keeper-lacked", fmt.Sprintf("keeper %s goes on lacking letters that others have, in %d of the last 24 hours, %d letters in all; without its receipt it may never have had them", k.Key, k.Lacked.Hours, k.Lacked.Letters), names)
 		}
 		if len(k.Altered) > 0 {
 			add("keeper-altered", fmt.Sprintf("keeper %s handed out %d altered letters", k.Key, len(k.Altered)), names)

@@ -199,6 +199,37 @@ func (f FieldName) Info() (FieldInfo, bool) {
 	return i, ok
 }
 
+// strictest is the strictest class in each group of the vocabulary.
+var strictest = func() map[string]Sensitivity {
+	m := map[string]Sensitivity{}
+	for _, f := range fields {
+		group := f.Name.group()
+		m[group] = max(m[group], f.Class)
+	}
+	return m
+}()
+
+func (f FieldName) group() string { group, _, _ := strings.Cut(string(f), "."); return group }
+
+// Class is that of the vocabulary. A name that is not in it takes the strictest class of
+// its group, since what stands beside a health condition is likely to be another; where
+// the group is unknown too, it is ordinary.
+func (f FieldName) Class() Sensitivity {
+	if i, ok := byName[f]; ok {
+		return i.Class
+	}
+	return max(Ordinary, strictest[f.group()])
+}
+
+// NearFields gives up to n names of the vocabulary that a mistyped one may have meant.
+func NearFields(f FieldName, n int) []string {
+	all := make([]string, len(fields))
+	for i := range fields {
+		all[i] = string(fields[i].Name)
+	}
+	return Near(string(f), all, n)
+}
+
 // WellFormed reports whether f has the shape "group.thing": lower-case letters,
 // digits and hyphens around one dot, at most 48 bytes. A newer node may use names
 // that are not in this list.

@@ -58,11 +58,17 @@ func stateWords(g desk.Grant) string {
 	return g.State
 }
 
-type grantShowCmd struct{ byID }
+type grantShowCmd struct {
+	byID
+	Reveal bool `help:"Show the values that the vendor says it holds, where you asked for access."`
+}
 
 func (c *grantShowCmd) Run(ctx context.Context, a *app) error {
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		g, err := h.Customer().Grants().Get(ctx, c.ID)
+		if err == nil && c.Reveal {
+			g.Rights, err = h.Customer().Grants().Rights(ctx, g.ID, true)
+		}
 		if err != nil {
 			return err
 		}
@@ -81,6 +87,9 @@ func writeGrant(p *page, g desk.Grant) {
 		"Promises broken", strings.Join(g.Lapses, ", "), "Next", due(g.Due))
 	for _, r := range g.Rights {
 		p.line("Right to %s, asked %s: %s (answer due %s) %s", r.Exercise, when(r.At), r.Status, when(r.Deadline), clean(r.Text))
+		for _, v := range r.Values {
+			p.line("  it says that it holds %s: %s", clean(v.Field), clean(v.Value))
+		}
 	}
 	for _, h := range g.Heads {
 		p.line("Ledger head of %d entries countersigned by %s: %t", h.Size, short(h.By), h.Signed)

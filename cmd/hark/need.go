@@ -23,6 +23,8 @@ type needCmd struct {
 	Update   needUpdateCmd   `cmd:"" help:"Announce it with other words or constraints."`
 	Renew    needRenewCmd    `cmd:"" help:"Announce it for another life."`
 	Withdraw needWithdrawCmd `cmd:"" help:"Take it back."`
+
+	Categories needCategoriesCmd `cmd:"" help:"List the categories that it can have."`
 }
 
 // An interestCmd has the same commands: only the kind of context differs.

@@ -64,10 +64,27 @@ func writeStatus(p *page, s desk.Status) {
 		p.line("%s %s, and has promised %s, for %d grants: owed, not earned.", who, money(&d.Owed), money(&d.Promised), d.Grants)
 	}
 	for _, k := range s.Keepers {
-		if len(k.Missing)+len(k.Altered) > 0 {
-			p.line("Keeper %s gave receipts for %d letters: %d missing, %d altered.", short(k.Key), k.Receipts, len(k.Missing), len(k.Altered))
+		if line := keeperWords(k); line != "" {
+			p.line("%s", line)
 		}
 	}
+}
+
+// keeperWords says what was noticed of a keeper, "" where that is nothing.
+func keeperWords(k desk.KeeperReport) (line string) {
+	if k.Lacked.Letters > 0 {
+		line += fmt.Sprintf(" It lacked %d that others had, the last at %s: without its receipt it may never have had them.", k.Lacked.Letters, whenMS(k.Lacked.LastMS))
+		if len(k.Proofs) > 0 {
+			line = fmt.Sprintf(" It lacked %d that others had, the last at %s.", k.Lacked.Letters, whenMS(k.Lacked.LastMS))
+		}
+	}
+	if n := len(k.Altered); n > 0 {
+		line += fmt.Sprintf(" It handed out %d altered letters.", n)
+	}
+	if line == "" {
+		return ""
+	}
+	return fmt.Sprintf("Note: keeper %s gave receipts for %d letters of yours.%s", short(k.Key), k.Receipts, line)
 }
 
 func writeWays(p *page, ways []desk.WayIn) {

@@ -37,7 +37,7 @@ var schemas = map[string]any{
 	"hark.network/1": node.NetworkFile{}, "hark.lab/1": lab.Result{}, "hark.lab-compare/1": lab.Comparison{}, "hark.lab-list/1": []report.Listed{},
 	"hark.vault-import/1": desk.VaultReport{}, "hark.record-file/1": desk.RecordFile{}, "hark.record-check/1": desk.RecordCheck{},
 	"hark.consent/1": desk.ConsentView{}, "hark.rule/1": desk.ConsentRule{}, "hark.rules/1": []desk.ConsentRule{}, "hark.replays/1": []desk.Replay{},
-	"hark.blocked/1": []desk.BlockedVendor{},
+	"hark.blocked/1": []desk.BlockedVendor{}, "hark.field-names/1": []fieldName{}, "hark.categories/1": []categoryName{},
 }
 
 // small are schemas of a few texts or numbers, shown in the scripts.

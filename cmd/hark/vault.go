@@ -27,6 +27,7 @@ type vaultCmd struct {
 	History vaultHistoryCmd `cmd:"" help:"List the kept versions of a field, values masked."`
 	Rm      vaultRmCmd      `cmd:"" help:"Erase fields, or an earlier version of one: the key is shredded, then the bytes go."`
 	Import  vaultImportCmd  `cmd:"" help:"Import a vCard, or an exported vault."`
+	Fields  vaultFieldsCmd  `cmd:"" help:"List the names that a field can have, each with its class in law."`
 	Export  vaultExportCmd  `cmd:"" help:"Export the whole vault, values revealed, as JSON or as an age file."`
 }
 
@@ -63,7 +64,12 @@ func (c *vaultSetCmd) Run(ctx context.Context, a *app) error {
 		if f.Blob != nil && !only {
 			size = fmt.Sprintf(", a large value of %d bytes", f.Blob.Bytes)
 		}
-		return a.done("hark.field/1", f, "set %s (version %d%s)", clean(f.Name), f.Version, size)
+		return a.show("hark.field/1", f, func(p *page) {
+			p.line("set %s (version %d%s)", clean(f.Name), f.Version, size)
+			if f.Notice != "" {
+				p.line("note: %s", clean(f.Notice))
+			}
+		})
 	})
 }
 
@@ -245,7 +251,7 @@ func (c *vaultShowCmd) Run(ctx context.Context, a *app) error {
 		return a.show("hark.field/1", f, func(p *page) {
 			p.facts("Field", f.Name, "Title", f.Title, "Category", f.Category, "Class", f.Class, "Value", shownValue(f),
 				"Version", fmt.Sprint(f.Version), "Kept versions", fmt.Sprint(len(past)), "Source", f.Source, "Stated", when(f.Changed),
-				"Checked", when(f.Checked), "Review by", reviewBy(f), "Least price", money(f.MinPrice), "Rule", f.Rule)
+				"Checked", when(f.Checked), "Review by", reviewBy(f), "Least price", money(f.MinPrice), "Rule", f.Rule, "Note", f.Notice)
 			if f.Blob != nil {
 				p.facts("SHA-256", f.Blob.SHA256)
 			}

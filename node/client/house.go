@@ -207,6 +207,15 @@ func (d grants) Right(ctx context.Context, id string, s desk.RightSpec) (desk.Gr
 	return Post[desk.Grant](ctx, d.c, at("/grants", id, "rights"), s)
 }
 
+func (d grants) Rights(ctx context.Context, id string, reveal bool) ([]desk.RightView, error) {
+	v := url.Values{}
+	if reveal {
+		v.Set("reveal", "true")
+	}
+	out, err := Get[items[desk.RightView]](ctx, d.c, at("/grants", id, "rights")+params(desk.Query{}, v))
+	return out.Items, err
+}
+
 func (d grants) Settle(ctx context.Context, id, how string) (desk.Grant, error) {
 	return Post[desk.Grant](ctx, d.c, at("/grants", id, "settle"), noteBody{how})
 }

@@ -262,6 +262,16 @@ type RightView struct {
 	Deadline time.Time `json:"deadline"`
 	Status   string    `json:"status"` // open, fulfilled, rejected, lapsed
 	Text     string    `json:"text,omitempty"`
+	// Values is what the vendor answered that it holds: the right of access. Only where
+	// one grant is shown.
+	Values []HeldValue `json:"values,omitempty"`
+}
+
+// A HeldValue is one value that a vendor says it holds, masked unless it was asked for.
+type HeldValue struct {
+	Field  string `json:"field"`
+	Value  string `json:"value"`
+	Masked bool   `json:"masked,omitempty"`
 }
 
 // A GiveSpec is a grant that a customer starts herself: no need, a vendor of her
@@ -287,6 +297,8 @@ type RightSpec struct {
 }
 
 // Grants is the desk for grants, seen from either side.
+//
+//house:allow interface one method for each thing that is done with a grant
 type Grants interface {
 	List(ctx context.Context, q Query) (Page[Grant], error)
 	Get(ctx context.Context, id string) (Grant, error)
@@ -296,6 +308,9 @@ type Grants interface {
 	Revoke(ctx context.Context, ids []string, q Query, reason string) ([]Grant, error)
 	Pause(ctx context.Context, id string, resume bool, reason string) (Grant, error)
 	Right(ctx context.Context, id string, spec RightSpec) (Grant, error)
+	// Rights gives the rights exercised under a grant with their answers, values masked
+	// unless reveal.
+	Rights(ctx context.Context, id string, reveal bool) ([]RightView, error)
 	// Settle says that what is owed under a grant was paid, outside of this node; how, in
 	// words of one's own.
 	Settle(ctx context.Context, id, how string) (Grant, error)

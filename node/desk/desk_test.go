@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the golden file anew")
 // views are all structs that cross the counter, in either direction.
 var views = []any{
 	Query{}, Page[Product]{}, Money{}, Due{}, NeedSpec{}, Need{}, FieldPrice{}, Stranger{}, StrangerPart{}, Request{}, FieldAsk{}, StringPair{},
-	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, Blob{}, FieldSpec{}, VaultImport{}, VaultReport{},
+	AskSpec{}, Grant{}, GrantTimes{}, HeadCheck{}, RightView{}, HeldValue{}, Lacked{}, GiveSpec{}, RightSpec{}, Offer{}, OfferSpec{}, Deal{}, Step{}, Field{}, Blob{}, FieldSpec{}, VaultImport{}, VaultReport{},
 	VaultChange{}, LedgerEntry{},
 	LedgerProof{}, LedgerCover{}, ExportSpec{}, LedgerReport{}, Product{}, ImportReport{}, RowError{}, ImportSpec{}, Follow{}, Passport{}, OpKey{}, IntendedUse{}, PassportSpec{}, HeldRecord{}, Large{},
 	Notice{}, Peer{}, NetworkInfo{}, Identity{}, Evidence{}, Fill{}, Problem{}, Status{}, KeeperReport{}, KeeperProof{}, LetterReport{}, Event{},

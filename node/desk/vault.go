@@ -23,7 +23,8 @@ type Field struct {
 	Source   string    `json:"source,omitempty"`   // self-stated, verified, inferred
 	Class    string    `json:"class,omitempty"`    // ordinary, special, child
 	MinPrice *Money    `json:"min_price,omitempty"`
-	Rule     string    `json:"rule,omitempty"` // ask, never, or always: and purposes
+	Rule     string    `json:"rule,omitempty"`   // ask, never, or always: and purposes
+	Notice   string    `json:"notice,omitempty"` // what to know where the name is not in the vocabulary
 }
 
 // A Blob tells about a large value.

@@ -303,12 +303,21 @@ type KeeperReport struct {
 	Key      string   `json:"key"`
 	Receipts int      `json:"receipts"`
 	Missing  []string `json:"missing,omitempty"` // letter ids, at most 20
+	Lacked   Lacked   `json:"lacked,omitzero"`
 	Altered  []string `json:"altered,omitempty"`
 	Replayed []string `json:"replayed,omitempty"` // shown again after it had confirmed their deletion
 	Silent   bool     `json:"silent,omitempty"`   // of late, while others answered
 	// Proofs are receipts that the senders passed on for letters that this node found
 	// missing or altered.
 	Proofs []KeeperProof `json:"proofs,omitempty"`
+}
+
+// Lacked sums up the letters that a keeper did not have and others had. Without its receipt
+// it may never have had them: it was down for a moment, or out of the sender's reach.
+type Lacked struct {
+	Letters int   `json:"letters"`         // all of them
+	Hours   int   `json:"hours,omitempty"` // of the last 24, those in which some were found
+	LastMS  int64 `json:"last_ms"`         // when the last was found
 }
 
 // A KeeperProof is a keeper's signature for a letter that it then did not have, or had

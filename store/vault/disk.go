@@ -117,14 +117,13 @@ type blob struct {
 }
 
 // class is that of the vocabulary, or a stricter one that its owner chose. A name
-// that is not in the vocabulary is ordinary unless she says otherwise; no rule ever
-// gives it away.
+// that is not in the vocabulary takes the strictest class of its group unless she says
+// otherwise; no rule ever gives it away.
 func (h *head) class() protocol.Sensitivity {
-	info, ok := h.Name.Info()
-	if !ok {
-		info.Class = protocol.Ordinary
+	if _, known := h.Name.Info(); !known && h.Class != 0 {
+		return h.Class
 	}
-	return max(info.Class, h.Class)
+	return max(h.Name.Class(), h.Class)
 }
 
 // A record is an opened head with its key.

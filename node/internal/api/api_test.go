@@ -280,7 +280,7 @@ func TestOperationsAreGolden(t *testing.T) {
 }
 
 // reading are the methods of a house that change nothing.
-var reading = []string{"List", "Get", "History", "Download", "Stranger", "Preview", "Verify", "Export", "Prove", "Evidence", "Search", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
+var reading = []string{"List", "Get", "History", "Rights", "Download", "Stranger", "Preview", "Verify", "Export", "Prove", "Evidence", "Search", "Own", "Peers", "Info", "Self", "Check", "Status", "Letters", "Events"}
 
 func TestAGETChangesNothing(t *testing.T) {
 	f, url := serve(t)

@@ -126,6 +126,19 @@ func (r *routes) grants() {
 		shown(func(ctx context.Context, in *byIDWith[desk.RightSpec]) (desk.Grant, error) {
 			return g().Right(ctx, in.ID, in.Body)
 		}, g, desk.Grants.Get))
+	type answers struct {
+		ID     string `path:"id" maxLength:"128" doc:"The grant's id"`
+		Reveal bool   `query:"reveal" doc:"With the values"`
+	}
+	type rights struct {
+		Items []desk.RightView `json:"items"`
+	}
+	add(r, op{id: "list-rights", verb: http.MethodGet, path: "/grants/{id}/rights", tag: "grants", does: "List the rights exercised under a grant, with their answers",
+		more: "What the vendor says that it holds is masked unless `reveal` is given."},
+		func(ctx context.Context, in *answers) (rights, error) {
+			items, err := g().Rights(ctx, in.ID, in.Reveal)
+			return rights{full(items)}, err
+		})
 	add(r, op{id: "settle-grant", verb: http.MethodPost, path: "/grants/{id}/settle", tag: "grants", does: "Say that what is owed under a grant was paid",
 		more: "It was paid outside of this node; the note says how. What the vendor owes is less from then on."},
 		shown(func(ctx context.Context, in *noted) (desk.Grant, error) { return g().Settle(ctx, in.ID, in.text()) }, g, desk.Grants.Get))

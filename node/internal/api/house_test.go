@@ -202,6 +202,10 @@ func (d grants) Right(_ ctx, id string, s desk.RightSpec) (desk.Grant, error) {
 	return say[desk.Grant](d.fake, "grants.Right", id, s)
 }
 
+func (d grants) Rights(_ ctx, id string, reveal bool) ([]desk.RightView, error) {
+	return say[[]desk.RightView](d.fake, "grants.Rights", id, reveal)
+}
+
 func (d grants) Settle(_ ctx, id, how string) (desk.Grant, error) {
 	return say[desk.Grant](d.fake, "grants.Settle", id, how)
 }

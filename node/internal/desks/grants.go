@@ -236,10 +236,65 @@ func (d Grants) Get(ctx context.Context, id string) (v desk.Grant, err error) {
 	}
 	err = d.view(ctx, func(r kv.Reader) error {
 		a, err := records.GetAgreement(r, gid)
+		if err != nil {
+			return err
+		}
 		v = d.show(a)
+		v.Rights, err = d.rights(r, a, false)
 		return err
 	})
 	return v, err
+}
+
+// Rights implements desk.Grants.
+func (d Grants) Rights(ctx context.Context, id string, reveal bool) (out []desk.RightView, err error) {
+	gid, err := d.resolve(ctx, records.Agreements, id)
+	if err != nil {
+		return nil, err
+	}
+	err = d.view(ctx, func(r kv.Reader) error {
+		a, err := records.GetAgreement(r, gid)
+		if err != nil {
+			return err
+		}
+		out, err = d.rights(r, a, reveal)
+		return err
+	})
+	return out, err
+}
+
+// rights shows the rights exercised under an agreement, each with the values of its answer:
+// they are in the vendor's letter, which is kept with her other private state.
+func (d Grants) rights(r kv.Reader, a records.Agreement, reveal bool) ([]desk.RightView, error) {
+	out := d.show(a).Rights
+	for i, right := range a.Rights {
+		if right.Answer.IsZero() {
+			continue
+		}
+		raw, err := records.GetEnvelope(r, right.Answer)
+		if errors.Is(err, fault.NotFound) {
+			continue // it was let go in its time
+		}
+		if err != nil {
+			return nil, err
+		}
+		s, err := wire.Open(raw)
+		if err != nil {
+			return nil, fmt.Errorf("answer %s: %w", right.Answer.Short(), err)
+		}
+		m, err := wire.As[*protocol.Answer](s)
+		if err != nil {
+			return nil, fmt.Errorf("answer %s: %w", right.Answer.Short(), err)
+		}
+		for _, v := range m.Values {
+			held := desk.HeldValue{Field: string(v.Name), Value: mask, Masked: true}
+			if reveal {
+				held.Value, held.Masked = v.Value, false
+			}
+			out[i].Values = append(out[i].Values, held)
+		}
+	}
+	return out, nil
 }
 
 // show makes the view of an agreement.

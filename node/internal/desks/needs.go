@@ -153,7 +153,10 @@ func (n Needs) offer(ctx context.Context, s desk.NeedSpec, c protocol.Category, 
 		}
 		for name, floor := range s.Fields {
 			f := protocol.FieldOnOffer{Name: protocol.FieldName(name)}
+			_, known := f.Name.Info()
 			switch {
+			case !known: // every request for it would be refused
+				return fmt.Errorf("field %.64q is no known name, and nobody may be asked for a field whose class in law is unknown%s: %w", name, didYouMean(f.Name), fault.Malformed)
 			case has[f.Name].Name == "":
 				return fmt.Errorf("field %q is not in the vault; set it with hark vault set %s: %w", name, name, fault.NotFound)
 			case floor < 0:

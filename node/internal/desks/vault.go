@@ -127,6 +127,9 @@ func (o *Office) sweep(ctx context.Context) error {
 	return o.Stores.Vault.Purge(context.WithoutCancel(ctx), o.Stores.KV)
 }
 
+// mask stands in the place of a value that was not asked for.
+const mask = "••••••"
+
 // field makes the view of a vault field, masked or not.
 func (o *Office) field(f vault.Field, masked bool) desk.Field {
 	v := desk.Field{
@@ -136,6 +139,8 @@ func (o *Office) field(f vault.Field, masked bool) desk.Field {
 	}
 	if info, ok := f.Name.Info(); ok {
 		v.Title, v.Category = info.Title, info.DPV
+	} else {
+		v.Notice = unknownName(f)
 	}
 	if f.Min.Minor > 0 {
 		v.MinPrice = &desk.Money{Minor: f.Min.Minor, Currency: string(f.Min.Currency), Text: f.Min.String()}
@@ -144,9 +149,22 @@ func (o *Office) field(f vault.Field, masked bool) desk.Field {
 		v.Blob = &desk.Blob{Bytes: b.Size, SHA256: hexOf(b.Sum), Media: b.Media}
 	}
 	if masked {
-		v.Value, v.Masked = strings.Repeat("•", 6), true
+		v.Value, v.Masked = mask, true
 	}
 	return v
+}
+
+// unknownName says what becomes of a field whose name the vocabulary does not have.
+func unknownName(f vault.Field) string {
+	return fmt.Sprintf("unknown name%s; vendors cannot ask for it, and it is taken as %s", didYouMean(f.Name), f.Class)
+}
+
+func didYouMean(name protocol.FieldName) string {
+	near := protocol.NearFields(name, 3)
+	if len(near) == 0 {
+		return ", of those that hark vault fields lists"
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
 // Get implements desk.Vault.

@@ -70,12 +70,11 @@ func (t *turn) lease(a *records.Agreement) (protocol.Second, error) {
 // guarded tells whether a field is special personal information or a child's, by the
 // vocabulary or to her.
 func (t *turn) guarded(name protocol.FieldName) (bool, error) {
-	info, _ := name.Info()
 	own, err := t.m.cfg.Stores.Vault.About(t, name)
-	if err != nil && !errors.Is(err, fault.NotFound) {
-		return false, err
+	if errors.Is(err, fault.NotFound) {
+		return name.Class() > protocol.Ordinary, nil
 	}
-	return max(info.Class, own.Class) > protocol.Ordinary, nil
+	return own.Class > protocol.Ordinary, err
 }
 
 // disclose sends what was granted, under the next lease, or puts it off where her limit
