@@ -75,6 +75,12 @@ func (d netDesk) reached() (known, connected int) {
 	return known, known // those of a simulated network are there
 }
 
+// reaches tells whether a public node is reached now.
+func (n *Node) reaches() bool {
+	_, connected := netDesk{n}.reached()
+	return connected > 0
+}
+
 // checkReach tells how this node reaches others, and others it.
 func (n *Node) checkReach(ctx context.Context, add func(name, is, format string, args ...any)) {
 	g, ok := n.port.(*gossip.Network)
