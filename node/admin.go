@@ -64,7 +64,7 @@ func (d netDesk) Peers(context.Context) ([]desk.Peer, error) {
 	out := []desk.Peer{}
 	if v, ok := d.n.port.(interface{ View() []peers.Known }); ok {
 		for _, k := range v.View() {
-			out = append(out, desk.Peer{Key: k.Keeper.Key.String(), Addrs: address.Texts(k.Keeper), Connected: k.Connected, From: k.From})
+			out = append(out, peerOf(k))
 		}
 		return out, nil
 	}
@@ -339,6 +339,7 @@ func (n *Node) problems(v *desk.Status) {
 	add := func(code, what, fix string) {
 		v.Problems = append(v.Problems, desk.Problem{Code: code, What: what, Fix: fix})
 	}
+	n.elsewhereProblems(add)
 	if v.Peers == 0 {
 		fix := "add the address of a public node to \"bootstrap\" in network.json (hark paths says where) and start again"
 		if slices.ContainsFunc(v.Ways, func(w desk.WayIn) bool { return w.Works == desk.Off }) {

@@ -34,13 +34,17 @@ func (d netDesk) Check(ctx context.Context) (desk.Netcheck, error) {
 		v.Checks = append(v.Checks, desk.Check{Name: name, Answer: is, Detail: fmt.Sprintf(format, args...)})
 	}
 	known, connected := d.reached()
+	others := ""
+	if n := len(d.n.elsewhere()); n > 0 {
+		others = fmt.Sprintf("; %d more are of another network", n)
+	}
 	switch {
 	case connected > 0:
-		add("public-node", desk.Yes, "%d connected, %d known", connected, known)
+		add("public-node", desk.Yes, "%d connected, %d known%s", connected, known, others)
 	case time.Since(d.n.began.at) < settleWait:
-		add("public-node", desk.NotKnown, "the node has just started; %d known", known)
+		add("public-node", desk.NotKnown, "the node has just started; %d known%s", known, others)
 	default:
-		add("public-node", desk.No, "%d known, none answers", known)
+		add("public-node", desk.No, "%d known, none answers%s", known, others)
 	}
 	v.Usable = connected > 0
 	d.n.checkReach(ctx, add)
@@ -57,6 +61,9 @@ const settleWait = 20 * time.Second
 func (d netDesk) reached() (known, connected int) {
 	if v, ok := d.n.port.(interface{ View() []peers.Known }); ok {
 		for _, k := range v.View() {
+			if !k.Other.IsZero() {
+				continue
+			}
 			known++
 			if k.Connected {
 				connected++
@@ -66,6 +73,12 @@ func (d netDesk) reached() (known, connected int) {
 	}
 	known = len(d.n.port.Keepers(256))
 	return known, known // those of a simulated network are there
+}
+
+// reaches tells whether a public node is reached now.
+func (n *Node) reaches() bool {
+	_, connected := netDesk{n}.reached()
+	return connected > 0
 }
 
 // checkReach tells how this node reaches others, and others it.

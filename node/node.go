@@ -261,7 +261,10 @@ func (n *Node) openHome(ctx context.Context) error {
 	if errors.Is(err, fault.Conflict) {
 		return errors.Join(&AlreadyRunning{}, err) // it is starting, and has no API yet
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return n.belongs(ctx)
 }
 
 // alone finds a node that has this home open.

@@ -209,7 +209,7 @@ func (n *Node) openInside(ctx context.Context, master key.Secret) (*inside, erro
 	})
 	in.office = desks.Office{
 		Market: in.market, Stores: p.stores, Board: n.board, Catalog: p.catalog, Genesis: n.genesis, Now: n.now,
-		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow,
+		FetchPassport: n.fetchPassport, FetchAnnouncement: n.fetchAnnouncement, Follow: n.follow, Reached: n.reaches,
 		Rewrite: n.cfg.Misbehave == string(market.RewriteLedger),
 	}
 	err = errors.Join(

@@ -127,10 +127,26 @@ func (c *needNewCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		return a.show("hark.need/1", n, func(p *page) {
-			p.line("announced %s %s", n.Kind, short(n.ID))
+			p.line("%s", said(n, ""))
 			p.line("what strangers see of it: hark %s stranger %s", a.kind(), short(n.ID))
 		})
 	})
+}
+
+// said tells what became of an announcement; more is said of one that went out.
+func said(n desk.Need, more string) string {
+	if n.Queued {
+		return fmt.Sprintf("queued %s %s: no keeper is reached, and it is announced when one is; hark netcheck says how that stands", n.Kind, short(n.ID))
+	}
+	return fmt.Sprintf("announced %s %s%s", n.Kind, short(n.ID), more)
+}
+
+// needState is a need's state as people read it.
+func needState(n desk.Need) string {
+	if n.Queued {
+		return "queued"
+	}
+	return n.State
 }
 
 type needPreviewCmd struct{ needNewCmd }
@@ -196,7 +212,7 @@ func (c *needListCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		return list(a, "hark.needs/1", p.Items, p.Next, "ID STATE NAME CATEGORY BUDGET REQUESTS GRANTS OFFERS EXPIRES", func(n desk.Need) []string {
-			return []string{short(n.ID), n.State, n.Name, n.Category, money(n.MaxPrice), fmt.Sprint(n.Requests), fmt.Sprint(n.Grants), fmt.Sprint(n.Offers), when(n.Expires)}
+			return []string{short(n.ID), needState(n), n.Name, n.Category, money(n.MaxPrice), fmt.Sprint(n.Requests), fmt.Sprint(n.Grants), fmt.Sprint(n.Offers), when(n.Expires)}
 		})
 	})
 }
@@ -219,7 +235,7 @@ func (c *needShowCmd) Run(ctx context.Context, a *app) error {
 }
 
 func writeNeed(p *page, n desk.Need) {
-	p.facts("Id", n.ID, "Kind", n.Kind, "Name", n.Name, "Description", n.Description, "State", n.State, "Category", n.Category,
+	p.facts("Id", n.ID, "Kind", n.Kind, "Name", n.Name, "Description", n.Description, "State", needState(n), "Category", n.Category,
 		"Region", n.Region, "Budget", money(n.MaxPrice), "Quantity", count(int(n.Quantity)), "Condition", n.Condition,
 		"On offer", prices(n.Fields), "Version", fmt.Sprint(n.Seq), "Created", when(n.Created), "Expires", when(n.Expires),
 		"So far", fmt.Sprintf("%d requests, %d grants, %d offers", n.Requests, n.Grants, n.Offers), "Next", due(n.Due))
@@ -278,7 +294,7 @@ func (c *needUpdateCmd) Run(ctx context.Context, a *app) error {
 		if err := a.stamped(ctx, h, func() (err error) { n, err = h.Customer().Needs().Update(ctx, n.ID, s); return err }); err != nil {
 			return err
 		}
-		return a.done("hark.need/1", n, "announced %s %s anew (version %d)", n.Kind, short(n.ID), n.Seq)
+		return a.done("hark.need/1", n, "%s", said(n, fmt.Sprintf(" anew (version %d)", n.Seq)))
 	})
 }
 

@@ -81,6 +81,7 @@ type Need struct {
 	Expires     time.Time    `json:"expires,omitzero"`
 	NeededBy    time.Time    `json:"needed_by,omitzero"`
 	AnnouncedMS int64        `json:"announced_ms,omitempty"` // when its owner asked, Unix milliseconds
+	Queued      bool         `json:"queued,omitempty"`       // no keeper has its latest announcement yet: it goes out when one is reached
 	Requests    int          `json:"requests"`
 	Grants      int          `json:"grants"`
 	Offers      int          `json:"offers"`

@@ -184,7 +184,7 @@ type Peer struct {
 	Key       string   `json:"key"`
 	Addrs     []string `json:"addrs"`
 	Connected bool     `json:"connected"`
-	From      string   `json:"from,omitempty"` // bootstrap, cache, exchange
+	From      string   `json:"from,omitempty"` // bootstrap, reached, told, or other network: it counts as none
 }
 
 // A NetworkInfo describes the network that this node is in.

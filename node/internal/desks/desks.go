@@ -43,6 +43,8 @@ type Office struct {
 	FetchAnnouncement func(ctx context.Context, c protocol.ContextID) error
 	// Follow joins the topics that a vendor's rules need.
 	Follow func(market.Follow) error
+	// Reached tells whether a public node is reached now; nil: one is.
+	Reached func() bool
 	// Rewrite breaks a promise on purpose: the ledger is rewritten before it is shown.
 	Rewrite bool
 }

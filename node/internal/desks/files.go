@@ -331,14 +331,31 @@ func (im *importer) blob(ctx context.Context, in incoming, src *summed) error {
 		if _, err := io.Copy(io.Discard, src); err != nil {
 			return err
 		}
-		if had.Blob != nil && hexOf(had.Blob.Sum) == in.blob.SHA256 {
-			what = vault.Nothing
+		if had.Blob != nil && hexOf(had.Blob.Sum) == in.blob.SHA256 && had.Blob.Media == in.blob.Media {
+			what, err = im.about(ctx, in) // the value is there: what is said of it may differ
+		}
+		if err != nil && !isNew {
+			return err
 		}
 	} else if _, what, err = im.upload(ctx, in.name, in.blob.Media, in.change, src); err != nil {
 		return err
 	}
 	im.report(in, isNew, what)
 	return nil
+}
+
+// about tells what a change to a field that is there would do, and does not do it.
+func (im *importer) about(ctx context.Context, in incoming) (what vault.What, err error) {
+	err = im.Stores.KV.Update(ctx, func(tx kv.Tx) (err error) {
+		if _, what, err = im.Stores.Vault.Put(tx, in.name, in.change, im.Now().UnixMilli()); err != nil {
+			return err
+		}
+		return errDryRun
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return what, err
 }
 
 // summed reads a value and fails at its end where it is not the one that was named.

@@ -160,6 +160,33 @@ func TestAVaultMovesToAnotherHome(t *testing.T) {
 	}
 }
 
+// What a vault exported is the same to it, whatever it says of classes in so many words,
+// and a dry run says so too; where something is said of a large value that differs, both
+// say that.
+func TestAVaultTakesItsOwnExportForTheSame(t *testing.T) {
+	o := open(t)
+	o.fill(t, "contact.email", "location.area", "contact.hours")
+	must(Vault{o}.Set(t.Context(), "note.own", desk.Value("mine")))
+	must(Files{o}.Upload(t.Context(), "identity.photo", "image/png", desk.FieldSpec{}, strings.NewReader("\xff picture")))
+	var file bytes.Buffer
+	if err := (Files{o}).Export(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	says := func(same, changed int) {
+		t.Helper()
+		for _, dryRun := range []bool{true, true, false} {
+			rep := must((Files{o}).Import(t.Context(), bytes.NewReader(file.Bytes()), desk.VaultImport{Format: "json", DryRun: dryRun}))
+			if rep.Same != same || rep.Changed != changed || rep.Added != 0 {
+				t.Errorf("dry run %v: %d the same, %d changed, %d added: %+v", dryRun, rep.Same, rep.Changed, rep.Added, rep.Items)
+			}
+		}
+	}
+	says(5, 0)
+	must(Vault{o}.Set(t.Context(), "identity.photo", desk.FieldSpec{Rule: "never"}))
+	says(4, 1)
+	says(5, 0)
+}
+
 func TestImportsThatAreRefused(t *testing.T) {
 	write := func(fn func(*dump.Writer)) string {
 		var b bytes.Buffer

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 	"github.com/harkmarket/hark/store/kv"
 	records "github.com/harkmarket/hark/store/market"
+	"github.com/harkmarket/hark/store/outbox"
 	"github.com/harkmarket/hark/store/vault"
 )
 
@@ -272,10 +274,14 @@ func (n Needs) show(r kv.Reader, c records.Context) (desk.Need, error) {
 		Fields: prices(c.Fields), Created: momentMS(c.CreatedMS), Expires: moment(c.Flow.Expires), NeededBy: moment(c.Demand.NeededBy), AnnouncedMS: c.AnnouncedMS,
 		Due: due(c.Flow.Due(n.Genesis.Duties)),
 	}
+	var err error
+	if v.Queued, err = n.queued(r, c); err != nil {
+		return v, err
+	}
 	for _, k := range c.Keepers {
 		v.Keepers = append(v.Keepers, k.Key.String())
 	}
-	err := records.EachUnder(r, c.ID, func(a records.Agreement) (bool, error) {
+	err = records.EachUnder(r, c.ID, func(a records.Agreement) (bool, error) {
 		if !a.Letters.Request.IsZero() {
 			v.Requests++
 		}
@@ -288,6 +294,19 @@ func (n Needs) show(r kv.Reader, c records.Context) (desk.Need, error) {
 		})
 	})
 	return v, err
+}
+
+// queued tells whether a need's latest announcement has left this node for no keeper, and
+// will not in a moment: it was tried in vain, or nobody is reached.
+func (n Needs) queued(r kv.Reader, c records.Context) (bool, error) {
+	if c.Flow.State != flow.Announced || len(c.Raw) == 0 {
+		return false, nil
+	}
+	it, err := n.Stores.Outbox.Get(r, wire.ID(c.Raw))
+	if errors.Is(err, fault.NotFound) {
+		return false, nil // it went out long ago
+	}
+	return err == nil && it.State == outbox.Queued && (it.Tries > 0 || n.Reached != nil && !n.Reached()), err
 }
 
 func prices(fields []protocol.FieldOnOffer) []desk.FieldPrice {

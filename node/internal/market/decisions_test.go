@@ -131,7 +131,7 @@ func TestAReplayChangesNothing(t *testing.T) {
 		if _, _, err := w.her.Replay(w.Context(), &terms.Rule{Name: "tried", Action: terms.Allow, When: "vendr"}); !errors.Is(err, fault.Malformed) {
 			w.Errorf("a rule that cannot be read: %v", err)
 		}
-		if len(w.her.kept()) != len(before) || w.her.agreement(w.grant).Flow.State != flow.Requested {
+		if len(w.her.kept()) != len(before) || w.her.agreement(w.grant).Flow.State != flow.Refused { // it ended with its need
 			w.Error("something changed")
 		}
 	})
@@ -198,6 +198,50 @@ func TestASnoozeComesBackOnce(t *testing.T) {
 		if told() != 2 {
 			w.Error("what was decided came back")
 		}
+	})
+}
+
+// A request that waits ends with its need, put off or not, with an answer that says why;
+// its vendor may ask for the same under the next one. One that an earlier program left
+// waiting ends when it would come back.
+func TestWhatWaitsEndsWithItsNeed(t *testing.T) {
+	refused := func(w *town, why string) {
+		w.Helper()
+		a := w.her.agreement(w.grant)
+		if a.Flow.State != flow.Refused || a.Terms.Consent.Rule != terms.Withdrawn.Rule() || a.Terms.Why != why || a.Terms.Consent.SnoozeMS != 0 {
+			w.Errorf("it is %s: %q, %+v", a.Flow.State, a.Terms.Why, a.Terms.Consent)
+		}
+		w.settle()
+		if b := w.shop.agreement(w.grant); b.Flow.State != flow.Refused {
+			w.Errorf("its vendor has it as %s", b.Flow.State)
+		}
+	}
+	for _, snooze := range []bool{false, true} {
+		in(t, func(w *town) {
+			w.waits("location.area")
+			if snooze {
+				w.ok(w.her.Snooze(w.Context(), w.grant, 3*time.Hour))
+			}
+			w.ok(w.her.Withdraw(w.Context(), w.her.agreement(w.grant).Context))
+			refused(w, "the need is withdrawn")
+			time.Sleep(25 * time.Hour) // there is another prompt for this vendor
+			refused(w, "the need is withdrawn")
+			w.waits("location.area")
+		})
+	}
+	in(t, func(w *town) {
+		w.waits("location.area")
+		w.ok(w.her.Snooze(w.Context(), w.grant, time.Hour))
+		w.ok(w.her.Do(w.Context(), "left over", func(t *turn) error {
+			c, err := records.GetContext(t, w.her.agreement(w.grant).Context)
+			if err != nil {
+				return err
+			}
+			c.Flow.State = flow.Withdrawn
+			return t.putContext(c)
+		}))
+		time.Sleep(2 * time.Hour)
+		refused(w, "the need is withdrawn")
 	})
 }
 

@@ -243,6 +243,11 @@ func (t *turn) announce(c *records.Context, v version) error {
 	}); err != nil {
 		return err
 	}
+	if a.Status == protocol.Withdrawn {
+		if err := t.over(*c); err != nil {
+			return err
+		}
+	}
 	return t.postRaw(c, a.Expires)
 }
 
@@ -321,8 +326,16 @@ func (t *turn) contextDue(id protocol.ContextID) error {
 	if err := records.SetDue(t, records.DueContext, id, at); err != nil {
 		return err
 	}
-	if err := t.putContext(c); err != nil || !changed {
+	if err := t.putContext(c); err != nil {
 		return err
+	}
+	if c.Flow.State.Final() {
+		if err := t.over(c); err != nil {
+			return err
+		}
+	}
+	if !changed {
+		return nil
 	}
 	return t.note("need."+c.Flow.State.String(), map[string]string{"context": hexOf(id[:])})
 }

@@ -308,9 +308,54 @@ func (t *turn) snoozeDue(id protocol.GrantID) error {
 	if err != nil || !Waits(&a) {
 		return err
 	}
+	c, err := records.GetContext(t, a.Context)
+	if err == nil && c.Flow.State.Final() {
+		return t.overFor(&a, c)
+	}
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
 	a.Terms.Consent.SnoozeMS = 0
 	t.prompt(&a)
 	return t.keep(&a)
+}
+
+// maxOver is how many requests are refused in one turn because their need is over: what
+// one transaction holds.
+const maxOver = 16
+
+// over refuses what waits under a need that is withdrawn or has expired: nothing can be
+// granted any more. What is left over for another turn is due at once.
+func (t *turn) over(c records.Context) error {
+	var wait []records.Agreement
+	err := records.EachUnder(t, c.ID, func(a records.Agreement) (bool, error) {
+		if Waits(&a) && a.Flow.Due(t.m.cfg.Genesis.Duties).At > t.now { // else it ends by itself, now
+			wait = append(wait, a)
+		}
+		return len(wait) <= maxOver, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range wait[:min(len(wait), maxOver)] {
+		if err := t.overFor(&a, c); err != nil {
+			return err
+		}
+	}
+	if len(wait) > maxOver {
+		return records.SetDue(t, records.DueContext, c.ID, t.nowMS)
+	}
+	return nil
+}
+
+// overFor refuses one request because its need is over. That takes nothing from its
+// vendor: it may ask for the same under another need.
+func (t *turn) overFor(a *records.Agreement, c records.Context) error {
+	q, err := t.askingOf(a, &c)
+	if err != nil {
+		return err
+	}
+	return t.refuse(a, c, q.r, q.id, terms.Withdrawn.Refuse("the need is %s", c.Flow.State), "rule")
 }
 
 // settingBlocked counts the vendors that are blocked.

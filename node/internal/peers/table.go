@@ -44,9 +44,10 @@ type entry struct {
 	fails     int        // since then
 	next      time.Time  // not tried before
 	dialing   bool
-	silent    bool      // it said what it serves, and nothing of ours
-	asked     time.Time // for the nodes that it knows
-	sought    time.Time // last given out by seek
+	silent    bool          // it said what it serves, and nothing of ours
+	other     protocol.Hash // the network that it said to be of, where that is another
+	asked     time.Time     // for the nodes that it knows
+	sought    time.Time     // last given out by seek
 }
 
 func newTable(self key.KeeperKey, most int) *table {
@@ -124,6 +125,9 @@ func (t *table) met(k key.KeeperKey, ip netip.Addr, listens []ma.Multiaddr, now 
 		}
 		e = &entry{keeper: protocol.Keeper{Key: k}}
 		t.entries[k] = e
+	}
+	if !e.other.IsZero() {
+		return true, false // it may have moved to this one: it is asked
 	}
 	back = e.fails > 0 && !e.reached.IsZero()
 	t.dirty = t.dirty || e.reached.IsZero() || e.fails > 0
@@ -269,7 +273,7 @@ func (t *table) alive(n int, now time.Time, connected func(key.KeeperKey) bool) 
 	var known, told []protocol.Keeper
 	for k, e := range t.entries {
 		switch {
-		case address.RelayedAlone(e.keeper.Addrs), connected(k) && e.silent:
+		case address.RelayedAlone(e.keeper.Addrs), connected(k) && e.silent, !e.other.IsZero():
 		case connected(k) || e.fails == 0 && now.Sub(e.reached) < freshFor:
 			known = append(known, e.keeper)
 		case e.fails == 0:

@@ -110,7 +110,7 @@ func (h *Host) keepUp(ctx context.Context) {
 			ask = askHungry
 		}
 		shed(h, there)
-		if len(there) > 0 && now.Sub(asked) > min(soon, ask) {
+		if h.cfg.Off&WayExchange == 0 && len(there) > 0 && now.Sub(asked) > min(soon, ask) {
 			asked, soon = now, min(2*soon, askCalm)
 			h.hireAsk(there[rand.N(len(there))])
 		}
@@ -140,9 +140,10 @@ func (h *Host) hireDial(k protocol.Keeper) {
 	}
 }
 
-// hireAsk asks a connected node for others.
+// hireAsk asks a connected node for others; its answer also says whether it is of this
+// network, which counts where that way in is off too.
 func (h *Host) hireAsk(k key.KeeperKey) {
-	if h.cfg.Exchange == nil || h.cfg.Off&WayExchange != 0 {
+	if h.cfg.Exchange == nil {
 		return
 	}
 	err := h.upkeep.Hire("peers exchange", func(ctx context.Context) {
@@ -154,6 +155,7 @@ func (h *Host) hireAsk(k key.KeeperKey) {
 		}
 		defer func() { _ = c.Close() }() // read to its end
 		told, err := h.cfg.Exchange(ctx, c, k)
+		placed(h, k, err)
 		if err != nil {
 			h.cfg.Log.Debug("no exchange of nodes", "keeper", k, "why", err)
 			return

@@ -12,16 +12,17 @@ import (
 type Known struct {
 	Keeper    protocol.Keeper
 	Connected bool
-	From      string // bootstrap, reached or told
-	Ways      Way    // that named it; none: it called here
-	Failing   bool   // since it was last reached, a dial failed
+	From      string        // bootstrap, reached or told
+	Ways      Way           // that named it; none: it called here
+	Failing   bool          // since it was last reached, a dial failed
+	Other     protocol.Hash // the network that it is of, where that is another
 }
 
 // View lists the table of known nodes, in order of their keys.
 func (h *Host) View() []Known {
 	out := h.known.view()
 	for i := range out {
-		out[i].Connected = h.Connected(out[i].Keeper.Key)
+		out[i].Connected = out[i].Other.IsZero() && h.Connected(out[i].Keeper.Key)
 	}
 	return out
 }
@@ -31,7 +32,7 @@ func (t *table) view() []Known {
 	defer t.mu.Unlock()
 	out := make([]Known, 0, len(t.entries))
 	for _, e := range t.entries {
-		k := Known{Keeper: e.keeper, From: "told", Ways: e.ways, Failing: e.fails > 0}
+		k := Known{Keeper: e.keeper, From: "told", Ways: e.ways, Failing: e.fails > 0, Other: e.other}
 		switch {
 		case e.bootstrap:
 			k.From = "bootstrap"

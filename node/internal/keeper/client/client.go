@@ -133,8 +133,11 @@ func greet(ctx context.Context, c peers.Conn, cl Client, keeper key.KeeperKey) (
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	if hello.V != protocol.Version || hello.Net != cl.Net {
-		return nil, s.fail(fmt.Errorf("client: it is of another network or version: %w", fault.Unsupported))
+	if hello.V != protocol.Version {
+		return nil, s.fail(fmt.Errorf("client: it is of another version: %w", fault.Unsupported))
+	}
+	if hello.Net != cl.Net {
+		return nil, s.fail(fmt.Errorf("client: %w", &peers.OtherNetwork{Net: hello.Net}))
 	}
 	s.nonce = hello.Nonce
 	if cl.Greeted != nil {

@@ -20,7 +20,7 @@ func draw(known []peers.Known, n int) (out []protocol.Keeper) {
 	taken := make([]bool, len(known))
 	next := func(by peers.Way, failing bool) bool {
 		for i, k := range known {
-			if !taken[i] && k.Failing == failing && (k.Ways&by != 0 || by == 0 && k.Ways == 0) {
+			if !taken[i] && k.Other.IsZero() && k.Failing == failing && (k.Ways&by != 0 || by == 0 && k.Ways == 0) {
 				taken[i] = true
 				out = append(out, k.Keeper)
 				return true
