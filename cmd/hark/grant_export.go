@@ -83,11 +83,11 @@ the same.`
 }
 
 func (c *grantCheckCmd) Run(ctx context.Context, a *app) error {
-	src, _, err := a.reads(c.File)
+	src, done, err := a.input(c.File)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = src.Close() }() // it was only read
+	defer done()
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
 		rep, err := h.Records().Check(ctx, src)
 		if err != nil {
@@ -98,15 +98,6 @@ func (c *grantCheckCmd) Run(ctx context.Context, a *app) error {
 		}
 		return fmt.Errorf("%s is not what this node holds: %w", clean(c.File), fault.Conflict)
 	})
-}
-
-// reads opens a file, or standard input for "-".
-func (a *app) reads(path string) (io.ReadCloser, int64, error) {
-	if path == "-" {
-		return io.NopCloser(a.stdin), 0, nil
-	}
-	src, _, size, err := openSized(path)
-	return src, size, err
 }
 
 func writeCheck(p *page, rep desk.RecordCheck) {

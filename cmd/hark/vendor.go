@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -59,7 +58,7 @@ func (a *app) input(path string) (io.Reader, func(), error) {
 	if path == "-" {
 		return a.stdin, func() {}, nil
 	}
-	f, err := os.Open(path)
+	f, _, _, err := openSized(path)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -96,7 +96,7 @@ func TestNeedsRefused(t *testing.T) {
 		{"UTF-16", "\xff\xfea\x00", "UTF-16"},
 		{"not UTF-8", "ok\nb\xffd\n", "line 2: not UTF-8"},
 		{"zero byte", "ok\nok\nb\x00d\n", "line 3: a zero byte"},
-		{"category", "name,category\nok,\nx,home.furnitur\n", `line 3: "home.furnitur" is no category; near it are [home.furniture`},
+		{"category", "name,category\nok,\nx,home.furnitur\n", `line 3: "home.furnitur" is no category; near it are home.furniture`},
 		{"region", "name,region\nx,Narnia\n", `line 2: "Narnia" is no region`},
 		{"currency", "name,currency\nx,ZARR\n", `line 2: "ZARR" is no currency`},
 		{"price", "name,max_price\nx,cheap\n", `line 2: price "cheap"`},
