@@ -34,7 +34,10 @@ func TestAKeyOutlivesAKill(t *testing.T) {
 	}
 	create := func(spec desk.NeedSpec) (n desk.Need) {
 		t.Helper()
-		ask("c1", func(ctx context.Context, h desk.House) (err error) { n, err = h.Customer().Needs().Create(ctx, spec); return err })
+		ask("c1", func(ctx context.Context, h desk.House) (err error) {
+			n, err = h.Customer().Needs().Create(ctx, spec)
+			return err
+		})
 		return n
 	}
 	spec := desk.NeedSpec{Name: "a desk lamp", Category: "home.furniture", Region: "ZA-GP"}

@@ -253,7 +253,7 @@ func keeperProblems(list []desk.KeeperReport, add func(code, what, fix string)) 
 			add("keeper-replayed", fmt.Sprintf("keeper %s showed %d letters again after it had confirmed that they were deleted; it signed nothing of that, so it is avoided for a day", k.Key, len(k.Replayed)), names)
 		}
 		if k.Silent {
-			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere by itself, the inbox of a vendor does not", k.Key), "hark peers: it shows who answers; nothing else needs doing, unless inbox-keepers is named here too")
+			add("keeper-silent", fmt.Sprintf("keeper %s does not answer while others do; what is announced moves elsewhere by itself, the inbox of a vendor does not", k.Key), "hark peers list: it shows who answers; nothing else needs doing, unless inbox-keepers is named here too")
 		}
 	}
 }

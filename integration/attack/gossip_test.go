@@ -88,7 +88,7 @@ func minute(t *testing.T, n int, seed uint64) (l load) {
 		w := nodetest.NewSimWorld(t, nodetest.SimConfig{Config: netem.Config{Seed: seed}, Shards: 4, Target: 4})
 		defer w.Close()
 		c := gather(t, w, n)
-		time.Sleep(time.Minute)
+		time.Sleep(settling)
 		var met atomic.Int64
 		count := &network.NotifyBundle{ConnectedF: func(network.Network, network.Conn) { met.Add(1) }}
 		for _, m := range c.members {
@@ -125,37 +125,29 @@ func four(t *testing.T, n int, seed uint64) (mean load) {
 }
 
 // TestMust_cost_flat: what a node spends does not grow with the network. The CPU of
-// this process can't be held to the bar: two hundred nodes in one process have four times
+// this process is shown, not held to the bar: two hundred nodes in one process have four times
 // the heap and the timers, and what the simulator, the collector and the caches of the
-// processor make of that is no node's cost, and differs from run to run. So it is shown,
-// and what makes a node's CPU is held to the bar: packets, each of which is encrypted or
-// decrypted and goes through QUIC; RPCs of gossip; announcements judged, each a signature
-// checked and a write; and connections opened, whose handshakes cost most of all. Those
-// do not count in proportion: of fifty, most are connected anyway, of two hundred few,
-// and then there is no more to grow. Their packets are what packets and RPCs grow by, by
-// 7 to 11 % in all, so that these have room for 15.
+// processor make of that is no node's cost. What makes a node's CPU is held to it: packets,
+// each of which is encrypted or decrypted and goes through QUIC; RPCs of gossip;
+// announcements judged, each a signature checked and a write; and connections opened, whose
+// handshakes cost most of all. TestGrowthBesideItself measures CPU too.
 func TestMust_cost_flat(t *testing.T) {
 	grows := func(a, b load) string {
-		if b.bytes > a.bytes*1.1 || b.packets+b.rpcs > (a.packets+a.rpcs)*1.15 || b.judged > a.judged*1.1 || b.met > a.met+1.5 {
+		if b.bytes > a.bytes*1.1 || b.packets+b.rpcs > (a.packets+a.rpcs)*1.1 || b.judged > a.judged*1.1 || b.met > a.met+0.75 {
 			return fmt.Sprintf("it grew: %s, then %s", a, b)
 		}
 		return ""
 	}
 	is := load{bytes: 100, packets: 70, rpcs: 30, judged: 20, met: 0.1}
-	for _, more := range []load{{bytes: 11}, {packets: 16}, {rpcs: 16}, {judged: 3}, {met: 2}} {
+	for _, more := range []load{{bytes: 11}, {packets: 11}, {rpcs: 11}, {judged: 3}, {met: 1}} {
 		if grows(is, load{is.bytes + more.bytes, is.packets + more.packets, is.rpcs + more.rpcs, is.judged + more.judged, is.met + more.met, 0}) == "" {
 			t.Fatalf("the check finds nothing wrong with %s more", more)
 		}
 	}
-	var small, large load
-	wrong := "not measured"
-	for seed := uint64(1); seed <= 2 && wrong != ""; seed++ {
-		small, large = four(t, 50, seed), minute(t, 200, seed)
-		t.Logf("each of 50: %s; each of 200: %s; bytes × %.2f, packets and RPCs × %.2f, judged × %.2f, CPU × %.2f", small, large,
-			large.bytes/small.bytes, (large.packets+large.rpcs)/(small.packets+small.rpcs), large.judged/small.judged, large.cpu/small.cpu)
-		wrong = grows(small, large)
-	}
-	if wrong != "" {
+	small, large := four(t, 50, 1), minute(t, 200, 1)
+	t.Logf("each of 50: %s; each of 200: %s; bytes × %.2f, packets and RPCs × %.2f, judged × %.2f, CPU × %.2f", small, large,
+		large.bytes/small.bytes, (large.packets+large.rpcs)/(small.packets+small.rpcs), large.judged/small.judged, large.cpu/small.cpu)
+	if wrong := grows(small, large); wrong != "" {
 		t.Error(wrong)
 	}
 	// Of forty needs, a node follows the shards of twenty, and posts its share itself.

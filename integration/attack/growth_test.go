@@ -34,7 +34,7 @@ func (l load) over(m load) string {
 const (
 	turnSpan = 6 * time.Second
 	allTurns = int(time.Minute / turnSpan)
-	settling = 5 * time.Minute // before, until meshes are full and nobody seeks more
+	settling = 2 * time.Minute // before, until meshes are full and nobody seeks more
 )
 
 // A side is networks of one size, all in a bubble of their own. The bubble's time runs

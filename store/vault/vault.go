@@ -233,8 +233,8 @@ func (rec *record) apply(tx kv.Tx, st *state, c Change, nowMS int64) (What, erro
 	if c.Source != 0 && what == Nothing {
 		last.Source, last.CheckedMS = c.Source, c.checked(nowMS)
 	}
-	if c.Class > h.class() { // what goes without saying is not said
-		h.Class = c.Class
+	if c.Class != h.class() { // what goes without saying is not said
+		h.Class = max(h.Class, c.Class)
 	}
 	if c.ReviewMS != nil {
 		h.ReviewMS = *c.ReviewMS
