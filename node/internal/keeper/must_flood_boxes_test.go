@@ -143,8 +143,7 @@ func floodBoxes(t *testing.T, s siege) (r crowding) {
 func floodBoxesOfKeeper(w *world) (r crowding) {
 	w.Helper()
 	p := mailbox.Policy{Boxes: 64}
-	var k *node
-	k = w.keeper(func(c *keeper.Config) { c.Mail = must(mailbox.Open(kv.Memory(), c.Key, p)) })
+	k := w.keeper(func(c *keeper.Config) { c.Mail = must(mailbox.Open(kv.Memory(), c.Key, p)) })
 	leave := func(s *keeper.Session, box key.Private[key.Mailbox]) error {
 		r.made++
 		c, d := capability(box)
