@@ -2,8 +2,9 @@
 // every live announcement of its shards.
 //
 //  1. At start, when the shards change and every minute, Run draws two nodes of
-//     different operators: one that hides something is made up for by the other. Of shards
-//     that too few of the two follow, others that do are asked beside them.
+//     different operators, one that is connected and one that is not (roster.Pair): one that
+//     hides something is made up for by the other, and whoever surrounds this node is not
+//     both. Of shards that too few of the two follow, others that do are asked beside them.
 //  2. Of each it finds out, shard by shard, what it has and this node lacks: by
 //     fingerprints (package reconcile), or, from an older node, by its whole list.
 //  3. What is missing is fetched, many pages in one round trip, and passes the same
