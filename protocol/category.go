@@ -298,7 +298,11 @@ func singular(w string) string {
 
 // distance is the Levenshtein distance in bytes.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	var short [64]int // most words fit, and hundreds are compared with one
+	row := short[:min(len(b)+1, len(short))]
+	if len(b) >= len(short) {
+		row = make([]int, len(b)+1)
+	}
 	for j := range row {
 		row[j] = j
 	}
