@@ -389,7 +389,7 @@ func (d adminDesk) Letters(ctx context.Context, sent bool, q desk.Query) (page d
 	o := d.n.office()
 	var after protocol.Hash
 	if q.State != "" && !slices.Contains(desk.LetterStates(), q.State) {
-		return page, fmt.Errorf("%s: %w", notOne("state of a letter", q.State, desk.LetterStates()), fault.Malformed)
+		return page, fmt.Errorf("%s: %w", protocol.NoSuch("state of a letter", q.State, desk.LetterStates()), fault.Malformed)
 	}
 	if q.State != "" && !sent {
 		return page, fmt.Errorf("letters that were received have no state; those that were sent do: %w", fault.Malformed)

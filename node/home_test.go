@@ -650,18 +650,9 @@ func TestPostingSettings(t *testing.T) {
 		"an empty one":    {plain + "post_delay = ''\n", courier.Posting{}, "from 0s to 10s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := os.WriteFile(p.settings(), []byte(c.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			s, err := ReadSettings(p)
-			if c.bad != "" {
-				if !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), c.bad) || !strings.Contains(err.Error(), p.settings()) {
-					t.Errorf("got %v", err)
-				}
+			s, ok := settingsOf(t, p, c.text, c.bad)
+			if !ok {
 				return
-			}
-			if err != nil {
-				t.Fatal(err)
 			}
 			if got, err := s.posting(); err != nil || got.TwoHops != c.want.TwoHops || got.Delay != c.want.Delay {
 				t.Errorf("%+v, %v, want %+v", got, err, c.want)

@@ -76,7 +76,7 @@ func readTOML(raw []byte, s *Settings) error {
 	err := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields().Decode(s)
 	if missing, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(missing.Errors) > 0 {
 		line, _ := missing.Errors[0].Position()
-		return fmt.Errorf("line %d: %s: %w", line, notOne("setting", strings.Join(missing.Errors[0].Key(), "."), settingNames()), fault.Malformed)
+		return fmt.Errorf("line %d: %s: %w", line, noSetting(strings.Join(missing.Errors[0].Key(), ".")), fault.Malformed)
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := e.Position()
@@ -91,13 +91,12 @@ func readTOML(raw []byte, s *Settings) error {
 	return nil
 }
 
-// notOne says that a word is none of the known ones, and which it may have meant.
-func notOne(what, word string, known []string) string {
-	text := fmt.Sprintf("there is no %s %.40q", what, word)
-	if near := protocol.Near(word, known, 1); len(near) > 0 {
-		return text + "; did you mean " + near[0] + "?"
+// noSetting says that no setting has this name, and which it may have meant.
+func noSetting(name string) string {
+	if near := protocol.Near(name, settingNames(), 1); len(near) > 0 {
+		return fmt.Sprintf("there is no setting %.40q; did you mean %s?", name, near[0])
 	}
-	return text + "; there are " + strings.Join(known, ", ")
+	return protocol.NoSuch("setting", name, settingNames())
 }
 
 // A misset is an error that a line of config.toml mends.

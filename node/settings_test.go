@@ -81,3 +81,23 @@ func TestAPortThatIsTakenEndsTheStart(t *testing.T) {
 		})
 	}
 }
+
+// settingsOf reads settings from a file of this text; those that are bad, not ok, have to be
+// refused with the reason and the file.
+func settingsOf(t *testing.T, p Paths, text, bad string) (s Settings, ok bool) {
+	t.Helper()
+	if err := os.WriteFile(p.settings(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ReadSettings(p)
+	if bad != "" {
+		if !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), bad) || !strings.Contains(err.Error(), p.settings()) {
+			t.Errorf("got %v", err)
+		}
+		return s, false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, true
+}

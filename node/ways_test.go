@@ -62,18 +62,9 @@ func TestWaysSettings(t *testing.T) {
 		"an empty one": {plain + "ways = ['']\n", 0, `"" is no way in`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if err := os.WriteFile(p.settings(), []byte(c.text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			s, err := ReadSettings(p)
-			if c.bad != "" {
-				if !errors.Is(err, fault.Malformed) || !strings.Contains(err.Error(), c.bad) || !strings.Contains(err.Error(), p.settings()) {
-					t.Errorf("got %v", err)
-				}
+			s, ok := settingsOf(t, p, c.text, c.bad)
+			if !ok {
 				return
-			}
-			if err != nil {
-				t.Fatal(err)
 			}
 			if off, err := s.off(); err != nil || off&all != others(c.on) {
 				t.Errorf("off are %b, %v, want %b", off&all, err, others(c.on))

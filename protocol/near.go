@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,23 @@ func NearBy[T ~string](near []T) string {
 		text[i] = string(w)
 	}
 	return "; near it are " + strings.Join(text, ", ")
+}
+
+// maxNamed bounds the words that a sentence names.
+const maxNamed = 24
+
+// NoSuch says that a word is none of those known, and which of them it may have meant, or
+// else which there are. The known ones may come from others: they are not made safe to show.
+func NoSuch(what, word string, known []string) string {
+	text := fmt.Sprintf("there is no %s %.64q", what, word)
+	near := Near(word, known, 3)
+	switch {
+	case len(near) > 0 || len(known) == 0:
+		return text + NearBy(near)
+	case len(known) > maxNamed:
+		return text + "; there are " + strings.Join(known[:maxNamed], ", ") + " and more"
+	}
+	return text + "; there are " + strings.Join(known, ", ")
 }
 
 // Near gives up to n of the known words that a mistyped one may have meant, best first: by

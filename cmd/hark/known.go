@@ -37,18 +37,6 @@ func subjects(kinds []string) (out []string) {
 	return slices.Compact(out)
 }
 
-// noSuch says that a word is none of those known, and which of them it may have meant.
-func noSuch(what, word string, all []string) string {
-	text := fmt.Sprintf("there is no %s %q", what, clean(word))
-	if near := protocol.Near(word, all, 3); len(near) > 0 {
-		return text + "; near it are " + strings.Join(near, ", ")
-	}
-	if len(all) == 0 || len(all) > 30 {
-		return text
-	}
-	return text + "; there are " + clean(strings.Join(all, ", "))
-}
-
 // maxLooked bounds how many pages are looked through for what a word may have meant.
 const maxLooked = 20
 
@@ -131,7 +119,7 @@ func (s *sights) check(q desk.Query) error {
 		return false
 	}
 	refuse := func(what, word string, all []string) error {
-		return fmt.Errorf("%s: %w", noSuch(what, word, all), fault.NotFound)
+		return fmt.Errorf("%s: %w", clean(protocol.NoSuch(what, word, all)), fault.NotFound)
 	}
 	names := slices.Sorted(maps.Values(s.vendors))
 	isVendor := slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, q.Vendor) })

@@ -33,7 +33,7 @@ func (c *vaultFieldsCmd) Run(a *app) error {
 		}
 	}
 	if len(out) == 0 {
-		return noneOf("group of fields", c.Group, groups)
+		return usagef("%s", protocol.NoSuch("group of fields", c.Group, groups))
 	}
 	return list(a, "hark.field-names/1", out, "", "NAME CLASS TITLE", func(f fieldName) []string {
 		return []string{f.Name, f.Class, f.Title}
@@ -60,14 +60,9 @@ func (c *needCategoriesCmd) Run(a *app) error {
 		}
 	}
 	if len(out) == 0 {
-		return noneOf("sector", c.Sector, all.Sectors())
+		return usagef("%s", protocol.NoSuch("sector", c.Sector, all.Sectors()))
 	}
 	return list(a, "hark.categories/1", out, "", "CODE TITLE KIND", func(i categoryName) []string {
 		return []string{i.Code, i.Title, i.Kind}
 	})
-}
-
-// noneOf says that a word is none of those there are, which it names.
-func noneOf(what, word string, all []string) error {
-	return usagef("there is no %s %.40q; there are %s", what, word, strings.Join(all, ", "))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/client"
 	"github.com/harkmarket/hark/node/desk"
+	"github.com/harkmarket/hark/protocol"
 )
 
 type statusCmd struct{}
@@ -297,7 +298,7 @@ func (c *eventsCmd) check() error {
 	}
 	for _, k := range c.Kind {
 		if !desk.Within(desk.EventKinds(), k) {
-			return usagef("--kind %s: %s", clean(k), noSuch("kind of event", k, desk.EventKinds()))
+			return usagef("--kind %s: %s", clean(k), protocol.NoSuch("kind of event", k, desk.EventKinds()))
 		}
 	}
 	return nil

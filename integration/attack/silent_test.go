@@ -195,7 +195,7 @@ func TestMust_score_offset(t *testing.T) {
 			t.Fatalf("%s are out of the mesh without the defence: the check finds nothing", a.what)
 		}
 		v := play(t, false, a.honest, a.bad, a.attack)
-		t.Logf("%d honest, %d %s, good in one topic and silent in another: %d of %d places theirs; none stayed for longer than %v; after 11 minutes %d, and all out since %v (-1ns: not all); honest nodes punished: %d",
+		t.Logf("%d honest, %d %s, good in one topic and silent in another: %d of %d places theirs; none stayed for longer than %v; after 11 minutes %d, the last gone after %v (-1ns: not gone); honest nodes punished: %d",
 			a.honest, a.bad, a.what, v.before, v.places, v.stay, v.after, v.out, v.wronged)
 		if late(v) || v.wronged > 0 {
 			t.Errorf("%s: %+v", a.what, v)

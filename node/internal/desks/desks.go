@@ -163,21 +163,8 @@ func stateIn(q desk.Query, what string, states []string) error {
 // noSuch says that a word is none of those known, which of them it may have meant, or which
 // there are.
 func noSuch(what, word string, known []string, kind fault.Kind) error {
-	text := fmt.Sprintf("there is no %s %.64q", what, word)
-	near := protocol.Near(word, known, 3)
-	switch {
-	case len(near) > 0:
-		text += "; near it are " + strings.Join(near, ", ")
-	case len(known) > maxNamed:
-		text += "; there are " + strings.Join(known[:maxNamed], ", ") + " and more"
-	case len(known) > 0:
-		text += "; there are " + strings.Join(known, ", ")
-	}
-	return fmt.Errorf("%s: %w", text, kind)
+	return fmt.Errorf("%s: %w", protocol.NoSuch(what, word, known), kind)
 }
-
-// maxNamed bounds the names in a sentence.
-const maxNamed = 24
 
 // after reads the cursor of a page.
 func after(q desk.Query) ([]byte, error) {
