@@ -20,7 +20,7 @@ type SimConfig struct {
 	Shards uint16 // of the network; 4 where zero
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
 	Target int    // public nodes to which each dials out; its own number where zero
-	Lax    bool   // silent peers stay in the meshes
+	Lax    bool   // silent peers, and those that answer no audit, stay in the meshes
 }
 
 // NewSimWorld makes an empty world whose nodes are real hosts, with real gossip,

@@ -80,8 +80,8 @@ type Gossip struct {
 	// Tap is told of each message of others that was judged, for measurements. It is
 	// set before Join, or never.
 	Tap func(shard uint16, raw []byte, verdict uint8)
-	// Lax leaves silent peers in the meshes, to show what comes of it. It is set before
-	// Join, or never.
+	// Lax leaves silent peers, and those that answer no audit, in the meshes, to show what
+	// comes of it. It is set before Join, or never.
 	Lax bool
 
 	mu      sync.Mutex
