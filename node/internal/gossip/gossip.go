@@ -20,8 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,12 +38,11 @@ import (
 // all of them are busy, or the queue is full, it is dropped and counted (Counts.Throttled);
 // pulling brings it later. What waits for a reader of ours was judged already.
 const (
-	maxMessage    = 64 << 10 // an RPC: several announcements
-	maxControl    = 32 << 10
-	maxShards     = 1024 // topics joined at once
-	maxAnnounced  = 64   // subscriptions in one RPC
-	validateQueue = 512  // messages that wait to be judged
-	judging       = 256  // judged at once: those that are put on disk share one sync
+	maxMessage    = 64 << 10 // an RPC: several announcements, or a greeting where that is more
+	maxControl    = 32 << 10 // of it all but announcements, likewise
+	maxShards     = 1024     // topics joined at once
+	validateQueue = 512      // messages that wait to be judged
+	judging       = 256      // judged at once: those that are put on disk share one sync
 	seenFor       = 10 * time.Minute
 	readAhead     = 64 // messages of one subscription that wait for its reader
 )
@@ -122,11 +119,12 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	}
 	g.quiet = sync.NewCond(&g.mu)
 	g.silence = newSilence(g.mesh, time.Now, g.silent)
+	long := greeting(cfg.Net, cfg.Shards)
 	options := []pubsub.Option{
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
-		pubsub.WithMaxMessageSize(maxMessage), pubsub.WithMaxControlMessageSize(maxControl),
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(ours{g}, maxAnnounced)),
+		pubsub.WithMaxMessageSize(max(maxMessage, long)), pubsub.WithMaxControlMessageSize(max(maxControl, long)),
+		pubsub.WithSubscriptionFilter(ours{cfg.Net, cfg.Shards}),
 		pubsub.WithSeenMessagesTTL(seenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.mesh),
@@ -158,19 +156,6 @@ func messageID(m *pb.Message) string {
 // Topic names the topic of a shard: /hark/1/<net>/need/<S>/<i>.
 func Topic(net protocol.Hash, shards, shard uint16) string {
 	return fmt.Sprintf("/hark/1/%s/need/%d/%d", net, shards, shard)
-}
-
-// ours lets only topics of this network through.
-type ours struct{ *Gossip }
-
-func (o ours) CanSubscribe(name string) bool {
-	last := name[strings.LastIndexByte(name, '/')+1:]
-	shard, err := strconv.ParseUint(last, 10, 16)
-	return err == nil && uint16(shard) < o.cfg.Shards && name == Topic(o.cfg.Net, o.cfg.Shards, uint16(shard))
-}
-
-func (o ours) FilterIncomingSubscriptions(_ peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
-	return pubsub.FilterSubscriptions(subs, o.CanSubscribe), nil
 }
 
 // Join subscribes to these shards and leaves all others.

@@ -24,11 +24,17 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func open(t *testing.T, profile peers.Profile, bootstrap ...protocol.Keeper) *Network {
 	t.Helper()
+	return openIn(t, testShards, profile, bootstrap...)
+}
+
+// openIn opens a node of a network with so many shards.
+func openIn(t *testing.T, shards uint16, profile peers.Profile, bootstrap ...protocol.Keeper) *Network {
+	t.Helper()
 	cfg := peers.Config{Profile: profile, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap, Log: quiet(), Now: time.Now}
 	if profile == peers.Public {
 		cfg.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}
 	}
-	n, err := Open(context.Background(), cfg, testNet, testShards)
+	n, err := Open(context.Background(), cfg, testNet, shards)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +198,7 @@ func TestAPersonalNodeIsInNoMesh(t *testing.T) {
 }
 
 func TestOnlyTopicsOfThisNetwork(t *testing.T) {
-	filter := ours{&Gossip{cfg: Config{Net: testNet, Shards: testShards}}}
+	filter := ours{testNet, testShards}
 	if !filter.CanSubscribe(Topic(testNet, testShards, 7)) {
 		t.Error("our own topic is refused")
 	}

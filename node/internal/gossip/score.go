@@ -45,7 +45,7 @@ func meshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, meshLow, 12, 3, 6
 	p.GossipFactor, p.HistoryLength, p.HistoryGossip = 1, 6, 3
-	p.IDontWantMessageThreshold = maxMessage + 1
+	p.IDontWantMessageThreshold = math.MaxInt32
 	return p
 }
 
