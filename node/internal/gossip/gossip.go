@@ -127,6 +127,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMaxMessageSize(maxMessage), pubsub.WithMaxControlMessageSize(maxControl),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(ours{g}, maxAnnounced)),
+		pubsub.WithAppSpecificRpcInspector(g.mesh.leave),
 		pubsub.WithSeenMessagesTTL(seenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.mesh),
