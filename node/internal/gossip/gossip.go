@@ -125,6 +125,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMaxMessageSize(max(maxMessage, long)), pubsub.WithMaxControlMessageSize(max(maxControl, long)),
 		pubsub.WithSubscriptionFilter(ours{cfg.Net, cfg.Shards}),
+		pubsub.WithAppSpecificRpcInspector(g.mesh.leave),
 		pubsub.WithSeenMessagesTTL(seenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.mesh),

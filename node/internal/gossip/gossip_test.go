@@ -163,6 +163,27 @@ func TestVerdictsDecideWhatIsPassedOn(t *testing.T) {
 	}
 }
 
+// A node that leaves a topic while a GRAFT is under way to it answers that with nothing.
+func TestWhoLeavesDuringAGraftHoldsNoPlace(t *testing.T) {
+	middle := open(t, peers.Public)
+	other := open(t, peers.Public, middle.Self())
+	deaf := func(context.Context, []byte, uint16, string) uint8 { return 0 }
+	topic := Topic(testNet, testShards, 3)
+	if err := middle.Join([]uint16{3}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	_, taken := middle.Gossip.mesh.peers(topic)
+	if err := other.Join([]uint16{3}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	<-taken
+	if err := other.Join([]uint16{5}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it has left", func() bool { return len(middle.Gossip.router.ListPeers(topic)) == 0 })
+	until(t, "its place is free", func() bool { return len(middle.Gossip.Mesh(3)) == 0 })
+}
+
 func TestANodeHearsOnlyItsShards(t *testing.T) {
 	nodes, ears := star(t)
 	if err := nodes[2].Join([]uint16{5}, ears[2].hear); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -76,6 +77,36 @@ func (m *mesh) OnClosedOutboundStream(p peer.ID) {
 			delete(in, p)
 		}
 	})
+}
+
+// leave takes whoever leaves a topic out of its mesh at once. The router waits for a PRUNE,
+// and one that had left before a GRAFT reached it sends none (the GRAFT is for a topic that
+// it is not on): its place would be held for nobody, and in the end it would count as
+// silent. It is a pubsub RPC inspector: what it adds, the router reads as the peer's own
+// word. The peer's own PRUNE, which follows, sets the pause before the next GRAFT.
+func (m *mesh) leave(from peer.ID, rpc *pubsub.RPC) error {
+	subs := rpc.GetSubscriptions()
+	if len(subs) > maxShards+maxUnknown {
+		return nil // the filter refuses it
+	}
+	for _, s := range subs {
+		if s.GetSubscribe() || !m.has(s.GetTopicid(), from) {
+			continue
+		}
+		if rpc.Control == nil {
+			rpc.Control = &pb.ControlMessage{}
+		}
+		pause := uint64(1) // seconds
+		rpc.Control.Prune = append(rpc.Control.Prune, &pb.ControlPrune{TopicID: s.Topicid, Backoff: &pause})
+	}
+	return nil
+}
+
+// has tells whether a peer is in the mesh of a topic.
+func (m *mesh) has(topic string, p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of[topic][p]
 }
 
 // settleFor is a little more than the heartbeat at which the router takes newcomers
