@@ -113,7 +113,10 @@ func (m *Member) Judged() (count [3]int, blamed time.Time) {
 }
 
 // tap notes what gossip brought.
-func (p *place) tap(_ uint16, raw []byte, verdict uint8) {
+func (p *place) tap(_ uint16, raw []byte, verdict uint8, from string) {
+	if p.see != nil {
+		p.see(Seen{At: time.Now(), From: from, Raw: raw})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.heard == nil {
