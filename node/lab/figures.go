@@ -41,6 +41,8 @@ type Figures struct {
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
 
+	Keepers KeeperFigures `json:"keepers,omitzero"`
+
 	Series Series `json:"-"`
 }
 
@@ -86,7 +88,7 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 			}
 		}
 	}
-	f.finish(t)
+	f.finish(s, t)
 	return f
 }
 
@@ -129,7 +131,7 @@ func (f *Figures) pair(p pair) {
 }
 
 // finish works out shares, quantiles and costs.
-func (f *Figures) finish(t *tables) {
+func (f *Figures) finish(s Scenario, t *tables) {
 	f.Outright, f.InTime, f.Ever = share(f.HeardOutright, f.PairsAtOnce), share(f.HeardInTime, f.Pairs), share(f.Heard, f.Pairs)
 	var all []float64
 	for _, list := range f.Series.LatencyByWay {
@@ -141,6 +143,7 @@ func (f *Figures) finish(t *tables) {
 	slices.Sort(f.Series.Got)
 	f.costs(t)
 	f.spies(t)
+	f.Keepers.finish(s, t)
 }
 
 // costs adds up what honest public nodes used, over all their lives.
@@ -227,7 +230,7 @@ func (f *Figures) spies(t *tables) {
 		}
 		guesses++
 		for _, h := range heard {
-			if h.Way == ByPost {
+			if h.Way == ByPost && t.role[h.Node] == Honest {
 				posted++
 			}
 		}

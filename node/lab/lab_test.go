@@ -299,7 +299,7 @@ func TestFigures(t *testing.T) {
 	got.Series, got.Latency = Series{}, Quantiles{}
 	got.Outright, got.InTime, got.Ever, got.BytesPerNode, got.BytesPerAnnouncement, got.CPUPerNode, got.RSSPerNode = nil, nil, nil, nil, nil, nil, nil
 	got.SpyKeeper, got.SpyAuthor, got.SpyChance, got.PacketsPerNode, got.RPCsPerNode, got.JudgedPerNode = nil, nil, nil, nil, nil, nil
-	got.SybilLinks, got.SybilMesh = nil, nil
+	got.SybilLinks, got.SybilMesh, got.Keepers = nil, nil, KeeperFigures{}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s", d)
 	}

@@ -52,6 +52,7 @@ type place struct {
 	host   *netem.Host
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
+	see    func(Seen)      // of a node that spies
 
 	mu     sync.Mutex
 	heard  map[protocol.Hash]time.Time // by gossip
@@ -94,6 +95,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	cfg.Options, cfg.Bootstrap, cfg.Target = m.host.Options(), m.hints, m.w.sim.cfg.Target
 	if m.public {
 		cfg.Listen = []string{m.host.Listen()}
+	}
+	if m.see != nil {
+		cfg.Tap = m.overhear
 	}
 	net, err := m.w.ID()
 	if err != nil {

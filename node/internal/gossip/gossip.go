@@ -74,9 +74,9 @@ type Gossip struct {
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription, and thicken
 
-	// Tap is told of each message of others that was judged, for measurements. It is
-	// set before Join, or never.
-	Tap func(shard uint16, raw []byte, verdict uint8)
+	// Tap is told of each message of others that was judged, with the address prefix of
+	// who handed it in, for measurements. It is set before Join, or never.
+	Tap func(shard uint16, raw []byte, verdict uint8, from string)
 	// Lax leaves silent peers, and those that answer no audit, in the meshes, to show what
 	// comes of it. It is set before Join, or never.
 	Lax bool
@@ -252,9 +252,10 @@ func (g *Gossip) judge(ctx context.Context, shard uint16, from peer.ID, raw []by
 	g.hearing++
 	g.mu.Unlock()
 	defer g.heard()
-	verdict := hear(ctx, raw, shard, g.host.Prefix(from))
+	by := g.host.Prefix(from)
+	verdict := hear(ctx, raw, shard, by)
 	if g.Tap != nil {
-		g.Tap(shard, raw, verdict)
+		g.Tap(shard, raw, verdict, by)
 	}
 	switch verdict {
 	case pass:
