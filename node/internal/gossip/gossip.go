@@ -1,5 +1,5 @@
 // Package gossip passes announcements on between public nodes: one topic for each
-// shard of the network, over libp2p's pubsub, which no other room imports.
+// shard of the network, over libp2p's pubsub, which no other room but score imports.
 //
 //  1. New starts the router on a host. Nothing is signed by a publisher, a message's
 //     id is the SHA-256 of its bytes, and topics that are not ours are refused.
@@ -29,6 +29,7 @@ import (
 	wireproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -44,8 +45,7 @@ const (
 	maxShards     = 1024     // topics joined at once
 	validateQueue = 512      // messages that wait to be judged
 	judging       = 256      // judged at once: those that are put on disk share one sync
-	seenFor       = 10 * time.Minute
-	readAhead     = 64 // messages of one subscription that wait for its reader
+	readAhead     = 64       // messages of one subscription that wait for its reader
 )
 
 // spoken are the versions of gossipsub that have scores; each has a limit of its own
@@ -75,7 +75,7 @@ type Gossip struct {
 	tally   *tally
 	blames  *blames
 	silence *silence
-	rules   rules
+	rules   score.Rules
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription, and thicken
 
@@ -108,15 +108,15 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: a personal node is in no mesh: %w", fault.Unsupported)
 	}
 	blames := newBlames(cfg.Now)
-	rules := rulesFor(cfg.Shards, blames.penalty)
-	if err := rules.check(cfg.Shards); err != nil {
+	rules := score.For(cfg.Shards, blames.penalty)
+	if err := rules.Check(cfg.Shards); err != nil {
 		return nil, fmt.Errorf("gossip: scores: %w", err)
 	}
 	return start(ctx, h, cfg, blames, rules)
 }
 
 // start starts the router under rules that were checked.
-func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules rules) (*Gossip, error) {
+func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules score.Rules) (*Gossip, error) {
 	ctx, stop := context.WithCancel(ctx)
 	g := &Gossip{
 		cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, blames: blames, rules: rules,
@@ -132,15 +132,15 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithMaxMessageSize(max(maxMessage, long)), pubsub.WithMaxControlMessageSize(max(maxControl, long)),
 		pubsub.WithSubscriptionFilter(ours{cfg.Net, cfg.Shards}),
 		pubsub.WithAppSpecificRpcInspector(g.mesh.leave),
-		pubsub.WithSeenMessagesTTL(seenFor),
+		pubsub.WithSeenMessagesTTL(score.SeenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
-		pubsub.WithGossipSubParams(rules.mesh),
+		pubsub.WithGossipSubParams(rules.Mesh),
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
-		pubsub.WithPeerScore(rules.all, rules.limits),
+		pubsub.WithPeerScore(rules.All, rules.Limits),
 		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log),
 	}
-	if rules.gater != nil {
-		options = append(options, pubsub.WithPeerGater(rules.gater))
+	if rules.Gater != nil {
+		options = append(options, pubsub.WithPeerGater(rules.Gater))
 	}
 	router, err := pubsub.NewGossipSub(ctx, gate{h.Libp2p(), max(maxMessage, long)}, options...)
 	if err != nil {
@@ -206,7 +206,7 @@ func (g *Gossip) open(shard uint16) (*topic, error) {
 	}
 	on, err := g.router.Join(name)
 	if err == nil {
-		err = on.SetScoreParams(g.rules.topic)
+		err = on.SetScoreParams(g.rules.Topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %s: %w", name, errors.Join(err, g.router.UnregisterTopicValidator(name)))

@@ -9,6 +9,8 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 )
 
 // A mesh follows whom the router sends messages of each topic to. pubsub tells
@@ -110,7 +112,7 @@ func (m *mesh) has(topic string, p peer.ID) bool {
 }
 
 // settleFor is a little more than the heartbeat at which the router takes newcomers
-// into its mesh; one of meshLow is left to itself.
+// into its mesh; one of score.MeshLow is left to itself.
 const settleFor = 1300 * time.Millisecond
 
 // settle waits for newcomers on a topic to be taken into a mesh that is still
@@ -122,7 +124,7 @@ func (g *Gossip) settle(ctx context.Context, t *topic) {
 	defer cancel()
 	for {
 		in, more := g.mesh.peers(t.on.String())
-		if len(in) >= meshLow || !t.newcomers(in, time.Now()) {
+		if len(in) >= score.MeshLow || !t.newcomers(in, time.Now()) {
 			return
 		}
 		select {

@@ -41,7 +41,7 @@ const (
 // sent: neither can be told from an honest peer on a slow link. Pull makes up for them.
 //
 // What others are told they need not send, they can't be missed for: this node sends no
-// IDONTWANT (meshParams). Ids that a peer offers don't count: who offers what is missing
+// IDONTWANT (score.MeshParams). Ids that a peer offers don't count: who offers what is missing
 // here is asked for it, and brings it.
 type silence struct {
 	listener
