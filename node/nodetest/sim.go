@@ -19,6 +19,7 @@ type SimConfig struct {
 	netem.Config
 	Shards uint16 // of the network; 4 where zero
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
+	DHT    bool   // nodes take part in the network's DHT: for small worlds
 	Target int    // public nodes to which each dials out; its own number where zero
 	Lax    bool   // silent peers, and those that answer no audit, stay in the meshes
 }

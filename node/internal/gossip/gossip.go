@@ -26,6 +26,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	wireproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/harkmarket/hark/node/internal/crew"
 	"github.com/harkmarket/hark/node/internal/gossip/score"
@@ -46,6 +47,10 @@ const (
 	judging       = 256      // judged at once: those that are put on disk share one sync
 	readAhead     = 64       // messages of one subscription that wait for its reader
 )
+
+// spoken are the versions of gossipsub that have scores; each has a limit of its own
+// (peers.protocolLimits).
+var spoken = []wireproto.ID{pubsub.GossipSubID_v13, pubsub.GossipSubID_v12, pubsub.GossipSubID_v11}
 
 // The verdicts of a Hear (check.Verdict).
 const (
@@ -121,6 +126,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	g.silence = newSilence(g.mesh, time.Now, g.silent)
 	long := greeting(cfg.Net, cfg.Shards)
 	options := []pubsub.Option{
+		pubsub.WithGossipSubProtocols(spoken, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMaxMessageSize(max(maxMessage, long)), pubsub.WithMaxControlMessageSize(max(maxControl, long)),
@@ -136,7 +142,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	if rules.Gater != nil {
 		options = append(options, pubsub.WithPeerGater(rules.Gater))
 	}
-	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(), options...)
+	router, err := pubsub.NewGossipSub(ctx, gate{h.Libp2p(), max(maxMessage, long)}, options...)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("gossip: start: %w", err)
