@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/compare"
 )
 
 // labResult is what the tests read of run.json.
@@ -161,6 +162,7 @@ func TestLabSimulated(t *testing.T) {
 	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("packets_per_node") <= res.figure("rpcs_per_node") || res.figure("judged_per_node") <= 0 {
 		t.Errorf("%+v", res.Figures)
 	}
+	simulatorBeside(t)
 	two, _ := runLab(t, simulatedScenario)
 	for _, seed := range []string{"seed-1", "seed-2"} {
 		for _, f := range []string{"node.ndjson", "announcement.ndjson"} {
@@ -174,8 +176,53 @@ func TestLabSimulated(t *testing.T) {
 		t.Error("two seeds have one plan")
 	}
 	out, err := exec.Command(program(t), "lab", "compare", one, two, "--json").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"schema": "hark.lab-compare/1"`) || !strings.Contains(string(out), `"parameters": []`) || strings.Contains(string(out), lab.Unknown) {
+	if err != nil || !strings.Contains(string(out), `"schema": "hark.lab-compare/1"`) || !strings.Contains(string(out), `"parameters": []`) || strings.Contains(string(out), compare.Unknown) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// simulatorBeside builds hark-lab beside the program, which else builds it anew in each run.
+func simulatorBeside(t *testing.T) {
+	t.Helper()
+	at := filepath.Join(filepath.Dir(program(t)), exe("hark-lab"))
+	if _, err := os.Stat(at); err == nil {
+		return
+	}
+	if out, err := exec.Command("go", "build", "-o", at, "../cmd/hark-lab").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// TestLabFloodsProcesses: a real process is flooded, and another comes late.
+func TestLabFloodsProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a whole network")
+	}
+	simulatorBeside(t)
+	_, res := runLab(t, `
+name = "tiny"
+duration = "6s"
+settle = "2s"
+[network]
+public = 3
+personal = 1
+[load]
+needs = 12
+[late]
+count = 1
+from = "2s"
+[floods]
+count = 2
+rate = 1000
+for = "1s"
+every = "3s"
+`)
+	if r := res.Runs[0]; r.Announced != 12 || r.Failed != 0 || r.Heard < 24 { // what the flooded node missed it pulls within a minute
+		t.Errorf("%+v", r)
+	}
+	if res.figure("flood_sent") < 1000 || res.figure("flood_looked_at") < 1 || res.figure("flood_delivery_60s") <= 0.5 || res.figure("calm_latency_p50_ms") <= 0 ||
+		res.figure("late_delivery") != 1 || res.figure("late_live") < 2 {
+		t.Errorf("%+v", res.Figures)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
 	"github.com/harkmarket/hark/node/lab/play"
@@ -27,6 +29,10 @@ type stage struct {
 	sybils  []*nodetest.Outsider // those of them that are
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
+	censors *censors
+	floods  int // so far
+	double  map[peer.ID]bool
+	since   map[stay]time.Time
 
 	starting chan struct{} // holds the one that starts
 
@@ -53,6 +59,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 	if len(s.Network.Ways) > 0 {
 		st.w.Ways = s.Network.Ways
 	}
+	st.double, st.since = map[peer.ID]bool{}, map[stay]time.Time{}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	return st
 }
@@ -66,24 +73,26 @@ const (
 // Open implements play.Stage.
 func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	st.saw = saw
+	var err error
+	if st.censors, err = newCensors(st.w); err != nil {
+		return err
+	}
 	for i, p := range st.plan.Players {
 		if p.Role != lab.Honest {
-			if err := st.letIn(p); err != nil {
+			m, err := st.letIn(p)
+			if err != nil {
 				return fmt.Errorf("%s: %w", p.Name, err)
 			}
-			st.members = append(st.members, nil)
+			st.members = append(st.members, m)
 			continue
 		}
 		st.w.Log = play.Listen(p.Name, saw)
-		switch {
-		case !p.Public:
-			st.members = append(st.members, st.w.Personal(p.Name))
-		case st.s.Network.Follow == lab.FollowOwn:
-			st.members = append(st.members, st.w.Carrier(p.Name))
-		default:
-			st.members = append(st.members, st.w.Public(p.Name))
-		}
+		st.members = append(st.members, st.member(p))
 		st.members[i].SetClock(p.Skew)
+		if p.Late {
+			continue
+		}
+		st.members[i].Start()
 		st.up[i] = true
 		time.Sleep(startGap)
 	}
@@ -96,8 +105,26 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 // mesh.
 const outsiderDials = 64
 
-// letIn starts a Sybil or a spy.
-func (st *stage) letIn(p lab.Player) error {
+// member makes an honest node. A personal one runs at once.
+func (st *stage) member(p lab.Player) *nodetest.Member {
+	if !p.Public {
+		return st.w.Personal(p.Name)
+	}
+	var by *nodetest.Circle
+	if p.Victim {
+		by = &st.censors.circle
+	}
+	return st.w.Later(p.Name, st.s.Network.Follow == lab.FollowOwn, by)
+}
+
+// letIn starts somebody who is not honest; nil: an outsider.
+func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
+	switch p.Role {
+	case lab.Censor:
+		return nil, st.censor()
+	case lab.Silent, lab.Double:
+		return st.silent(p)
+	}
 	o, err := st.w.Outsider(outsiderDials, func(raw []byte, from *nodetest.Member) bool {
 		if p.Role == lab.Sybil {
 			return false
@@ -115,7 +142,7 @@ func (st *stage) letIn(p lab.Player) error {
 			st.sybils = append(st.sybils, o)
 		}
 	}
-	return err
+	return nil, err
 }
 
 // House implements play.Stage.

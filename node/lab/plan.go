@@ -18,6 +18,8 @@ const (
 	ComeUp   = "up"
 	Split    = "split"
 	Join     = "join"
+	Flood    = "flood"
+	Watch    = "watch"
 )
 
 // Roles of players.
@@ -25,6 +27,9 @@ const (
 	Honest = "honest"
 	Sybil  = "sybil"
 	Spy    = "spy"
+	Censor = "censor"
+	Silent = "silent" // answers nothing
+	Double = "double" // a whole node that is silent in some topics
 )
 
 // A Player is one node of a run.
@@ -34,6 +39,8 @@ type Player struct {
 	Role   string
 	Skew   time.Duration // of its clock
 	Side   int           // of a partition
+	Late   bool          // it starts with a step
+	Victim bool          // of censors
 }
 
 // A Step is one thing that happens.
@@ -47,7 +54,7 @@ type Step struct {
 
 // A Plan is who does what when. It follows from the scenario and the seed alone.
 type Plan struct {
-	Players []Player // public ones first, then personal ones, then Sybils and spies
+	Players []Player // public ones first, then personal ones, then Sybils, spies and other attackers
 	Steps   []Step   // in order
 }
 
@@ -58,6 +65,7 @@ func (s *Scenario) Plan(seed uint64) Plan {
 	p := Plan{Players: s.players(dice)}
 	p.Steps = append(p.Steps, s.announcements(dice)...)
 	p.Steps = append(p.Steps, s.comings(dice)...)
+	p.Steps = append(p.Steps, s.attacks()...)
 	if s.Partition.For > 0 {
 		p.Steps = append(p.Steps, Step{At: time.Duration(s.Partition.At), Do: Split}, Step{At: time.Duration(s.Partition.At + s.Partition.For), Do: Join})
 	}
@@ -85,6 +93,10 @@ func (s *Scenario) players(dice *rand.Rand) (out []Player) {
 	honest := len(out)
 	add("sybil", s.Sybils.Count, true, Sybil)
 	add("spy", s.Spies.Count, true, Spy)
+	add("censor", s.Censors.Count, true, Censor)
+	add("silent", s.Silent.Count, true, Silent)
+	add("double", s.Silent.Whole, true, Double)
+	s.mark(out[:s.Network.Public])
 	if s.Clock.Skew == 0 {
 		return out
 	}
@@ -132,7 +144,7 @@ func (s *Scenario) comings(dice *rand.Rand) (out []Step) {
 	back := map[int]time.Duration{} // when who is away comes back
 	for _, at := range moments {
 		var here []int
-		for i := range s.Network.Public {
+		for i := range s.Network.Public - s.Late.Count {
 			if back[i] <= at {
 				here = append(here, i)
 			}

@@ -18,11 +18,13 @@ const (
 	KindUsage = "usage"        // what a node has used since it came up
 	KindSpied = "spied"        // a spy heard of an announcement first
 	KindMark  = "mark"         // something happened to all: start, split, join, end
+
+	KindHostile = "hostile" // what attackers did, or came to
 )
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark, KindHostile}
 }
 
 // Ways by which a node hears of an announcement.
@@ -48,6 +50,8 @@ type Record struct {
 	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy
 	Side   int    `json:"side,omitempty"`    // node: of a partition
 	SkewMS int64  `json:"skew_ms,omitempty"` // node: how wrong its clock is
+	Late   bool   `json:"late,omitempty"`    // node: it comes when the market is under way
+	Victim bool   `json:"victim,omitempty"`  // node: censors surround it
 
 	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end
 	Shards []uint16 `json:"shards,omitempty"` // life: the topics that it follows
@@ -74,6 +78,11 @@ type Record struct {
 	Mesh     [2]int `json:"mesh,omitzero"`            // likewise: places in its meshes
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
+
+	Attempts int64 `json:"attempts,omitempty"`     // hostile, calm: invalid announcements sent
+	Looked   int64 `json:"looked_at,omitempty"`    // hostile, calm: of them
+	LastMS   int64 `json:"last_ms,omitempty"`      // hostile, calm: the last was looked at so long after the flood began; places: the longest stay
+	TheirCPU int64 `json:"their_cpu_ms,omitempty"` // hostile, calm: of the flooding peers
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

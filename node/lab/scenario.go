@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/harkmarket/hark/node/lab/hostile"
+	"github.com/harkmarket/hark/node/lab/span"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -36,6 +38,11 @@ type Scenario struct {
 	Spies     Spies     `toml:"spies"`
 	Partition Partition `toml:"partition"`
 	Clock     Clock     `toml:"clock"`
+
+	Late    hostile.Late    `toml:"late"`
+	Censors hostile.Censors `toml:"censors"`
+	Floods  hostile.Floods  `toml:"floods"`
+	Silent  hostile.Silent  `toml:"silent"`
 }
 
 // Network says who is there.
@@ -98,6 +105,7 @@ type Clock struct {
 
 // Default is the scenario whose values stand where a file says nothing.
 func Default() Scenario {
+	h := hostile.Default()
 	return Scenario{
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
 		Network:   Network{Public: 5, Personal: 2, Shards: 4, Ways: []string{}, Follow: FollowAll, Work: 0},
@@ -105,6 +113,7 @@ func Default() Scenario {
 		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
+		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent,
 	}
 }
 
@@ -189,7 +198,8 @@ type rule struct {
 
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count
+	h := s.hostile()
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + h.Nodes()
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -220,7 +230,10 @@ func (s *Scenario) rules() []rule {
 		{len(l.Categories) <= 100, "load.categories", "more than 100", "name fewer, or none for all"},
 		{s.Churn.PerMinute >= 0 && s.Churn.PerMinute <= maxChurn, "churn.per_minute", fmt.Sprintf("%v is out of bounds", s.Churn.PerMinute), fmt.Sprintf("want 0 to %d", maxChurn)},
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},
-		{s.Churn.PerMinute == 0 || n.Public > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
+		{s.Churn.PerMinute == 0 || n.Public-s.Late.Count > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
+	}
+	for _, r := range h.Rules(hostile.Setting{Simulated: s.Engine == Simulated, Public: n.Public, Shards: n.Shards, Duration: time.Duration(s.Duration)}) {
+		out = append(out, rule{r.OK, r.Key, r.What, r.Next})
 	}
 	if s.Engine == Processes {
 		return append(out, s.realRules()...)
@@ -277,29 +290,4 @@ func (p *Problem) Error() string {
 func (p *Problem) Unwrap() error { return fault.Malformed }
 
 // A Duration is a time span as people write it: 90s, 1h30m.
-type Duration time.Duration
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is no time span such as 90s or 1h30m", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// String gives it as it is written in a scenario.
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+type Duration = span.Duration

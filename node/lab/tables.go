@@ -34,6 +34,7 @@ type tables struct {
 	split    [2]int64 // from, to
 	marks    []Mark
 	end      int64
+	attacks  attacks
 }
 
 func newTables(records []Record) *tables {
@@ -71,6 +72,8 @@ func newTables(records []Record) *tables {
 			}
 		case KindMark:
 			t.mark(r)
+		case KindHostile:
+			t.attacks.records = append(t.attacks.records, r)
 		}
 	}
 	slices.SortStableFunc(lives, func(a, b Record) int { return cmp.Compare(a.MS, b.MS) })

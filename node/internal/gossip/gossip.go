@@ -30,6 +30,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/gossip/circle"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -83,6 +84,8 @@ type Gossip struct {
 	// Lax leaves silent peers, and those that answer no audit, in the meshes, to show what
 	// comes of it. It is set before Join, or never.
 	Lax bool
+	// Circle is whom this node gossips with: everybody, but in experiments.
+	Circle circle.Circle
 
 	mu      sync.Mutex
 	topics  map[uint16]*topic
@@ -131,7 +134,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.mesh),
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
-		pubsub.WithPeerScore(rules.all, rules.limits),
+		pubsub.WithPeerScore(rules.all, rules.limits), pubsub.WithBlacklist(&g.Circle),
 		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log),
 	}
 	if rules.gater != nil {

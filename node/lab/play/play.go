@@ -45,6 +45,8 @@ type Stage interface {
 	// Usage is what a running node has used since it came up; -1 is all nodes
 	// together, where the engine knows no better.
 	Usage(ctx context.Context, i int) (u Usage, known bool, err error)
+	// Attack has attackers do what a step says, returns once they have, and tells saw.
+	Attack(ctx context.Context, st lab.Step) error
 	// Flush returns once all that was seen so far went to saw.
 	Flush()
 }
@@ -157,18 +159,11 @@ func (r *run) mark(rec lab.Record) { r.saw(time.Now(), rec) }
 func (r *run) join(ctx context.Context) error {
 	var all []int
 	for i, p := range r.plan.Players {
-		if p.Public && p.Role == lab.Honest {
+		if p.Public && p.Role == lab.Honest && !p.Late {
 			all = append(all, i)
 		}
 	}
-	err := r.each(all, func(i int) error {
-		if r.s.Network.Follow != lab.FollowAll {
-			return nil
-		}
-		_, err := r.stage.House(i).Vendor().Rules().Set(ctx, desk.Follow{Sectors: protocol.Categories().Sectors(), Regions: []string{Region}})
-		return err
-	})
-	if err != nil {
+	if err := r.each(all, func(i int) error { return r.follow(ctx, i) }); err != nil {
 		return err
 	}
 	if err := sleep(ctx, meshTime); err != nil {
@@ -178,17 +173,41 @@ func (r *run) join(ctx context.Context) error {
 	r.start = time.Now()
 	r.mu.Unlock()
 	for _, p := range r.plan.Players {
-		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds()})
+		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds(), Late: p.Late, Victim: p.Victim})
 	}
 	r.mark(lab.Record{Kind: lab.KindMark, What: "start"})
-	if err := r.each(all, func(i int) error { return r.arrived(ctx, i) }); err != nil {
+	if err := r.each(all, func(i int) error { return r.arrived(ctx, i, time.Time{}) }); err != nil {
 		return err
 	}
 	return r.usages(ctx, "start")
 }
 
-// arrived notes that a public node is up and on which topics.
-func (r *run) arrived(ctx context.Context, i int) error {
+// follow gives a public node its rules.
+func (r *run) follow(ctx context.Context, i int) error {
+	if r.s.Network.Follow != lab.FollowAll {
+		return nil
+	}
+	_, err := r.stage.House(i).Vendor().Rules().Set(ctx, desk.Follow{Sectors: protocol.Categories().Sectors(), Regions: []string{Region}})
+	return err
+}
+
+// up brings a node back, or a late one in: that one is there from when it was started.
+func (r *run) up(ctx context.Context, i int) error {
+	began := time.Now()
+	if err := r.stage.Move(ctx, i, true); err != nil {
+		return err
+	}
+	if !r.plan.Players[i].Late {
+		return r.arrived(ctx, i, time.Time{})
+	}
+	if err := r.follow(ctx, i); err != nil {
+		return err
+	}
+	return r.arrived(ctx, i, began)
+}
+
+// arrived notes that a public node is up, from a moment on or now, and on which topics.
+func (r *run) arrived(ctx context.Context, i int, from time.Time) error {
 	p := r.plan.Players[i]
 	want := 1
 	if r.s.Network.Follow == lab.FollowAll {
@@ -211,7 +230,10 @@ func (r *run) arrived(ctx context.Context, i int) error {
 	n := r.life[i]
 	r.tally.follow(p.Name, slices.Clone(shards))
 	r.mu.Unlock()
-	r.mark(lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
+	if from.IsZero() {
+		from = time.Now()
+	}
+	r.saw(from, lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
 	return nil
 }
 
@@ -274,9 +296,9 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	case lab.GoDown:
 		err = r.down(ctx, st.Player)
 	case lab.ComeUp:
-		if err = r.stage.Move(ctx, st.Player, true); err == nil {
-			err = r.arrived(ctx, st.Player)
-		}
+		err = r.up(ctx, st.Player)
+	case lab.Flood, lab.Watch:
+		err = r.stage.Attack(ctx, st)
 	case lab.Split, lab.Join:
 		if err = r.stage.Cut(ctx, st.Do == lab.Split); err == nil {
 			r.mark(lab.Record{Kind: lab.KindMark, What: st.Do})

@@ -75,6 +75,7 @@ func nodesText(s lab.Scenario) string {
 	if n := s.Spies.Count; n > 0 {
 		text += fmt.Sprintf(", %d spies", n)
 	}
+	text += s.Attackers()
 	switch l, d := s.Load, lab.Default().Load; {
 	case l.PostHops == 1:
 		text += ", needs posted straight"
