@@ -168,6 +168,26 @@ func TestOrdersThatAreRefused(t *testing.T) {
 	}
 }
 
+func FuzzReadOrder(f *testing.F) {
+	f.Add([]byte(`{"targets":[{"addr":"/ip4/127.0.0.1/udp/1/quic-v1","topic":"t"}],"count":1,"rate":1,"for_ms":1}`))
+	f.Add([]byte(`{"targets":[{}],"count":1,"streams":1,"crowd":2,"protocols":["/x"],"for_ms":60000}`))
+	f.Add([]byte(`{"targets":null,"round":-1}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		o, err := readOrder(raw)
+		if err != nil {
+			return
+		}
+		if !o.Check() || len(o.Targets) == 0 || o.ForMS <= 0 || o.ForMS > 60_000 || o.Count < 0 || o.Count > 500 {
+			t.Errorf("%+v", o)
+		}
+		for _, target := range o.Targets {
+			if to, err := nearby(target.Addr); err == nil && len(to.Addrs) != 1 {
+				t.Errorf("%s is at %v", target.Addr, to.Addrs)
+			}
+		}
+	})
+}
+
 // TestNobodyWaitsForAFloodWithoutOrders: a flood ends when the one who ordered it is gone.
 func TestNobodyWaitsForAFloodWithoutOrders(t *testing.T) {
 	to, _ := sink(t)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,14 +59,12 @@ func takeOrders(in io.Reader, out io.Writer) error {
 
 // obey carries one order out, and says when it has begun, and what came of it.
 func obey(ctx context.Context, raw []byte, answers *json.Encoder) (err error) {
-	var o hostile.Order
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&o); err != nil {
-		return fmt.Errorf("an order: %w", err)
+	o, err := readOrder(raw)
+	if err != nil {
+		return err
 	}
-	if !o.Check() {
-		return errors.New("an order that is out of bounds")
+	if o.Siege() {
+		return besiege(ctx, &o, answers)
 	}
 	f := &vandal.Force{}
 	for _, t := range o.Targets {
@@ -96,6 +95,52 @@ func obey(ctx context.Context, raw []byte, answers *json.Encoder) (err error) {
 		return err
 	}
 	return answers.Encode(hostile.Done{Sent: int64(sent), CPUMS: (processCPU() - before).Milliseconds()})
+}
+
+// readOrder reads one strictly.
+func readOrder(raw []byte) (o hostile.Order, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return o, fmt.Errorf("an order: %w", err)
+	}
+	if !o.Check() {
+		return o, errors.New("an order that is out of bounds")
+	}
+	return o, nil
+}
+
+// besiege lays a siege to the first target.
+func besiege(ctx context.Context, o *hostile.Order, answers *json.Encoder) (err error) {
+	s := &vandal.Siege{Protocols: o.Protocols, Streams: o.Streams}
+	if s.Target, err = nearby(o.Targets[0].Addr); err != nil {
+		return err
+	}
+	defer func() {
+		for _, p := range slices.Concat(s.Hosts, s.Crowd) {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	for i := range o.Count + o.Crowd {
+		p, err := place(min(i, o.Count), false) // the crowd has one address
+		if err != nil {
+			return err
+		}
+		if i < o.Count {
+			s.Hosts = append(s.Hosts, p)
+		} else {
+			s.Crowd = append(s.Crowd, p)
+		}
+	}
+	before := processCPU()
+	if err := answers.Encode(hostile.Done{Begun: true}); err != nil {
+		return err
+	}
+	toll, err := s.Lay(ctx, time.Duration(o.ForMS)*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	return answers.Encode(hostile.Done{Sent: toll.Begun, Most: toll.Most, LetIn: toll.LetIn, CPUMS: (processCPU() - before).Milliseconds()})
 }
 
 // nearby reads where a target is. It must be on this machine: nobody else is flooded.

@@ -10,8 +10,11 @@ import (
 
 // hostile are the tables that package hostile knows.
 func (s *Scenario) hostile() *hostile.Tables {
-	return &hostile.Tables{Late: s.Late, Censors: s.Censors, Floods: s.Floods, Silent: s.Silent}
+	return &hostile.Tables{Late: s.Late, Censors: s.Censors, Floods: s.Floods, Silent: s.Silent, Siege: s.Siege}
 }
+
+// Armed tells whether somebody attacks who is no node of an engine's own.
+func (s *Scenario) Armed() bool { return s.hostile().Armed() }
 
 // Attackers says, to be put behind a list of nodes, who else is there.
 func (s *Scenario) Attackers() string { return s.hostile().Tell() }
@@ -32,6 +35,9 @@ func (s *Scenario) attacks() (out []Step) {
 	}
 	for _, at := range h.Flooded(time.Duration(s.Duration)) {
 		out = append(out, Step{At: at, Do: Flood})
+	}
+	for _, at := range h.Besieged(time.Duration(s.Duration)) {
+		out = append(out, Step{At: at, Do: Besiege})
 	}
 	for _, at := range h.Watched(time.Duration(s.Duration)) {
 		out = append(out, Step{At: at, Do: Watch})
@@ -75,12 +81,25 @@ func (t *tables) hostile() (s hostile.Seen) {
 				x.To, x.Sent, x.Looked, x.Last = float64(r.MS), float64(r.Attempts), float64(r.Looked), float64(r.LastMS)
 				x.CPUMS, x.TargetCPUMS = float64(r.TheirCPU), float64(r.CPUMS)
 			}
+		case hostile.Besieged:
+			s.Blockades = append(s.Blockades, hostile.Blockade{Span: hostile.Span{From: float64(r.MS), To: math.MaxInt32}, RSSBefore: float64(r.RSS)})
+		case hostile.Relieved:
+			if last := len(s.Blockades) - 1; last >= 0 {
+				b := &s.Blockades[last]
+				b.To, b.Sent, b.AtOnce, b.LetIn = float64(r.MS), float64(r.Attempts), float64(r.Looked), float64(r.Judged)
+				b.Conns, b.Served, b.RSSMost, b.TargetCPUMS = float64(r.Links[0]), float64(r.Links[1]), float64(r.RSS), float64(r.CPUMS)
+			}
 		case hostile.Places:
 			s.Looks = append(s.Looks, hostile.Look{MS: float64(r.MS), Honest: r.Mesh[0], Ours: r.Mesh[1], Stay: float64(r.LastMS)})
 		}
 	}
 	for i := range s.Pairs {
 		s.Pairs[i].Withheld = withheld[t.attacks.of[i]]
+	}
+	for _, a := range t.said {
+		if a.What != "failed" {
+			s.Posts = append(s.Posts, hostile.Post{MS: float64(a.MS), Took: float64(a.TookMS)})
+		}
 	}
 	for _, n := range t.public {
 		if lives := t.lives[n.Node]; n.Late && len(lives) > 0 {

@@ -34,6 +34,13 @@ func TestAttacksThatAreRefused(t *testing.T) {
 		simulated + "[network]\nshards = 1\n[silent]\ncount = 1":      "silent: there is no odd topic; set network.shards to 2 or more",
 		simulated + "[silent]\nwhole = -1":                            "silent.whole: -1 is out of bounds",
 		simulated + "[network]\npublic = 4500\n[silent]\nwhole = 999": "network: 5501 nodes in all; the simulated engine runs at most 5000",
+		simulated + "[siege]\nhosts = 1":                              "siege.hosts: the simulated engine can't do that; leave it out, or set engine = \"processes\"",
+		simulated + "[siege]\ncrowd = 1":                              "siege.crowd: the simulated engine can't do that",
+		"[siege]\nhosts = 201":                                        "siege.hosts: 201 is out of bounds; want 0 to 200",
+		"[siege]\nstreams = 0":                                        "siege.streams: 0 is out of bounds; want 1 to 1000",
+		"[siege]\ncrowd = -1":                                         "siege.crowd: -1 is out of bounds",
+		"[siege]\nfor = \"60s\"":                                      "siege.for: a siege has no end; make it shorter than siege.every",
+		"[siege]\nhosts = 1":                                          "siege.every: there is no siege within the duration",
 		"[censors]\ncount = 1":                                        "censors.count: the processes engine can't do that",
 		"[silent]\ncount = 1":                                         "silent.count: the processes engine can't do that",
 		"[silent]\nwhole = 1":                                         "silent.whole: the processes engine can't do that",
@@ -88,6 +95,8 @@ func TestFiguresOfAttacks(t *testing.T) {
 		Record{Kind: KindHostile, MS: 20_100, What: hostile.Withheld, Context: "n2", Seq: 1},
 		Record{Kind: KindHostile, MS: 19_000, What: hostile.Flood},
 		Record{Kind: KindHostile, MS: 24_000, What: hostile.Calm, Attempts: 1000, Looked: 5, LastMS: 300, TheirCPU: 100, CPUMS: 50},
+		Record{Kind: KindHostile, MS: 28_000, What: hostile.Besieged, RSS: 40},
+		Record{Kind: KindHostile, MS: 33_000, What: hostile.Relieved, Attempts: 500, Looked: 60, Judged: 7, RSS: 50, Links: [2]int{8, 9}},
 		Record{Kind: KindHostile, MS: 0, What: hostile.Places, Mesh: [2]int{3, 1}}, Record{Kind: KindHostile, MS: 4000, What: hostile.Places, Mesh: [2]int{4, 0}, LastMS: 4000})
 	f := Compute(Default(), 1, all)
 	got := map[string]float64{}
@@ -99,6 +108,7 @@ func TestFiguresOfAttacks(t *testing.T) {
 	for key, want := range map[string]float64{
 		"victim_delivery": 0.75, "victim_least": 0.75, "withheld_delivery": 1, "withheld_last_ms": 500, "flood_sent": 1000, "flood_looked_at": 5, "flood_looked_last_ms": 300,
 		"flood_latency_p99_ms": 500, "calm_latency_p50_ms": 200, "flood_cpu_share": 0.02, "flood_target_cpu_share": 0.01, "silent_places_first": 0.25, "silent_places_end": 0, "silent_stay_ms": 4000,
+		"siege_streams": 500, "siege_streams_at_once": 60, "siege_crowd_let_in": 7, "siege_rss_before": 40, "siege_rss_most": 50, "siege_connections": 8, "siege_served": 9,
 		"late_delivery": 1, "late_live": 1, "late_last_ms": 300,
 	} {
 		if v, ok := got[key]; !ok || v != want {

@@ -20,6 +20,7 @@ const (
 	Join     = "join"
 	Flood    = "flood"
 	Watch    = "watch"
+	Besiege  = "besiege"
 )
 
 // Roles of players.

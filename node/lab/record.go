@@ -79,10 +79,10 @@ type Record struct {
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
 
-	Attempts int64 `json:"attempts,omitempty"`     // hostile, calm: invalid announcements sent
-	Looked   int64 `json:"looked_at,omitempty"`    // hostile, calm: of them
-	LastMS   int64 `json:"last_ms,omitempty"`      // hostile, calm: the last was looked at so long after the flood began; places: the longest stay
-	TheirCPU int64 `json:"their_cpu_ms,omitempty"` // hostile, calm: of the flooding peers
+	Attempts int64 `json:"attempts,omitempty"`     // hostile: of calm, invalid announcements sent; of relieved, streams begun
+	Looked   int64 `json:"looked_at,omitempty"`    // hostile: of calm, how many of them were; of relieved, streams open at once (Links: connections and streams of the node, Judged: of the crowd let in)
+	LastMS   int64 `json:"last_ms,omitempty"`      // hostile: of calm, the last was looked at so long after the flood began; of places, the longest stay
+	TheirCPU int64 `json:"their_cpu_ms,omitempty"` // hostile: of calm, that of the flooding peers
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

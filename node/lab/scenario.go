@@ -43,6 +43,7 @@ type Scenario struct {
 	Censors hostile.Censors `toml:"censors"`
 	Floods  hostile.Floods  `toml:"floods"`
 	Silent  hostile.Silent  `toml:"silent"`
+	Siege   hostile.Siege   `toml:"siege"`
 }
 
 // Network says who is there.
@@ -113,7 +114,7 @@ func Default() Scenario {
 		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
-		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent,
+		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent, Siege: h.Siege,
 	}
 }
 

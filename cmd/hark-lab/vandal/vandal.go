@@ -1,5 +1,6 @@
-// Package vandal is peers that flood a public node with announcements which nobody can
-// have passed on, for experiments on networks of one's own:
+// Package vandal is peers that attack a public node with bytes alone, for experiments on
+// networks of one's own: a flood is of announcements which nobody can have passed on, a Siege
+// of streams that say nothing.
 //
 //  1. Open makes a peer that speaks just enough gossipsub for it;
 //  2. Join connects it with its target;

@@ -42,7 +42,7 @@ type engine interface {
 // Run runs all seeds. The result is nil where nothing was begun.
 func (e *Experiment) Run(ctx context.Context) (*lab.Result, error) {
 	var on engine = processes{program: e.Program}
-	if e.Scenario.Engine == lab.Simulated || e.Scenario.Floods.Count > 0 {
+	if e.Scenario.Engine == lab.Simulated || e.Scenario.Armed() {
 		sim, clean, err := findSimulator(ctx, e.Program)
 		if err != nil {
 			return nil, err
@@ -116,7 +116,7 @@ func (e *Experiment) made() lab.Made {
 // processes is the engine of real processes.
 type processes struct {
 	program   string
-	attackers string // the program that has the flooding peers; empty: there are none
+	attackers string // the program that has the attackers; empty: there are none
 }
 
 func (processes) counts() (bytes, cpu string) {
@@ -138,7 +138,7 @@ func (p processes) run(ctx context.Context, s lab.Scenario, seed uint64, sink la
 		return err
 	}
 	if p.attackers != "" {
-		st.Arm(p.attackers, s.Floods)
+		st.Arm(p.attackers, s)
 	}
 	err = play.Run(ctx, s, plan, st, sink, show)
 	if cause := context.Cause(ctx); cause != nil && err != nil {

@@ -18,41 +18,54 @@ import (
 	"github.com/harkmarket/hark/protocol/wire"
 )
 
-// attackers are the process of the flooding peers: the program hark-lab.
+// attackers are the process of the peers that attack: the program hark-lab.
 type attackers struct {
 	mu    sync.Mutex
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	out   *bufio.Scanner
-	said  bytes.Buffer // on standard error; read once it has ended
+	said  complaint // on standard error; read once it has ended
 	round int
 }
 
-// Arm says which program has the flooding peers. It is called before Open.
-func (st *Stage) Arm(program string, floods hostile.Floods) {
-	st.attackers = &attackers{cmd: exec.Command(program, "--flood")}
-	st.floods = floods
+// Arm says which program has the attackers, and what they do. It is called before Open.
+func (st *Stage) Arm(program string, s lab.Scenario) {
+	st.attackers = &attackers{cmd: exec.Command(program, "--attack")}
+	st.floods, st.siege = s.Floods, s.Siege
+}
+
+// A complaint is the end of what a process says.
+type complaint []byte
+
+// maxComplaint bounds it.
+const maxComplaint = 16 << 10
+
+// Write implements io.Writer.
+func (c *complaint) Write(p []byte) (int, error) {
+	*c = append(*c, p...)
+	*c = (*c)[max(0, len(*c)-maxComplaint):]
+	return len(p), nil
 }
 
 // start runs it.
 func (x *attackers) start() (err error) {
 	if x.in, err = x.cmd.StdinPipe(); err != nil {
-		return fmt.Errorf("flooding peers: %w", err)
+		return fmt.Errorf("attackers: %w", err)
 	}
 	out, err := x.cmd.StdoutPipe()
 	if err != nil {
-		return fmt.Errorf("flooding peers: %w", err)
+		return fmt.Errorf("attackers: %w", err)
 	}
 	x.cmd.Stderr = &x.said
 	x.cmd.WaitDelay = attackerWait
 	x.out = bufio.NewScanner(out)
 	if err := x.cmd.Start(); err != nil {
-		return fmt.Errorf("flooding peers: %w", err)
+		return fmt.Errorf("attackers: %w", err)
 	}
 	return nil
 }
 
-// attackerWait is how long the flooding peers may take to leave.
+// attackerWait is how long the attackers may take to leave.
 const attackerWait = 20 * time.Second
 
 // end lets them go: they leave when nobody gives them orders.
@@ -66,7 +79,7 @@ func (x *attackers) end() error {
 	for x.out.Scan() { // what it still says is for nobody
 	}
 	if err := x.cmd.Wait(); err != nil {
-		return fmt.Errorf("flooding peers: %w; they last said:\n%s", err, bytes.TrimSpace(x.said.Bytes()))
+		return fmt.Errorf("attackers: %w; they last said:\n%s", err, bytes.TrimSpace(x.said))
 	}
 	return nil
 }
@@ -74,20 +87,20 @@ func (x *attackers) end() error {
 // next reads what they say.
 func (x *attackers) next() (d hostile.Done, err error) {
 	if !x.out.Scan() {
-		return d, errors.Join(errors.New("the flooding peers are gone"), x.out.Err())
+		return d, errors.Join(errors.New("the attackers are gone"), x.out.Err())
 	}
 	if err := json.Unmarshal(x.out.Bytes(), &d); err != nil {
-		return d, fmt.Errorf("flooding peers: %w", err)
+		return d, fmt.Errorf("attackers: %w", err)
 	}
 	if d.Error != "" {
-		return d, fmt.Errorf("flooding peers: %s", d.Error)
+		return d, fmt.Errorf("attackers: %s", d.Error)
 	}
 	return d, nil
 }
 
 // Attack implements play.Stage.
 func (st *Stage) Attack(ctx context.Context, step lab.Step) error {
-	if step.Do != lab.Flood || st.attackers == nil {
+	if step.Do != lab.Flood && step.Do != lab.Besiege || st.attackers == nil {
 		return fmt.Errorf("processes can't %s: %w", step.Do, fault.Unsupported)
 	}
 	x := st.attackers
@@ -95,38 +108,73 @@ func (st *Stage) Attack(ctx context.Context, step lab.Step) error {
 	defer x.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { _ = x.cmd.Process.Kill() }) // nobody waits for them any more
 	defer stop()
-	targets, of, err := st.targets(ctx)
+	order, of, err := st.order(ctx, step)
 	if err != nil {
 		return err
 	}
-	order := hostile.Order{Targets: targets, Count: st.floods.Count, Rate: st.floods.Rate, ForMS: time.Duration(st.floods.For).Milliseconds(), Round: x.round, Shared: st.floods.Shared}
-	x.round++
 	raw, err := json.Marshal(order)
 	if err != nil {
-		return fmt.Errorf("flooding peers: %w", err)
+		return fmt.Errorf("attackers: %w", err)
 	}
 	w := &lookout{targets: of, over: make(chan struct{})}
 	w.before = w.count(ctx) // as soon as they are connected, they begin
+	w.most = w.before
 	if _, err := x.in.Write(append(raw, '\n')); err != nil {
-		return fmt.Errorf("flooding peers: %w", err)
+		return fmt.Errorf("attackers: %w", err)
 	}
 	if _, err := x.next(); err != nil { // they are connected
 		return err
 	}
 	w.began = time.Now()
-	st.saw(w.began, lab.Record{Kind: lab.KindHostile, What: hostile.Flood})
+	what := hostile.Flood
+	if order.Siege() {
+		what = hostile.Besieged
+	}
+	st.saw(w.began, lab.Record{Kind: lab.KindHostile, What: what, RSS: int64(w.before.rss)})
 	w.wg.Go(func() { w.watch(ctx) })
 	done, err := x.next()
 	at := time.Now()
 	close(w.over)
 	w.wg.Wait()
-	after := w.count(ctx)
-	rec := lab.Record{
-		Kind: lab.KindHostile, What: hostile.Calm, Attempts: done.Sent, TheirCPU: done.CPUMS, LastMS: w.last.Milliseconds(),
-		Looked: int64(after.blamed - w.before.blamed), CPUMS: (after.cpu - w.before.cpu).Milliseconds() / int64(len(of)),
-	}
-	st.saw(at, rec)
+	st.saw(at, w.record(order, done, w.count(ctx)))
 	return err
+}
+
+// order is what the attackers are to do in a step, and to whom.
+func (st *Stage) order(ctx context.Context, step lab.Step) (o hostile.Order, of []*actor, err error) {
+	x := st.attackers
+	if o.Targets, of, err = st.targets(ctx); err != nil {
+		return o, nil, err
+	}
+	o.Round = x.round
+	x.round++
+	if step.Do == lab.Flood {
+		o.Count, o.Rate, o.Shared, o.ForMS = st.floods.Count, st.floods.Rate, st.floods.Shared, time.Duration(st.floods.For).Milliseconds()
+		return o, of, nil
+	}
+	net, _, err := wire.NetworkID(st.genesis)
+	if err != nil {
+		return o, nil, err
+	}
+	o.Targets, of = o.Targets[:1], of[:1]
+	o.Count, o.Streams, o.Crowd, o.ForMS = st.siege.Hosts, st.siege.Streams, st.siege.Crowd, time.Duration(st.siege.For).Milliseconds()
+	o.Protocols = []string{
+		"/hark/mail/1", "/hark/post/1", "/hark/sync/1", "/hark/blob/1", "/hark/" + net.String() + "/kad/1.0.0", "/meshsub/1.3.0", "/meshsub/1.1.0",
+		"/libp2p/circuit/relay/0.2.0/hop", "/libp2p/autonat/2/dial-request", "/ipfs/id/1.0.0",
+	}
+	return o, of, nil
+}
+
+// record is what came of an order.
+func (w *lookout) record(o hostile.Order, done hostile.Done, after counted) lab.Record {
+	rec := lab.Record{Kind: lab.KindHostile, Attempts: done.Sent, CPUMS: (after.cpu - w.before.cpu).Milliseconds() / int64(len(w.targets))}
+	if o.Siege() {
+		rec.What, rec.Looked, rec.Judged, rec.RSS = hostile.Relieved, done.Most, done.LetIn, int64(w.most.rss)
+		rec.Links = [2]int{int(w.most.conns), int(w.most.streams)}
+		return rec
+	}
+	rec.What, rec.TheirCPU, rec.LastMS, rec.Looked = hostile.Calm, done.CPUMS, w.last.Milliseconds(), int64(after.blamed-w.before.blamed)
+	return rec
 }
 
 // targets are the first public nodes that are up, and a topic of each.
@@ -153,7 +201,7 @@ func (st *Stage) targets(ctx context.Context) (out []hostile.Target, of []*actor
 		}
 	}
 	if len(out) == 0 {
-		return nil, nil, errors.New("nobody is there to be flooded")
+		return nil, nil, errors.New("nobody is there to be attacked")
 	}
 	return out, of, nil
 }
@@ -163,16 +211,18 @@ type lookout struct {
 	targets []*actor
 	began   time.Time
 	before  counted
+	most    counted       // at once
 	last    time.Duration // after it began
 	over    chan struct{}
 	wg      sync.WaitGroup
 }
 
-// A counted is what flooded nodes have done: announcements held against somebody, and
-// what all of them used of the processors.
+// A counted is what attacked nodes have done: announcements held against somebody, and
+// what all of them used of the processors; and what each has at most.
 type counted struct {
-	blamed float64
-	cpu    time.Duration
+	blamed              float64
+	cpu                 time.Duration
+	rss, conns, streams float64
 }
 
 // lookoutEvery is how often the lookout asks: the last is known that exactly.
@@ -190,13 +240,15 @@ func (w *lookout) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if now := w.count(ctx).blamed; now > seen {
-			seen, w.last = now, time.Since(w.began)
+		now := w.count(ctx)
+		if now.blamed > seen {
+			seen, w.last = now.blamed, time.Since(w.began)
 		}
+		w.most.rss, w.most.conns, w.most.streams = max(w.most.rss, now.rss), max(w.most.conns, now.conns), max(w.most.streams, now.streams)
 	}
 }
 
-// count asks the flooded nodes. Who doesn't answer now is asked again.
+// count asks the attacked nodes. Who doesn't answer now is asked again.
 func (w *lookout) count(ctx context.Context) (c counted) {
 	for _, a := range w.targets {
 		a.mu.Lock()
@@ -212,6 +264,7 @@ func (w *lookout) count(ctx context.Context) (c counted) {
 		m := samples(raw)
 		c.blamed += m[`hark_gossip_messages_total{outcome="blamed"}`]
 		c.cpu += time.Duration(m["process_cpu_seconds_total"] * float64(time.Second))
+		c.rss, c.conns, c.streams = max(c.rss, m["process_resident_memory_bytes"]), max(c.conns, m[`hark_bound_used{bound="connections"}`]), max(c.streams, m[`hark_bound_used{bound="streams"}`])
 	}
 	return c
 }

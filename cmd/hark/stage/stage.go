@@ -6,7 +6,8 @@
 //  2. Open makes their homes, starts them, and waits until they know each other;
 //  3. what they hear is read from their logs as it is written, what they use from
 //     their /metrics;
-//  4. Move kills a node, or starts it again on what it kept;
+//  4. Move kills a node, or starts it again on what it kept, or a late one for the first
+//     time; Attack has the program hark-lab flood or besiege some;
 //  5. Close ends them all. It ends no process but those.
 package stage
 
@@ -46,8 +47,9 @@ type Stage struct {
 	saw     play.Saw
 	hints   []string // public nodes that those who start later know
 
-	attackers *attackers // nil: nobody floods
+	attackers *attackers // nil: nobody attacks
 	floods    hostile.Floods
+	siege     hostile.Siege
 }
 
 var _ play.Stage = (*Stage)(nil)

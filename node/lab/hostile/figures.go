@@ -10,6 +10,8 @@ const (
 	Withheld = "withheld" // censors decided to hold an announcement back
 	Flood    = "flood"    // a flood begins
 	Calm     = "calm"     // it is over: how much was sent, of that looked at, and until when
+	Besieged = "besieged" // a siege begins: the node's memory before
+	Relieved = "relieved" // it is over: streams begun, open at once, the crowd let in, the node's memory and streams at most
 	Places   = "places"   // who is in honest nodes' meshes of odd topics, and who has been there for longest
 )
 
@@ -41,6 +43,25 @@ type Figures struct {
 	SilentFirst *float64 `json:"silent_places_first,omitempty"` // share of the places in honest meshes of odd topics when the load began
 	SilentEnd   *float64 `json:"silent_places_end,omitempty"`
 	SilentStay  *float64 `json:"silent_stay_ms,omitempty"` // the longest of one of them in one such mesh
+
+	Siege SiegeFigures `json:"siege,omitzero"`
+}
+
+// SiegeFigures are those of sieges.
+type SiegeFigures struct {
+	Streams   *float64 `json:"streams,omitempty"`          // that the attackers began
+	AtOnce    *float64 `json:"streams_at_once,omitempty"`  // of them, as they see it
+	Served    *float64 `json:"served,omitempty"`           // streams that the node served at once, at most
+	Conns     *float64 `json:"connections,omitempty"`      // that the node had at most
+	LetIn     *float64 `json:"crowd_let_in,omitempty"`     // of the connections of one address, the most of them
+	RSSBefore *float64 `json:"rss_before_bytes,omitempty"` // of the node, before the first
+	RSSMost   *float64 `json:"rss_most_bytes,omitempty"`   // during one
+	PostP99   *float64 `json:"post_p99_ms,omitempty"`      // a customer's wait until her announcement was taken, during a siege
+	PostCalm  *float64 `json:"post_calm_p99_ms,omitempty"` // between them
+	P99       *float64 `json:"latency_p99_ms,omitempty"`   // of what is announced during one
+	Calm      *float64 `json:"latency_calm_p99_ms,omitempty"`
+	Held      *float64 `json:"delivery_60s,omitempty"`
+	NodeCPU   *float64 `json:"node_cpu_share,omitempty"` // processors that the node kept busy
 }
 
 // A Pair is an announcement and a node that should hear it.
@@ -69,6 +90,16 @@ type Span struct {
 	TargetCPUMS  float64 // of a flooded node
 }
 
+// A Blockade is a siege.
+type Blockade struct {
+	Span
+	AtOnce, Served, Conns, LetIn float64
+	RSSBefore, RSSMost           float64
+}
+
+// A Post is an announcement that its author's node took in hand.
+type Post struct{ MS, Took float64 }
+
 // A Look is who was in the meshes at one moment.
 type Look struct {
 	MS           float64
@@ -89,6 +120,8 @@ type Seen struct {
 	Floods     []Span
 	Looks      []Look
 	Latecomers []Latecomer
+	Blockades  []Blockade
+	Posts      []Post
 }
 
 // afterglow is for how long after a flood what is announced counts as neither, in ms.
@@ -100,6 +133,7 @@ func Compute(s Seen) (f Figures) {
 	f.victims(s.Pairs)
 	f.floods(s)
 	f.silent(s.Looks)
+	f.Siege.compute(s)
 	return f
 }
 
@@ -164,34 +198,72 @@ func (f *Figures) floods(s Seen) {
 	if target > 0 && long > 0 {
 		f.FloodNodeCPU = of(target / long)
 	}
-	var during, between []float64
+	during, between, held := apart(s.Pairs, s.Floods)
+	f.FloodHeld = held
+	f.FloodP50, f.FloodP99, f.CalmP50, f.CalmP99 = quantile(during, 0.5), quantile(during, 0.99), quantile(between, 0.5), quantile(between, 0.99)
+	if f.FloodP99 != nil && f.CalmP99 != nil && *f.CalmP99 > 0 {
+		f.FloodSlower = of(*f.FloodP99 / *f.CalmP99)
+	}
+}
+
+// apart tells how long pairs took of which the announcement came during some spans, and
+// between them, and what share of the former was heard in time.
+func apart(pairs []Pair, spans []Span) (during, between []float64, held *float64) {
 	inTime, all := 0, 0
-	for _, p := range s.Pairs {
-		flooded, near := at(s.Floods, p.Due)
+	for _, p := range pairs {
+		within, near := at(spans, p.Due)
 		if !p.AtOnce {
 			continue
 		}
 		took := p.Heard - p.Due
-		if flooded {
+		if within {
 			if all++; p.Heard >= 0 && took <= InTime {
 				inTime++
 			}
 		}
 		switch {
 		case p.Heard < 0:
-		case flooded:
+		case within:
 			during = append(during, took)
 		case !near:
 			between = append(between, took)
 		}
 	}
 	if all > 0 {
-		f.FloodHeld = of(float64(inTime) / float64(all))
+		held = of(float64(inTime) / float64(all))
 	}
-	f.FloodP50, f.FloodP99, f.CalmP50, f.CalmP99 = quantile(during, 0.5), quantile(during, 0.99), quantile(between, 0.5), quantile(between, 0.99)
-	if f.FloodP99 != nil && f.CalmP99 != nil && *f.CalmP99 > 0 {
-		f.FloodSlower = of(*f.FloodP99 / *f.CalmP99)
+	return during, between, held
+}
+
+func (f *SiegeFigures) compute(s Seen) {
+	if len(s.Blockades) == 0 {
+		return
 	}
+	var spans []Span
+	var most Blockade
+	var begun, busy, long float64
+	for _, b := range s.Blockades {
+		spans = append(spans, b.Span)
+		begun, busy, long = begun+b.Sent, busy+b.TargetCPUMS, long+b.To-b.From
+		most.AtOnce, most.Served, most.Conns = max(most.AtOnce, b.AtOnce), max(most.Served, b.Served), max(most.Conns, b.Conns)
+		most.LetIn, most.RSSMost = max(most.LetIn, b.LetIn), max(most.RSSMost, b.RSSMost)
+	}
+	f.Streams, f.AtOnce, f.Served, f.Conns, f.LetIn = of(begun), of(most.AtOnce), of(most.Served), of(most.Conns), of(most.LetIn)
+	f.RSSBefore, f.RSSMost = of(s.Blockades[0].RSSBefore), of(most.RSSMost)
+	if long > 0 {
+		f.NodeCPU = of(busy / long)
+	}
+	during, between, held := apart(s.Pairs, spans)
+	f.P99, f.Calm, f.Held = quantile(during, 0.99), quantile(between, 0.99), held
+	during, between = nil, nil
+	for _, p := range s.Posts {
+		if within, near := at(spans, p.MS); within {
+			during = append(during, p.Took)
+		} else if !near {
+			between = append(between, p.Took)
+		}
+	}
+	f.PostP99, f.PostCalm = quantile(during, 0.99), quantile(between, 0.99)
 }
 
 // at tells whether a moment is within a flood, and whether it is so soon after one that
@@ -262,5 +334,18 @@ func Measures() []Measure {
 		{"silent_places_first", "Places in meshes of odd topics that silent nodes have at first", "share", func(f *Figures) *float64 { return f.SilentFirst }},
 		{"silent_places_end", "The same at the end", "share", func(f *Figures) *float64 { return f.SilentEnd }},
 		{"silent_stay_ms", "The longest stay of one in such a mesh", "ms", func(f *Figures) *float64 { return f.SilentStay }},
+		{"siege_streams", "Streams that besiegers began", "count", func(f *Figures) *float64 { return f.Siege.Streams }},
+		{"siege_streams_at_once", "Of them open at once", "count", func(f *Figures) *float64 { return f.Siege.AtOnce }},
+		{"siege_served", "Streams that the besieged node served at once, at most", "count", func(f *Figures) *float64 { return f.Siege.Served }},
+		{"siege_connections", "Connections that it had, at most", "count", func(f *Figures) *float64 { return f.Siege.Conns }},
+		{"siege_crowd_let_in", "Of the connections of one address it let in", "count", func(f *Figures) *float64 { return f.Siege.LetIn }},
+		{"siege_rss_before", "Its memory before the first siege", "bytes", func(f *Figures) *float64 { return f.Siege.RSSBefore }},
+		{"siege_rss_most", "Its memory during one, at most", "bytes", func(f *Figures) *float64 { return f.Siege.RSSMost }},
+		{"siege_node_cpu_share", "Processors that it keeps busy", "count", func(f *Figures) *float64 { return f.Siege.NodeCPU }},
+		{"siege_post_p99_ms", "During a siege: an author's wait, 99 % within", "ms", func(f *Figures) *float64 { return f.Siege.PostP99 }},
+		{"siege_calm_post_p99_ms", "Between sieges: an author's wait, 99 % within", "ms", func(f *Figures) *float64 { return f.Siege.PostCalm }},
+		{"siege_delivery_60s", "Announced during a siege: delivery within 60 s", "share", func(f *Figures) *float64 { return f.Siege.Held }},
+		{"siege_latency_p99_ms", "Announced during a siege: latency, 99 % within", "ms", func(f *Figures) *float64 { return f.Siege.P99 }},
+		{"siege_calm_latency_p99_ms", "Announced between sieges: latency, 99 % within", "ms", func(f *Figures) *float64 { return f.Siege.Calm }},
 	}
 }

@@ -48,12 +48,22 @@ type Silent struct {
 	Whole int `toml:"whole" comment:"Whole nodes that do the same, and pull and answer truthfully."`
 }
 
+// Siege is of one node, by streams that say nothing, or lie about how much they will.
+type Siege struct {
+	Hosts   int           `toml:"hosts" comment:"Hosts, each at an address of its own, that hold streams open at the first public node. Processes only, as all of [siege]."`
+	Streams int           `toml:"streams" comment:"Of each of them in each protocol of the node: they trickle a byte every ten seconds, and are begun anew when it ends them; besides, one for each of ten lengths and nestings that lie."`
+	Crowd   int           `toml:"crowd" comment:"Connections that come at the same time from one more address."`
+	For     span.Duration `toml:"for" comment:"How long each siege lasts."`
+	Every   span.Duration `toml:"every" comment:"One siege in each of this, at its end."`
+}
+
 // Tables are all of them.
 type Tables struct {
 	Late    Late
 	Censors Censors
 	Floods  Floods
 	Silent  Silent
+	Siege   Siege
 }
 
 // What Censors.Hold says.
@@ -68,6 +78,7 @@ func Default() Tables {
 	return Tables{
 		Censors: Censors{Victims: 1, Hold: HoldNeed},
 		Floods:  Floods{Rate: 10_000, For: 8 * second, Every: 20 * second, Targets: 1},
+		Siege:   Siege{Streams: 40, For: 30 * second, Every: 60 * second},
 	}
 }
 
@@ -78,6 +89,9 @@ const (
 	maxRate     = 100_000
 	maxFlood    = time.Minute
 	maxFloods   = 1000 // in one run
+	maxHosts    = 200
+	maxStreams  = 1000
+	maxCrowd    = 1000
 )
 
 // A Rule is one thing that must be so.
@@ -118,12 +132,18 @@ func (t *Tables) Rules(s Setting) []Rule {
 		{t.Censors.Count == 0 || t.Censors.Victims < s.Public, "censors.victims", "nobody is left who is none", "make it smaller than network.public"},
 		{t.Silent.Count+t.Silent.Whole == 0 || s.Shards > 1, "silent", "there is no odd topic", "set network.shards to 2 or more"},
 	}
+	out = append(out, within("siege.hosts", t.Siege.Hosts, 0, maxHosts), within("siege.streams", t.Siege.Streams, 1, maxStreams), within("siege.crowd", t.Siege.Crowd, 0, maxCrowd),
+		span("siege.for", t.Siege.For, time.Second, maxFlood), span("siege.every", t.Siege.Every, time.Second, 24*time.Hour),
+		Rule{t.Siege.For < t.Siege.Every, "siege.for", "a siege has no end", "make it shorter than siege.every"},
+		Rule{s.Simulated || !t.Siege.there() || time.Duration(t.Siege.Every) <= s.Duration, "siege.every", "there is no siege within the duration", "make the duration longer"},
+		Rule{s.Simulated || !t.Siege.there() || s.Duration/time.Duration(max(t.Siege.Every, 1)) <= maxFloods, "siege.every", "there are too many sieges", fmt.Sprintf("want at most %d within the duration", maxFloods)})
 	if !s.Simulated {
 		const cant, next = "the processes engine can't do that", "leave it out, or set engine = \"simulated\""
 		return append(out, Rule{t.Censors.Count == 0, "censors.count", cant, next}, Rule{t.Silent.Count == 0, "silent.count", cant, next},
 			Rule{t.Silent.Whole == 0, "silent.whole", cant, next})
 	}
-	out = append(out, Rule{!t.Floods.Shared, "floods.shared", "the simulated engine can't do that", "leave it out, or set engine = \"processes\""})
+	const cant, next = "the simulated engine can't do that", "leave it out, or set engine = \"processes\""
+	out = append(out, Rule{!t.Floods.Shared, "floods.shared", cant, next}, Rule{t.Siege.Hosts == 0, "siege.hosts", cant, next}, Rule{t.Siege.Crowd == 0, "siege.crowd", cant, next})
 	return append(out, within("censors.count", t.Censors.Count, 0, maxCensors), within("silent.count", t.Silent.Count, 0, maxCensors),
 		within("silent.whole", t.Silent.Whole, 0, maxCensors))
 }
@@ -146,6 +166,9 @@ func (t *Tables) Tell() string {
 	if n := t.Floods.Count; n > 0 {
 		fmt.Fprintf(&b, ", floods by %d", n)
 	}
+	if t.Siege.there() {
+		fmt.Fprintf(&b, ", a siege by %d hosts and a crowd of %d", t.Siege.Hosts, t.Siege.Crowd)
+	}
 	return b.String()
 }
 
@@ -162,9 +185,23 @@ func (t *Tables) Arrivals() (out []time.Duration) {
 
 // Flooded are when floods begin.
 func (t *Tables) Flooded(duration time.Duration) (out []time.Duration) {
-	every := time.Duration(t.Floods.Every)
-	for end := every; t.Floods.Count > 0 && end <= duration; end += every {
-		out = append(out, end-time.Duration(t.Floods.For))
+	return atEnds(t.Floods.Count > 0, t.Floods.For, t.Floods.Every, duration)
+}
+
+// Besieged are when sieges begin.
+func (t *Tables) Besieged(duration time.Duration) (out []time.Duration) {
+	return atEnds(t.Siege.there(), t.Siege.For, t.Siege.Every, duration)
+}
+
+func (s Siege) there() bool { return s.Hosts+s.Crowd > 0 }
+
+// Armed tells whether somebody attacks who is no node of an engine's own.
+func (t *Tables) Armed() bool { return t.Floods.Count > 0 || t.Siege.there() }
+
+// atEnds are the beginnings of what lasts for so long at the end of each period.
+func atEnds(there bool, long, every span.Duration, duration time.Duration) (out []time.Duration) {
+	for end := every; there && time.Duration(end) <= duration; end += every {
+		out = append(out, time.Duration(end-long))
 	}
 	return out
 }

@@ -23,6 +23,11 @@ func TestMoments(t *testing.T) {
 	if got := d.Flooded(50 * time.Second); !slices.Equal(got, []time.Duration{12 * time.Second, 32 * time.Second}) { // 8 s at the end of each 20 s
 		t.Errorf("%v", got)
 	}
+	d.Siege = Siege{Crowd: 1, For: span.Duration(5 * time.Second), Every: span.Duration(10 * time.Second)}
+	if got := d.Besieged(25 * time.Second); !slices.Equal(got, []time.Duration{5 * time.Second, 15 * time.Second}) || !d.Armed() {
+		t.Errorf("%v", got)
+	}
+	d.Siege.Crowd = 0
 	if got := d.Watched(9 * time.Second); !slices.Equal(got, []time.Duration{0, 4 * time.Second, 8 * time.Second}) {
 		t.Errorf("%v", got)
 	}
@@ -85,6 +90,26 @@ func TestFiguresOfFloods(t *testing.T) {
 	}
 }
 
+// TestFiguresOfSieges: the most of what the sieges came to, and how long authors waited
+// during and between them.
+func TestFiguresOfSieges(t *testing.T) {
+	got := figures(Compute(Seen{
+		Blockades: []Blockade{
+			{Span: Span{From: 5000, To: 10_000, Sent: 100, TargetCPUMS: 250}, AtOnce: 20, Served: 7, Conns: 9, LetIn: 3, RSSBefore: 50, RSSMost: 70},
+			{Span: Span{From: 15_000, To: 20_000, Sent: 50, TargetCPUMS: 250}, AtOnce: 10, Served: 8, Conns: 5, LetIn: 4, RSSBefore: 60, RSSMost: 65},
+		},
+		Pairs: []Pair{{Due: 1000, Heard: 1100, AtOnce: true}, {Due: 6000, Heard: 6300, AtOnce: true}, {Due: 7000, Heard: -1, AtOnce: true}},
+		Posts: []Post{{1000, 40}, {6000, 90}, {11_000, 9999}, {13_000, 30}},
+	}))
+	want := map[string]float64{
+		"siege_streams": 150, "siege_streams_at_once": 20, "siege_served": 8, "siege_connections": 9, "siege_crowd_let_in": 4, "siege_rss_before": 50, "siege_rss_most": 70, "siege_node_cpu_share": 0.05,
+		"siege_post_p99_ms": 90, "siege_calm_post_p99_ms": 40, "siege_delivery_60s": 0.5, "siege_latency_p99_ms": 300, "siege_calm_latency_p99_ms": 100,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestFiguresOfLatecomersAndTheSilent(t *testing.T) {
 	got := figures(Compute(Seen{
 		Latecomers: []Latecomer{{Live: 10, Held: 10, Last: 900}, {Live: 30, Held: 20, Last: 700}, {}},
@@ -93,6 +118,22 @@ func TestFiguresOfLatecomersAndTheSilent(t *testing.T) {
 	want := map[string]float64{"late_delivery": 0.75, "late_last_ms": 900, "late_live": 40.0 / 3, "silent_places_first": 0.25, "silent_places_end": 0, "silent_stay_ms": 4000}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestSiegesHaveBounds(t *testing.T) {
+	good := Order{Targets: []Target{{}}, Streams: 1, ForMS: 1, Protocols: []string{"/x"}}
+	if !good.Check() || !good.Siege() {
+		t.Error("a good order is refused")
+	}
+	for name, change := range map[string]func(*Order){
+		"too many hosts": func(o *Order) { o.Count = maxHosts + 1 }, "no streams": func(o *Order) { o.Streams = 0 }, "too many streams": func(o *Order) { o.Streams = maxStreams + 1 },
+		"a crowd too large": func(o *Order) { o.Crowd = maxCrowd + 1 }, "too many protocols": func(o *Order) { o.Protocols = make([]string, maxProtocols+1) }, "nobody": func(o *Order) { o.Count = -1 },
+	} {
+		o := good
+		if change(&o); o.Check() {
+			t.Errorf("%s: %+v", name, o)
+		}
 	}
 }
 

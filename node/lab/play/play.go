@@ -297,7 +297,7 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 		err = r.down(ctx, st.Player)
 	case lab.ComeUp:
 		err = r.up(ctx, st.Player)
-	case lab.Flood, lab.Watch:
+	case lab.Flood, lab.Watch, lab.Besiege:
 		err = r.stage.Attack(ctx, st)
 	case lab.Split, lab.Join:
 		if err = r.stage.Cut(ctx, st.Do == lab.Split); err == nil {
