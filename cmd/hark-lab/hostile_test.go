@@ -162,7 +162,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 			t.Error(err)
 		}
 		var d hostile.Done
-		if err := json.Unmarshal([]byte(out.String()), &d); err != nil || !strings.Contains(d.Error, want) {
+		if err := json.NewDecoder(strings.NewReader(out.String())).Decode(&d); err != nil || !strings.Contains(d.Error, want) {
 			t.Errorf("%s: %s, want %q", text, out.String(), want)
 		}
 	}

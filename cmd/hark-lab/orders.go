@@ -50,8 +50,12 @@ func takeOrders(in io.Reader, out io.Writer) error {
 		case <-ctx.Done():
 			return nil
 		case raw := <-orders:
-			if err := obey(ctx, raw, answers); err != nil && ctx.Err() == nil {
-				return answers.Encode(hostile.Done{Error: err.Error()})
+			err := obey(ctx, raw, answers)
+			if err != nil && ctx.Err() == nil {
+				err = answers.Encode(hostile.Done{Error: err.Error()})
+			}
+			if err != nil && ctx.Err() == nil {
+				return err
 			}
 		}
 	}
@@ -136,10 +140,7 @@ func besiege(ctx context.Context, o *hostile.Order, answers *json.Encoder) (err 
 	if err := answers.Encode(hostile.Done{Begun: true}); err != nil {
 		return err
 	}
-	toll, err := s.Lay(ctx, time.Duration(o.ForMS)*time.Millisecond)
-	if err != nil {
-		return err
-	}
+	toll := s.Lay(ctx, time.Duration(o.ForMS)*time.Millisecond)
 	return answers.Encode(hostile.Done{Sent: toll.Begun, Most: toll.Most, LetIn: toll.LetIn, CPUMS: (processCPU() - before).Milliseconds()})
 }
 

@@ -45,25 +45,23 @@ type Toll struct {
 // The pauses of a siege.
 const (
 	trickle   = 10 * time.Second
-	again     = 250 * time.Millisecond // until a stream that was ended is begun anew
+	again     = 250 * time.Millisecond // until what was refused or ended is begun anew
 	crowdWait = 20 * time.Second
 	seat      = time.Second // who is refused is told after the handshake
 )
 
 // Lay besieges the node for so long.
-func (s *Siege) Lay(ctx context.Context, long time.Duration) (Toll, error) {
+func (s *Siege) Lay(ctx context.Context, long time.Duration) Toll {
 	ctx, cancel := context.WithTimeout(ctx, long)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, p := range s.Crowd {
 		wg.Go(func() { s.push(ctx, p) })
 	}
-	var failed atomic.Pointer[error]
 	for _, p := range s.Hosts {
 		wg.Go(func() {
-			if err := p.host.Connect(ctx, s.Target); err != nil && ctx.Err() == nil {
-				failed.Store(&err)
-				return
+			for p.host.Connect(ctx, s.Target) != nil && ctx.Err() == nil { // it may be full of others
+				sleep(ctx, again)
 			}
 			var streams sync.WaitGroup
 			for _, proto := range s.Protocols {
@@ -78,11 +76,7 @@ func (s *Siege) Lay(ctx context.Context, long time.Duration) (Toll, error) {
 		})
 	}
 	wg.Wait()
-	toll := Toll{s.begun.Load(), s.most.Load(), s.in.Load()}
-	if err := failed.Load(); err != nil {
-		return toll, *err
-	}
-	return toll, nil
+	return Toll{s.begun.Load(), s.most.Load(), s.in.Load()}
 }
 
 // push is one connection of the crowd.

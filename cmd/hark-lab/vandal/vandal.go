@@ -110,17 +110,22 @@ func (p *Peer) Flood(ctx context.Context, o Order) (sent int, err error) {
 	return sent, nil
 }
 
-// Join connects the peer with the node that it is to flood.
+// Join connects the peer with the node that it is to flood. It tries again while the node is
+// full of others who come at the same time.
 func (p *Peer) Join(ctx context.Context, to peer.AddrInfo) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openWait)
 	defer cancel()
-	if err = p.host.Connect(ctx, to); err == nil {
-		p.to, err = p.host.NewStream(ctx, to.ID, meshsub)
+	for {
+		if err = p.host.Connect(ctx, to); err == nil {
+			p.to, err = p.host.NewStream(ctx, to.ID, meshsub)
+		}
+		if err == nil {
+			return nil
+		}
+		if sleep(ctx, again); ctx.Err() != nil {
+			return fmt.Errorf("flood: %w", err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("flood: %w", err)
-	}
-	return nil
 }
 
 // Force is peers that flood at once.

@@ -2,6 +2,7 @@ package vandal
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"testing"
 	"testing/synctest"
@@ -96,7 +97,7 @@ func TestAFloodHasItsRate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := lost.Join(t.Context(), f.Targets[0]); err == nil {
+		if err := lost.Join(soon(t), f.Targets[0]); err == nil {
 			t.Error("it joined a node that is gone")
 		}
 		if err := lost.Close(); err != nil {
@@ -106,6 +107,14 @@ func TestAFloodHasItsRate(t *testing.T) {
 		net.Close()
 		time.Sleep(10 * time.Minute)
 	})
+}
+
+// soon ends a little later.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // here is a peer that listens, and where.

@@ -264,7 +264,7 @@ func (w *lookout) count(ctx context.Context) (c counted) {
 		m := samples(raw)
 		c.blamed += m[`hark_gossip_messages_total{outcome="blamed"}`]
 		c.cpu += time.Duration(m["process_cpu_seconds_total"] * float64(time.Second))
-		c.rss, c.conns, c.streams = max(c.rss, m["process_resident_memory_bytes"]), max(c.conns, m[`hark_bound_used{bound="connections"}`]), max(c.streams, m[`hark_bound_used{bound="streams"}`])
+		c.rss, c.conns, c.streams = max(c.rss, m["process_resident_memory_bytes"]), max(c.conns, m[`hark_bound_used{bound="peers.connections"}`]), max(c.streams, m[`hark_bound_used{bound="peers.streams"}`])
 	}
 	return c
 }
