@@ -89,6 +89,7 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 		st.w.Log = play.Listen(p.Name, saw)
 		st.members = append(st.members, st.member(p))
 		st.members[i].SetClock(p.Skew)
+		st.members[i].Again(func(raw []byte) { st.again(p.Name, raw) })
 		if p.Late {
 			continue
 		}
@@ -99,6 +100,20 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	time.Sleep(meetTime)
 	st.cpu = processCPU()
 	return ctx.Err()
+}
+
+// again notes that gossip brought what the node had already: where that came by pull,
+// pull was faster, and gossip did not fail.
+func (st *stage) again(node string, raw []byte) {
+	if d, err := wire.ReadAnnouncement(raw); err == nil {
+		st.saw(time.Now(), lab.Record{Kind: lab.KindAgain, Node: node, Context: brief(d.A()), Seq: d.A().Seq})
+	}
+}
+
+// brief is enough of a context to tell it from the others of one run.
+func brief(a *protocol.Announcement) string {
+	id := a.ContextID()
+	return fmt.Sprintf("%x", id[:])[:16]
 }
 
 // outsiderDials is to how many nodes an outsider dials out: it wants to be in every
@@ -130,9 +145,7 @@ func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
 			return false
 		}
 		if d, err := wire.ReadAnnouncement(raw); err == nil && from != nil {
-			a := d.A()
-			id := a.ContextID()
-			st.saw(time.Now(), lab.Record{Kind: lab.KindSpied, Node: p.Name, Context: fmt.Sprintf("%x", id[:])[:16], Seq: a.Seq, From: from.Name})
+			st.saw(time.Now(), lab.Record{Kind: lab.KindSpied, Node: p.Name, Context: brief(d.A()), Seq: d.A().Seq, From: from.Name})
 		}
 		return true
 	})

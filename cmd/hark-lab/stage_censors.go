@@ -57,7 +57,7 @@ func (st *stage) passes(raw []byte) bool {
 	}
 	a := h.A()
 	if st.holds(a.ContextID()) {
-		st.saw(time.Now(), lab.Record{Kind: lab.KindHostile, What: hostile.Withheld, Context: contextOf(a), Seq: a.Seq})
+		st.saw(time.Now(), lab.Record{Kind: lab.KindHostile, What: hostile.Withheld, Context: brief(a), Seq: a.Seq})
 		return false
 	}
 	err = c.shelf.Put(h)
@@ -81,12 +81,6 @@ func (st *stage) holds(id protocol.ContextID) bool {
 	c.theirs[id] = err == nil
 	c.one = c.one || err == nil
 	return err == nil
-}
-
-// contextOf names the context of an announcement as records do.
-func contextOf(a *protocol.Announcement) string {
-	id := a.ContextID()
-	return fmt.Sprintf("%x", id[:])[:16]
 }
 
 // shard is that of an announcement.

@@ -16,6 +16,7 @@ const (
 	KindSaid  = "announcement" // a customer announced, or withdrew
 	KindHeard = "heard"        // a public node kept an announcement that was new to it
 	KindUsage = "usage"        // what a node has used since it came up
+	KindAgain = "again"        // gossip brought a public node an announcement that it had by pull
 	KindSpied = "spied"        // a spy heard of an announcement first
 	KindMark  = "mark"         // something happened to all: start, split, join, end
 
@@ -24,7 +25,7 @@ const (
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark, KindHostile}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark, KindHostile}
 }
 
 // Ways by which a node hears of an announcement.
@@ -59,8 +60,8 @@ type Record struct {
 
 	Need     int    `json:"need,omitempty"`     // announcement: its number in the plan
 	Category string `json:"category,omitempty"` // announcement
-	Context  string `json:"context,omitempty"`  // announcement, heard, spied
-	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard
+	Context  string `json:"context,omitempty"`  // announcement, heard, again, spied
+	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard, again
 	Shard    uint16 `json:"shard,omitempty"`    // announcement, heard
 	TookMS   int64  `json:"took_ms,omitempty"`  // announcement: until the author's node had it in hand
 	Error    string `json:"error,omitempty"`    // announcement: why it failed

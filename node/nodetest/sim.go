@@ -57,6 +57,7 @@ type place struct {
 	heard  map[protocol.Hash]time.Time // by gossip
 	count  [3]int                      // of its verdicts
 	blamed time.Time                   // last
+	again  func(raw []byte)            // of what was known already
 }
 
 // port is the network of a running node, of either kind.
