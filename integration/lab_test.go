@@ -94,27 +94,39 @@ func (r labResult) figure(key string) float64 {
 	return -1
 }
 
-// TestLabOnProcesses: real processes, one of which is killed and comes back.
+// TestLabOnProcesses: real processes, one of which is killed and comes back, one comes late,
+// and one is flooded.
 func TestLabOnProcesses(t *testing.T) {
 	_, res := runLab(t, `
 name = "tiny"
 duration = "6s"
 settle = "70s"
 [network]
-public = 3
+public = 4
 personal = 2
 [load]
 needs = 5
 [churn]
 per_minute = 10.0
 downtime = "2s"
+[late]
+count = 1
+from = "3s"
+[floods]
+count = 1
+rate = 500
+for = "1s"
+every = "3s"
 `)
 	if len(res.Runs) != 1 || len(res.Made.Problems) > 0 || len(res.Params) < 20 || res.Made.Go == "" {
 		t.Fatalf("%+v", res)
 	}
 	r := res.Runs[0]
-	if r.Announced != 5 || r.Failed != 0 || r.Pairs+r.Unjudged != 15 || r.Heard != r.Pairs || r.Pairs < 10 || r.Latency.P50 <= 0 {
+	if r.Announced != 5 || r.Failed != 0 || r.Pairs+r.Unjudged != 20 || r.Heard != r.Pairs || r.Pairs < 10 || r.Latency.P50 <= 0 {
 		t.Errorf("%+v", r)
+	}
+	if res.figure("late_delivery") != 1 || res.figure("late_live") < 1 || res.figure("flood_sent") < 250 || res.figure("flood_looked_at") < 1 || res.figure("flood_delivery_60s") != 1 {
+		t.Errorf("%+v", res.Figures)
 	}
 	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("rpcs_per_node") <= 0 || res.figure("judged_per_node") <= 0 || len(res.Headline) < 4 {
 		t.Errorf("%+v", res.Figures)
@@ -150,6 +162,7 @@ share = 0.3
 // TestLabSimulated: real nodes on a simulated network, with all that can go wrong at
 // once; the same seed plays the same plan.
 func TestLabSimulated(t *testing.T) {
+	simulatorBeside(t)
 	one, res := runLab(t, simulatedScenario)
 	if len(res.Runs) != 2 || len(res.Seeds) != 2 || len(res.Made.Problems) > 0 {
 		t.Fatalf("%+v", res)
@@ -162,7 +175,6 @@ func TestLabSimulated(t *testing.T) {
 	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("packets_per_node") <= res.figure("rpcs_per_node") || res.figure("judged_per_node") <= 0 {
 		t.Errorf("%+v", res.Figures)
 	}
-	simulatorBeside(t)
 	two, _ := runLab(t, simulatedScenario)
 	for _, seed := range []string{"seed-1", "seed-2"} {
 		for _, f := range []string{"node.ndjson", "announcement.ndjson"} {
@@ -181,7 +193,8 @@ func TestLabSimulated(t *testing.T) {
 	}
 }
 
-// simulatorBeside builds hark-lab beside the program, which else builds it anew in each run.
+// simulatorBeside builds hark-lab beside the program, which else builds it anew in each run,
+// as it does in TestLabOnProcesses.
 func simulatorBeside(t *testing.T) {
 	t.Helper()
 	at := filepath.Join(filepath.Dir(program(t)), exe("hark-lab"))
@@ -190,39 +203,6 @@ func simulatorBeside(t *testing.T) {
 	}
 	if out, err := exec.Command("go", "build", "-o", at, "../cmd/hark-lab").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// TestLabFloodsProcesses: a real process is flooded, and another comes late.
-func TestLabFloodsProcesses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts a whole network")
-	}
-	simulatorBeside(t)
-	_, res := runLab(t, `
-name = "tiny"
-duration = "6s"
-settle = "2s"
-[network]
-public = 3
-personal = 1
-[load]
-needs = 12
-[late]
-count = 1
-from = "2s"
-[floods]
-count = 2
-rate = 1000
-for = "1s"
-every = "3s"
-`)
-	if r := res.Runs[0]; r.Announced != 12 || r.Failed != 0 || r.Heard < 24 { // what the flooded node missed it pulls within a minute
-		t.Errorf("%+v", r)
-	}
-	if res.figure("flood_sent") < 1000 || res.figure("flood_looked_at") < 1 || res.figure("flood_delivery_60s") <= 0.5 || res.figure("calm_latency_p50_ms") <= 0 ||
-		res.figure("late_delivery") != 1 || res.figure("late_live") < 2 {
-		t.Errorf("%+v", res.Figures)
 	}
 }
 

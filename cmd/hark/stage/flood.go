@@ -167,13 +167,13 @@ func (st *Stage) order(ctx context.Context, step lab.Step) (o hostile.Order, of 
 
 // record is what came of an order.
 func (w *lookout) record(o hostile.Order, done hostile.Done, after counted) lab.Record {
-	rec := lab.Record{Kind: lab.KindHostile, Attempts: done.Sent, CPUMS: (after.cpu - w.before.cpu).Milliseconds() / int64(len(w.targets))}
+	rec := lab.Record{Kind: lab.KindHostile, Attempts: done.Sent, CPUMS: max(0, (after.cpu-w.before.cpu).Milliseconds()/int64(len(w.targets)))}
 	if o.Siege() {
 		rec.What, rec.Looked, rec.Judged, rec.RSS = hostile.Relieved, done.Most, done.LetIn, int64(w.most.rss)
 		rec.Links = [2]int{int(w.most.conns), int(w.most.streams)}
 		return rec
 	}
-	rec.What, rec.TheirCPU, rec.LastMS, rec.Looked = hostile.Calm, done.CPUMS, w.last.Milliseconds(), int64(after.blamed-w.before.blamed)
+	rec.What, rec.TheirCPU, rec.LastMS, rec.Looked = hostile.Calm, done.CPUMS, w.last.Milliseconds(), max(0, int64(after.blamed-w.before.blamed)) // a node that was killed counts anew
 	return rec
 }
 
