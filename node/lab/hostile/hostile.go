@@ -92,6 +92,7 @@ const (
 	maxHosts    = 200
 	maxStreams  = 1000
 	maxCrowd    = 1000
+	maxCame     = 50_000 // simulated peers that have flooded, each of which took an address
 )
 
 // A Rule is one thing that must be so.
@@ -143,6 +144,8 @@ func (t *Tables) Rules(s Setting) []Rule {
 			Rule{t.Silent.Whole == 0, "silent.whole", cant, next})
 	}
 	const cant, next = "the simulated engine can't do that", "leave it out, or set engine = \"processes\""
+	came := t.Floods.Count * len(t.Flooded(s.Duration))
+	out = append(out, Rule{came <= maxCame, "floods.count", fmt.Sprintf("%d peers in all floods together", came), fmt.Sprintf("the simulated engine has addresses for %d: take fewer peers or fewer floods", maxCame)})
 	out = append(out, Rule{!t.Floods.Shared, "floods.shared", cant, next}, Rule{t.Siege.Hosts == 0, "siege.hosts", cant, next}, Rule{t.Siege.Crowd == 0, "siege.crowd", cant, next})
 	return append(out, within("censors.count", t.Censors.Count, 0, maxCensors), within("silent.count", t.Silent.Count, 0, maxCensors),
 		within("silent.whole", t.Silent.Whole, 0, maxCensors))

@@ -3,7 +3,7 @@
 //  1. the engine opens its stage: all nodes run and know each other;
 //  2. public nodes get their rules, and join the topics that they follow;
 //  3. each step of the plan is taken at its time: needs are announced and taken back,
-//     nodes end and come back, the network is cut and joined;
+//     nodes end, come back, or come late, the network is cut and joined, attackers attack;
 //  4. stragglers are waited for, until every node has every announcement or the time
 //     is up;
 //  5. what each node used is asked for, and everything that was seen has gone to the
