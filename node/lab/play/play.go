@@ -165,10 +165,10 @@ func (r *run) join(ctx context.Context) error {
 			all = append(all, i)
 		}
 	}
-	if err := r.each(all, func(i int) error { return r.settleIn(ctx, i) }); err != nil {
+	if err := r.each(all, func(i int) error { return trade{r}.settleIn(ctx, i) }); err != nil {
 		return err
 	}
-	if err := r.vaults(ctx); err != nil {
+	if err := (trade{r}).vaults(ctx); err != nil {
 		return err
 	}
 	if err := sleep(ctx, meshTime); err != nil {
@@ -196,7 +196,7 @@ func (r *run) up(ctx context.Context, i int) error {
 	if !r.plan.Players[i].Late {
 		return r.arrived(ctx, i, time.Time{})
 	}
-	if err := r.settleIn(ctx, i); err != nil {
+	if err := (trade{r}).settleIn(ctx, i); err != nil {
 		return err
 	}
 	return r.arrived(ctx, i, began)
@@ -299,11 +299,11 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	case lab.ComeUp:
 		err = r.up(ctx, st.Player)
 	case lab.Lose:
-		err = r.lose(ctx, st.Player)
+		err = assault{r}.lose(ctx, st.Player)
 	case lab.Leave, lab.Return:
-		err = r.leave(st.Player, st.Do == lab.Return)
+		err = assault{r}.leave(st.Player, st.Do == lab.Return)
 	case lab.FloodBox:
-		err = r.flood(ctx, st)
+		err = assault{r}.flood(ctx, st)
 	case lab.Flood, lab.Watch, lab.Besiege:
 		err = r.stage.Attack(ctx, st)
 	case lab.Split, lab.Join:
@@ -328,7 +328,7 @@ func (r *run) announce(ctx context.Context, st lab.Step) {
 		Shard: wire.Shard(c, Region, r.s.Network.Shards),
 	}
 	asked := time.Now()
-	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, r.spec(st))
+	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, trade{r}.spec(st))
 	rec.Context, rec.Seq, rec.Keepers = brief(n.ID), n.Seq, r.named(n.Keepers)
 	r.said(asked, rec, err)
 	r.needs[st.Need] <- said{n.ID, err == nil}
@@ -408,7 +408,7 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	r.stage.Flush()
 	r.tell("asking what came of it", time.Since(r.start))
-	if err := r.outcome(ctx); err != nil {
+	if err := (trade{r}).outcome(ctx); err != nil {
 		return err
 	}
 	r.tell("asking what it cost", time.Since(r.start))
