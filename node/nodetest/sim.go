@@ -46,6 +46,8 @@ type sim struct {
 	wire   *netem.Net
 	dice   *rand.Rand
 	public []protocol.Keeper // that a newcomer may know
+
+	outside int // outsiders that were let in
 }
 
 // A place is a member's part in a simulated world.
