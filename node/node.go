@@ -61,7 +61,10 @@ type Simulated struct {
 	Port peers.Port
 	// Join, where Port is nil, joins the real network over a simulated wire. cfg lacks
 	// only where to listen, whom to know at first, and the wire.
-	Join    func(ctx context.Context, cfg peers.Config) (peers.Port, error)
+	Join func(ctx context.Context, cfg peers.Config) (peers.Port, error)
+	// Table, beside Join, takes part in the network's DHT, as dht.Open does; nil: it has
+	// none. cfg lacks only the list of DHT nodes, and other limits than the usual.
+	Table   func(ctx context.Context, cfg dht.Config) (*dht.DHT, error)
 	Key     key.Private[key.Keeper]
 	Store   kv.Store
 	Master  key.Secret
@@ -327,6 +330,9 @@ func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, err
 	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Off: off, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
+	}
+	if s.Table != nil {
+		cfg.DHT = dht.Protocol(n.net)
 	}
 	return s.Join(context.WithoutCancel(ctx), cfg)
 }

@@ -9,4 +9,6 @@
 //  5. Compare sets two runs side by side.
 //
 // Package play plays a plan on any engine; package report makes the result folder.
+//
+//house:allow package scenario, plan, records and figures of every attack are one vocabulary
 package lab

@@ -41,6 +41,8 @@ type Figures struct {
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
 
+	DHTFigures
+
 	Series Series `json:"-"`
 }
 
@@ -140,6 +142,7 @@ func (f *Figures) finish(t *tables) {
 	slices.Sort(f.Series.Got)
 	f.costs(t)
 	f.spies(t)
+	f.dht(t)
 }
 
 // costs adds up what honest public nodes used, over all their lives.

@@ -11,18 +11,19 @@ import (
 
 // Kinds of records. Each kind has a file of its own in a result folder.
 const (
-	KindNode  = "node"         // a player; before everything else
-	KindLife  = "life"         // a node came up, or went down
-	KindSaid  = "announcement" // a customer announced, or withdrew
-	KindHeard = "heard"        // a public node kept an announcement that was new to it
-	KindUsage = "usage"        // what a node has used since it came up
-	KindSpied = "spied"        // a spy heard of an announcement first
-	KindMark  = "mark"         // something happened to all: start, split, join, end
+	KindNode   = "node"         // a player; before everything else
+	KindLife   = "life"         // a node came up, or went down
+	KindSaid   = "announcement" // a customer announced, or withdrew
+	KindHeard  = "heard"        // a public node kept an announcement that was new to it
+	KindUsage  = "usage"        // what a node has used since it came up
+	KindSpied  = "spied"        // a spy heard of an announcement first
+	KindLookup = "lookup"       // a node looked a record up in the end
+	KindMark   = "mark"         // something happened to all: start, split, join, end
 )
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindLookup, KindMark}
 }
 
 // Ways by which a node hears of an announcement.
@@ -74,6 +75,10 @@ type Record struct {
 	Mesh     [2]int `json:"mesh,omitzero"`            // likewise: places in its meshes
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
+
+	DHT    *DHTUse     `json:"dht,omitempty"`    // usage, where simulated nodes have one
+	Lookup *Lookup     `json:"lookup,omitempty"` // lookup
+	Flood  *DHTFlooded `json:"flood,omitempty"`  // mark: dht flood
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

@@ -36,6 +36,9 @@ type Scenario struct {
 	Spies     Spies     `toml:"spies"`
 	Partition Partition `toml:"partition"`
 	Clock     Clock     `toml:"clock"`
+	Records   Records   `toml:"records"`
+	DHTSybils DHTSybils `toml:"dht_sybils"`
+	DHTFlood  DHTFlood  `toml:"dht_flood"`
 }
 
 // Network says who is there.
@@ -43,7 +46,8 @@ type Network struct {
 	Public   int      `toml:"public" comment:"Always-on nodes: keepers."`
 	Personal int      `toml:"personal" comment:"Customers' nodes, which announce the needs."`
 	Shards   uint16   `toml:"shards" comment:"Gossip topics: a power of two."`
-	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache and no dht."`
+	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache, and dht with network.dht."`
+	DHT      bool     `toml:"dht" comment:"Simulated nodes take part in the network's own DHT, as real ones always do. It costs some six times the CPU time, and three times the memory. Simulated only."`
 	Follow   string   `toml:"follow" comment:"What a public node follows: all topics, or only the two drawn from its own key (own)."`
 	Dials    int      `toml:"dials" comment:"Public nodes to which each dials out; 0 is the program's own number. Simulated only."`
 	Work     uint8    `toml:"work" comment:"Zero bits of work that an announcement asks for; 0 is none."`
@@ -105,6 +109,8 @@ func Default() Scenario {
 		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
+		Records:   Records{Each: 2},
+		DHTFlood:  DHTFlood{Records: 100},
 	}
 }
 
@@ -152,6 +158,9 @@ func (s *Scenario) badWay() (what, next string) {
 	have := []string{"bootstrap", "cache", "exchange", "dht"}
 	if s.Engine == Simulated {
 		have = []string{"bootstrap", "exchange"}
+		if s.Network.DHT {
+			have = append(have, "dht")
+		}
 	}
 	for _, w := range s.Network.Ways {
 		if !slices.Contains(have, w) {
@@ -189,7 +198,7 @@ type rule struct {
 
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.DHTSybils.PerKey + s.DHTFlood.Peers
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -222,6 +231,7 @@ func (s *Scenario) rules() []rule {
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},
 		{s.Churn.PerMinute == 0 || n.Public > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
 	}
+	out = append(out, s.dhtRules(within)...)
 	if s.Engine == Processes {
 		return append(out, s.realRules()...)
 	}

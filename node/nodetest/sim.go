@@ -21,6 +21,7 @@ type SimConfig struct {
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
 	Target int    // public nodes to which each dials out; its own number where zero
 	Lax    bool   // silent peers, and those that answer no audit, stay in the meshes
+	DHT    bool   // nodes take part in the network's DHT
 }
 
 // NewSimWorld makes an empty world whose nodes are real hosts, with real gossip,
@@ -52,6 +53,7 @@ type place struct {
 	host   *netem.Host
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
+	table
 
 	mu     sync.Mutex
 	heard  map[protocol.Hash]time.Time // by gossip

@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/courier"
+	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
@@ -32,10 +33,12 @@ type World struct {
 	sim     *sim // nil on pipes
 	Genesis *protocol.Genesis
 	nodes   []*Member
-	Log     *slog.Logger     // of the nodes started from now on; none where nil
-	Limits  node.Limits      // likewise
-	Ways    []string         // in, of real hosts, likewise; nil: all that they have
-	Posting *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
+	Log     *slog.Logger // of the nodes started from now on; none where nil
+	Limits  node.Limits  // likewise
+	Ways    []string     // in, of real hosts, likewise; nil: all that they have
+	// TableLimits bound the DHT of a public node, likewise; zero: the usual ones.
+	TableLimits dht.Limits
+	Posting     *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
 }
 
 // NewWorld makes an empty world; call it inside a synctest bubble. It is closed by
@@ -153,6 +156,9 @@ func (m *Member) Start() {
 	}
 	if m.w.sim != nil {
 		s.Join = m.join
+		if m.w.sim.cfg.DHT {
+			s.Table = tableOf(m)
+		}
 	} else {
 		m.Port = m.w.Net.PortOf(m.public, m.Key)
 		m.Ports = append(m.Ports, m.Port)
