@@ -82,7 +82,7 @@ func (st *stage) some(public bool, n int, but []*nodetest.Member) (out []*nodete
 // Look implements play.Looker.
 func (st *stage) Look(ctx context.Context) error {
 	if st.records.flood != nil {
-		c, err := st.records.flood.Run(ctx)
+		c, err := st.records.flood.Run(ctx, st.records.all)
 		st.saw(time.Now(), lab.Record{Kind: lab.KindMark, What: "flood of the DHT", Flood: (*lab.DHTFlooded)(&c)})
 		if err != nil {
 			return fmt.Errorf("flood of the DHT: %w", err)

@@ -50,7 +50,7 @@ func TestSimulatedNodesHaveADHT(t *testing.T) {
 	if *f.PassportsAlone != 1 || *f.NeedsAlone != 1 || *f.PassportsFound != 1 || *f.NeedsFound != 1 || *f.TableNodes != 3 || *f.HeldBytes == 0 {
 		t.Errorf("%+v", f.DHTFigures)
 	}
-	if *f.FloodTaken == 0 || *f.FloodFill > 1 || *f.FloodFill < 0.5 {
+	if *f.FloodTaken == 0 || *f.FloodLeft < 0.99 || *f.FloodFill > 1 || *f.FloodFill < 0.5 {
 		t.Errorf("the flood: %v were taken, %v of the room at most", *f.FloodTaken, *f.FloodFill)
 	}
 }

@@ -29,9 +29,11 @@ type Lookup struct {
 type DHTFlooded struct {
 	Taken   int `json:"taken"` // records
 	Refused int `json:"refused"`
-	Said    int `json:"said"`       // provider records, which get no answer
-	Held    int `json:"held_bytes"` // the most that one node held at any time, of all three kinds
-	Most    int `json:"most_bytes"` // and its bound
+	Said    int `json:"said"`          // provider records, which get no answer
+	Held    int `json:"held_bytes"`    // the most that one node held at any time, of all three kinds
+	Most    int `json:"most_bytes"`    // and its bound
+	Before  int `json:"copies_before"` // of the records that stood in the DHT, at all nodes
+	After   int `json:"copies_after"`
 }
 
 // DHTFigures are those of the DHT. A figure of which nothing is known is absent.
@@ -47,6 +49,7 @@ type DHTFigures struct {
 	LookupMS       *float64 `json:"dht_lookup_ms,omitempty"` // of those that the DHT alone finds, mean
 
 	FloodTaken *float64 `json:"dht_flood_taken,omitempty"` // records of the flood that nodes took
+	FloodLeft  *float64 `json:"dht_flood_left,omitempty"`  // share of the copies of honest records that stand after it
 	FloodFill  *float64 `json:"dht_flood_fill,omitempty"`  // the most that a node's DHT held during the flood, as a share of its bound
 }
 
@@ -87,7 +90,7 @@ func (f *Figures) dht(t *tables) {
 	f.LookupMS = mean(took)
 	for _, r := range t.floods {
 		taken := float64(r.Flood.Taken)
-		f.FloodTaken, f.FloodFill = &taken, share(r.Flood.Held, r.Flood.Most)
+		f.FloodTaken, f.FloodFill, f.FloodLeft = &taken, share(r.Flood.Held, r.Flood.Most), share(r.Flood.After, r.Flood.Before)
 	}
 }
 
@@ -103,6 +106,7 @@ func dhtMeasures() []Measure {
 		{"dht_needs_found", "Need lookups that find it by all ways", "share", false, func(f *Figures) *float64 { return f.NeedsFound }},
 		{"dht_lookup_ms", "DHT lookup that finds something", "ms", false, func(f *Figures) *float64 { return f.LookupMS }},
 		{"dht_flood_taken", "Records of the flood that nodes took", "count", false, func(f *Figures) *float64 { return f.FloodTaken }},
+		{"dht_flood_left", "Copies of honest records that stand after the flood", "share", false, func(f *Figures) *float64 { return f.FloodLeft }},
 		{"dht_flood_fill", "Fullest DHT of a node during the flood, of its bound", "share", false, func(f *Figures) *float64 { return f.FloodFill }},
 	}
 }

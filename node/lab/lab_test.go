@@ -487,7 +487,7 @@ func TestDHTFigures(t *testing.T) {
 		{Kind: KindUsage, Node: "public-1", Life: 2, MS: 9, DHT: &DHTUse{Nodes: 5, Conns: 20, Held: 300}},
 		{Kind: KindUsage, Node: "public-2", Life: 1, MS: 9, DHT: &DHTUse{Nodes: 7, Conns: 30, Held: 500}},
 		look(Passport, ByDHT, false), look(Passport, ByDHT, true), look(Passport, ByAll, true), look(Passport, ByAll, true), look(Announcement, ByAll, false),
-		{Kind: KindMark, What: "flood of the DHT", Flood: &DHTFlooded{Taken: 70, Held: 30, Most: 40}},
+		{Kind: KindMark, What: "flood of the DHT", Flood: &DHTFlooded{Taken: 70, Held: 30, Most: 40, Before: 8, After: 6}},
 	})
 	var got []string
 	for _, m := range dhtMeasures() {
@@ -497,7 +497,7 @@ func TestDHTFigures(t *testing.T) {
 	}
 	want := []string{
 		"connections 25", "dht_nodes 6", "dht_bytes 400", "dht_passports_alone 0.5", "dht_passports_found 1", "dht_needs_found 0", "dht_lookup_ms 400",
-		"dht_flood_taken 70", "dht_flood_fill 0.75",
+		"dht_flood_taken 70", "dht_flood_left 0.75", "dht_flood_fill 0.75",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -166,6 +166,7 @@ type Flooded struct {
 	Taken, Refused int // records
 	Said           int // provider records, which get no answer
 	Held, Most     int // the most bytes that one node held at any time, and its bound
+	Before, After  int // copies of what stood there, in the DHT of all nodes
 }
 
 type record struct {
@@ -212,12 +213,14 @@ func junk(w *World) ([]record, error) {
 }
 
 // Run floods all running public nodes, by all at once: each record once, and beside each
-// two provider records, at the place of keepers and at one where nobody looks.
-func (f *TableFlood) Run(ctx context.Context) (Flooded, error) {
+// two provider records, at the place of keepers and at one where nobody looks. It counts
+// the copies of what stands there.
+func (f *TableFlood) Run(ctx context.Context, there []Published) (Flooded, error) {
 	net, err := f.w.ID()
 	if err != nil {
 		return Flooded{}, err
 	}
+	f.count.Before = copies(f.w, there)
 	var all []func(context.Context) error
 	for _, m := range f.w.Members() {
 		for n := range f.hosts {
@@ -229,7 +232,19 @@ func (f *TableFlood) Run(ctx context.Context) (Flooded, error) {
 	err = AtOnce(ctx, len(all), all)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.count.After = copies(f.w, there)
 	return f.count, err
+}
+
+func copies(w *World, all []Published) (n int) {
+	for _, m := range w.Members() {
+		for _, p := range all {
+			if m.public && m.DHT.Holds(p.Key()) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // pour is one flooder at one node.
