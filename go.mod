@@ -33,6 +33,7 @@ require (
 	go.uber.org/goleak v1.3.0 // goroutine leaks in tests
 	golang.org/x/crypto v0.58.0 // XChaCha20-Poly1305, Argon2id
 	golang.org/x/mod v0.42.0 // Merkle log (sumdb/tlog)
+	google.golang.org/protobuf v1.36.12 // messages of hostile DHT nodes in experiments
 	pgregory.net/rapid v1.3.0 // property tests
 )
 
@@ -171,7 +172,6 @@ require (
 	gonum.org/v1/gonum v0.17.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 	lukechampine.com/blake3 v1.4.1 // indirect
 )
 

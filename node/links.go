@@ -16,14 +16,14 @@ import (
 // links are a node's ways to others.
 type links struct {
 	port peers.Port
-	dht  *dht.DHT // nil on most simulated networks, and where this way in is off
+	dht  *dht.DHT // nil where this way in is off, and on a simulated network without one
 }
 
 // openDHT takes part in the network's own DHT. Who takes part is told of others by it
 // with every answer, and called by them: where this way in is off there is no part.
 func (n *Node) openDHT(ctx context.Context) error {
 	g, ok := n.port.(*gossip.Network)
-	if !ok || n.cfg.Simulated != nil && !n.cfg.Simulated.DHT {
+	if !ok {
 		return nil
 	}
 	off, err := n.settings.off()
@@ -31,10 +31,13 @@ func (n *Node) openDHT(ctx context.Context) error {
 		return err
 	}
 	cfg := dht.Config{Host: g.Host, Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Board: n.board, Log: n.cfg.Log, Now: n.now}
-	if n.cfg.Simulated == nil {
+	begin := dht.Open
+	if s := n.cfg.Simulated; s == nil {
 		cfg.Book = book{n.cfg.Paths.dht()}
+	} else if begin = s.Table; begin == nil {
+		return nil
 	}
-	n.dht, err = dht.Open(context.WithoutCancel(ctx), cfg)
+	n.dht, err = begin(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return fmt.Errorf("dht: %w", err)
 	}

@@ -95,7 +95,7 @@ func TestMust_dht_eclipsed(t *testing.T) {
 		for range timesAsked {
 			for _, want := range vendors {
 				asked++
-				if c, err := her.findPassport(t.Context(), want.Vendor()); err == nil && c.LatestHash() == want.LatestHash() {
+				if c, err := her.FindPassport(t.Context(), want.Vendor()); err == nil && c.LatestHash() == want.LatestHash() {
 					found++
 				}
 			}

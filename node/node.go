@@ -61,14 +61,16 @@ type Simulated struct {
 	Port peers.Port
 	// Join, where Port is nil, joins the real network over a simulated wire. cfg lacks
 	// only where to listen, whom to know at first, and the wire.
-	Join    func(ctx context.Context, cfg peers.Config) (peers.Port, error)
+	Join func(ctx context.Context, cfg peers.Config) (peers.Port, error)
+	// Table, beside Join, takes part in the network's DHT, as dht.Open does; nil: it has
+	// none. cfg lacks only the list of DHT nodes, and other limits than the usual.
+	Table   func(ctx context.Context, cfg dht.Config) (*dht.DHT, error)
 	Key     key.Private[key.Keeper]
 	Store   kv.Store
 	Master  key.Secret
 	Genesis *protocol.Genesis
 	Profile string
 	Locked  bool // the market stays shut: a node that only carries for others
-	DHT     bool // with Join: takes part in the network's DHT, which costs much in a large world
 	Now     func() time.Time
 	Limits  Limits
 	Posting *courier.Posting // of a personal node; nil: two hops, no delay
@@ -329,7 +331,7 @@ func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, err
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
 	}
-	if s.DHT {
+	if s.Table != nil {
 		cfg.DHT = dht.Protocol(n.net)
 	}
 	return s.Join(context.WithoutCancel(ctx), cfg)

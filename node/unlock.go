@@ -326,7 +326,7 @@ func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	if _, err := n.board.Passports(ctx, v); err == nil {
 		return nil
 	}
-	chain, err := n.findPassport(ctx, v)
+	chain, err := n.FindPassport(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -334,9 +334,9 @@ func (n *Node) fetchPassport(ctx context.Context, v protocol.VendorID) error {
 	return err
 }
 
-// findPassport asks public nodes of every way in for a vendor's passports, and then the
-// DHT.
-func (n *Node) findPassport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
+// FindPassport asks public nodes of every way in for a vendor's passports, and then the
+// DHT. It keeps nothing of them.
+func (n *Node) FindPassport(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
 	asking, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	cl := n.client()

@@ -35,6 +35,8 @@ type stage struct {
 	floods  int // so far
 	double  map[peer.ID]bool
 	since   map[stay]time.Time
+	seed    uint64
+	records records
 
 	starting chan struct{} // holds the one that starts
 
@@ -50,9 +52,9 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		Config: netem.Config{
 			Latency: time.Duration(s.Links.Latency), Jitter: time.Duration(s.Links.Jitter), Bits: s.Links.Bandwidth, Loss: s.Links.Loss, Seed: seed,
 		},
-		Shards: s.Network.Shards, Target: s.Network.Dials,
+		Shards: s.Network.Shards, Target: s.Network.Dials, DHT: s.Network.DHT,
 	}
-	st := &stage{s: s, plan: plan, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int]play.Usage{}}
+	st := &stage{s: s, plan: plan, seed: seed, w: nodetest.NewSimWorld(t, cfg), starting: make(chan struct{}, 1), up: map[int]bool{}, base: map[int]play.Usage{}}
 	lane := protocol.LaneRule{Lane: protocol.LaneNone}
 	if s.Network.Work > 0 {
 		lane = protocol.LaneRule{Lane: protocol.LaneWork, Effort: s.Network.Work}
@@ -62,6 +64,9 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		st.w.Ways = s.Network.Ways
 	}
 	st.double, st.since = map[peer.ID]bool{}, map[stay]time.Time{}
+	if n := s.DHTFlood.Bytes; n > 0 {
+		nodetest.BoundTables(st.w, n)
+	}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	if s.Load.PostBy == lab.ByStrangers {
 		st.w.PostByStrangers()
@@ -70,10 +75,13 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 	return st
 }
 
-// Nodes come one after another, then get to know each other.
+// Nodes come one after another, then get to know each other. In the DHT they look for
+// keepers after 1, 3, 7, … 255 seconds, and then ever less: what is measured is the time
+// after that.
 const (
-	startGap = 100 * time.Millisecond
-	meetTime = 30 * time.Second
+	startGap  = 100 * time.Millisecond
+	meetTime  = 30 * time.Second
+	tableTime = 5 * time.Minute
 )
 
 // Open implements play.Stage.
@@ -105,6 +113,12 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	}
 	time.Sleep(meetTime)
 	st.loaded.Store(true)
+	if st.s.Network.DHT {
+		time.Sleep(tableTime - meetTime)
+		if err := st.publish(ctx, st.seed); err != nil {
+			return err
+		}
+	}
 	st.cpu = processCPU()
 	return ctx.Err()
 }
@@ -126,9 +140,9 @@ const outsiderDials = 64
 func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
 	switch p.Role {
 	case lab.Censor:
-		return nil, st.censor()
+		return nil, siege{st}.censor()
 	case lab.Silent, lab.Double:
-		return st.silent(p)
+		return siege{st}.silent(p)
 	}
 	o, err := st.w.Outsider(outsiderDials, func([]byte, *nodetest.Member) bool { return false })
 	if err == nil {
@@ -211,6 +225,7 @@ func (st *stage) Usage(_ context.Context, i int) (u play.Usage, known bool, err 
 			u.Links, u.Mesh = m.Company(st.sybils)
 		}
 	}
+	u.DHT = part(m)
 	return u, true, nil
 }
 
@@ -230,6 +245,7 @@ func (st *stage) close() error {
 	for _, o := range st.outside {
 		err = errors.Join(err, o.Close())
 	}
+	err = errors.Join(err, st.records.close())
 	st.w.Close()
 	return err
 }

@@ -58,6 +58,9 @@ func keys(t reflect.Type, at string, out map[string]string) {
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
 			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if t.Field(i).Anonymous && name == "" {
+				keys(t.Field(i).Type, at, out) // as encoding/json does
+			}
 			if name != "" && name != "schema" {
 				keys(t.Field(i).Type, strings.TrimPrefix(at+"."+name, "."), out)
 			}

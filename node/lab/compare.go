@@ -55,7 +55,7 @@ func Measures() []Measure {
 	for _, m := range hostile.Measures() {
 		all = append(all, Measure{m.Key, m.Title, m.Unit, false, func(f *Figures) *float64 { return m.Of(&f.Figures) }})
 	}
-	return append(all, keeperMeasures()...)
+	return slices.Concat(all, keeperMeasures(), dhtMeasures())
 }
 
 // A Spread is one figure over all runs of a result.

@@ -10,4 +10,6 @@
 //
 // Package play plays a plan on any engine; package report makes the result folder;
 // package hostile has the attacks on gossip.
+//
+//house:allow package scenario, plan, records and figures of every attack are one vocabulary
 package lab

@@ -46,6 +46,7 @@ type Figures struct {
 	hostile.Figures
 
 	Keepers KeeperFigures `json:"keepers,omitzero"`
+	DHTFigures
 
 	Series Series `json:"-"`
 }
@@ -151,6 +152,7 @@ func (f *Figures) finish(s Scenario, t *tables) {
 	f.spies(t)
 	f.Keepers.finish(s, t)
 	f.Figures = hostile.Compute(t.hostile())
+	f.dht(t)
 }
 
 // costs adds up what honest public nodes used, over all their lives.

@@ -81,7 +81,7 @@ type keeperTables struct {
 	letters   []Record
 	named     []Record
 	held      map[string][]string // by context, the keepers at the end
-	floods    []Record
+	boxFloods []Record
 }
 
 func newKeeperTables() keeperTables {
@@ -105,7 +105,7 @@ func (t *keeperTables) take(r Record) {
 	case KindHeld:
 		t.held[r.Context] = r.Keepers
 	case KindFlood:
-		t.floods = append(t.floods, r)
+		t.boxFloods = append(t.boxFloods, r)
 	}
 }
 
@@ -320,13 +320,13 @@ func (f *KeeperFigures) flood(t *tables) {
 	}
 	kept, came, in := map[box]int{}, map[string]int{}, map[string]int{}
 	most := 0
-	for _, r := range t.floods {
+	for _, r := range t.boxFloods {
 		b := box{r.Need, r.Node}
 		kept[b] += r.Came[2]
 		most = max(most, kept[b])
 		came[r.What], in[r.What] = came[r.What]+r.Came[0], in[r.What]+r.Came[2]
 	}
-	if len(t.floods) == 0 {
+	if len(t.boxFloods) == 0 {
 		return
 	}
 	v := float64(most)

@@ -46,31 +46,48 @@ func TestScenariosThatAreRefused(t *testing.T) {
 		"[network]\nways = [\"smoke\"]":         "network.ways: \"smoke\" is no way in of the processes engine; it has bootstrap, cache, exchange, dht",
 		"[network]\nways = [\"cache\"]":         "network.ways: a fresh node finds nobody without bootstrap; add bootstrap",
 		"engine = \"simulated\"\n[network]\nways = [\"bootstrap\", \"dht\"]": "network.ways: \"dht\" is no way in of the simulated engine; it has bootstrap, exchange",
-		"[network]\nwork = 40":                                        "network.work: 40 bits take too long",
-		"[load]\nneeds = 0":                                           "load.needs",
-		"[load]\nwithdrawn = 1.5":                                     "load.withdrawn: 1.5 is no share",
-		"[load]\ncategories = [\"home.furnitures\"]":                  "load.categories: \"home.furnitures\" is no category; near it are home.furniture",
-		"[load]\npost_hops = 3":                                       "load.post_hops: 3 is out of bounds; want 1 to 2",
-		"[load]\npost_hops = 0":                                       "load.post_hops: 0 is out of bounds",
-		"[load]\npost_delay = \"11s\"":                                "load.post_delay: 11s is out of bounds; want 0s to 10s",
-		"engine = \"simulated\"\n[load]\npost_delay = \"-1s\"":        "load.post_delay: -1s is out of bounds",
-		"[churn]\nper_minute = 1000":                                  "churn.per_minute",
-		"[churn]\nper_minute = 1\n[network]\npublic = 1":              "churn.per_minute: the one public node there is can't go",
-		"[links]\nloss = 0.01":                                        "links.loss: the processes engine can't do that; leave it out, or set engine = \"simulated\"",
-		"[links]\nlatency = \"1s\"":                                   "links.latency: the processes engine can't do that",
-		"[sybils]\ncount = 1":                                         "sybils.count: the processes engine can't do that",
-		"[spies]\ncount = 1":                                          "spies.count: the processes engine can't do that",
-		"[partition]\nfor = \"1s\"":                                   "partition.for: the processes engine can't do that",
-		"[clock]\nskew = \"1h\"":                                      "clock.skew: the processes engine can't do that",
-		"[network]\ndials = 3":                                        "network.dials: the processes engine can't do that",
-		"engine = \"simulated\"\n[links]\nloss = nan":                 "links.loss: NaN is no share",
-		"engine = \"simulated\"\n[links]\nlatency = \"0s\"":           "links.latency: out of bounds",
-		"engine = \"simulated\"\n[links]\nbandwidth = 1":              "links.bandwidth",
-		"engine = \"simulated\"\n[partition]\nfor = \"1h\"":           "partition: it ends after the duration",
-		"engine = \"simulated\"\n[clock]\nskew = \"48h\"":             "clock.skew: out of bounds",
-		"engine = \"simulated\"\n[network]\npublic = 6000":            "network.public: 6000 is out of bounds",
-		"name = \"" + strings.Repeat("x", maxFile) + "\"":             "a scenario has at most 65536",
-		"about = \"" + strings.Repeat("x", 3000) + "\"\nname = \"n\"": "about: longer than 2,000 bytes",
+		"[network]\ndht = true": "network.dht: real processes take part in the DHT anyway; leave it out",
+		"engine = \"simulated\"\n[network]\npublic = 1\ndht = true":                 "network.dht: one public node has nobody to ask",
+		"engine = \"simulated\"\n[network]\nways = [\"bootstrap\"]\ndht = true":     "network.dht: network.ways leaves it out; add dht there",
+		"engine = \"simulated\"\n[records]\npassports = 3":                          "records: there is no DHT; set network.dht = true",
+		"[records]\nannouncements = 3":                                              "records: there is no DHT",
+		"[records]\npassports = -1":                                                 "records.passports: -1 is out of bounds; want 0 to 2000",
+		"[records]\neach = 0":                                                       "records.each: 0 is out of bounds",
+		"engine = \"simulated\"\n[dht_sybils]\nper_key = 20":                        "dht_sybils.per_key: there is no DHT; set network.dht = true",
+		"engine = \"simulated\"\n[network]\ndht = true\n[dht_sybils]\nper_key = 20": "dht_sybils.per_key: there are no keys to sit at; set records.passports",
+		"engine = \"simulated\"\n[dht_sybils]\nper_key = 65":                        "dht_sybils.per_key: 65 is out of bounds",
+		"[dht_sybils]\nnets = -1":                                                   "dht_sybils.nets: -1 is out of bounds",
+		"[dht_sybils]\nlies = nan":                                                  "dht_sybils.lies: NaN is no share; a share is 0 to 1",
+		"[dht_sybils]\nlie = 1":                                                     "dht_sybils.lie: unknown key; the keys of [dht_sybils] are per_key, nets, lies",
+		"[dht_flood]\npeers = 3":                                                    "dht_flood.peers: there is no DHT",
+		"engine = \"simulated\"\n[dht_flood]\npeers = 300":                          "dht_flood.peers: 300 is out of bounds",
+		"[dht_flood]\nrecords = 0":                                                  "dht_flood.records: 0 is out of bounds; want 1 to 5000",
+		"[dht_flood]\nbytes = -1":                                                   "dht_flood.bytes: -1 is out of bounds",
+		"[network]\nwork = 40":                                                      "network.work: 40 bits take too long",
+		"[load]\nneeds = 0":                                                         "load.needs",
+		"[load]\nwithdrawn = 1.5":                                                   "load.withdrawn: 1.5 is no share",
+		"[load]\ncategories = [\"home.furnitures\"]":                                "load.categories: \"home.furnitures\" is no category; near it are home.furniture",
+		"[load]\npost_hops = 3":                                                     "load.post_hops: 3 is out of bounds; want 1 to 2",
+		"[load]\npost_hops = 0":                                                     "load.post_hops: 0 is out of bounds",
+		"[load]\npost_delay = \"11s\"":                                              "load.post_delay: 11s is out of bounds; want 0s to 10s",
+		"engine = \"simulated\"\n[load]\npost_delay = \"-1s\"":                      "load.post_delay: -1s is out of bounds",
+		"[churn]\nper_minute = 1000":                                                "churn.per_minute",
+		"[churn]\nper_minute = 1\n[network]\npublic = 1":                            "churn.per_minute: the one public node there is can't go",
+		"[links]\nloss = 0.01":                                                      "links.loss: the processes engine can't do that; leave it out, or set engine = \"simulated\"",
+		"[links]\nlatency = \"1s\"":                                                 "links.latency: the processes engine can't do that",
+		"[sybils]\ncount = 1":                                                       "sybils.count: the processes engine can't do that",
+		"[spies]\ncount = 1":                                                        "spies.count: the processes engine can't do that",
+		"[partition]\nfor = \"1s\"":                                                 "partition.for: the processes engine can't do that",
+		"[clock]\nskew = \"1h\"":                                                    "clock.skew: the processes engine can't do that",
+		"[network]\ndials = 3":                                                      "network.dials: the processes engine can't do that",
+		"engine = \"simulated\"\n[links]\nloss = nan":                               "links.loss: NaN is no share",
+		"engine = \"simulated\"\n[links]\nlatency = \"0s\"":                         "links.latency: out of bounds",
+		"engine = \"simulated\"\n[links]\nbandwidth = 1":                            "links.bandwidth",
+		"engine = \"simulated\"\n[partition]\nfor = \"1h\"":                         "partition: it ends after the duration",
+		"engine = \"simulated\"\n[clock]\nskew = \"48h\"":                           "clock.skew: out of bounds",
+		"engine = \"simulated\"\n[network]\npublic = 6000":                          "network.public: 6000 is out of bounds",
+		"name = \"" + strings.Repeat("x", maxFile) + "\"":                           "a scenario has at most 65536",
+		"about = \"" + strings.Repeat("x", 3000) + "\"\nname = \"n\"":               "about: longer than 2,000 bytes",
 	} {
 		_, err := read(text)
 		if err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, fault.Malformed) {
@@ -436,5 +453,34 @@ func TestSpreads(t *testing.T) {
 	}
 	if h := Headline(r.Figures); len(h) != 3 || h[0].Key != "delivery_60s" {
 		t.Errorf("%+v", h)
+	}
+}
+
+// TestDHTFigures: shares of lookups by what was looked up and how, the fullest node of a
+// flood, and the means of honest public nodes.
+func TestDHTFigures(t *testing.T) {
+	look := func(of, by string, found bool) Record {
+		return Record{Kind: KindLookup, Node: "personal-1", Lookup: &Lookup{Of: of, By: by, Found: found, TookMS: 400}}
+	}
+	f := Compute(Default(), 1, []Record{
+		{Kind: KindNode, Node: "public-1", Public: true, Role: Honest}, {Kind: KindNode, Node: "public-2", Public: true, Role: Honest},
+		{Kind: KindUsage, Node: "public-1", Life: 1, MS: 5, DHT: &DHTUse{Nodes: 3, Conns: 10, Held: 100}},
+		{Kind: KindUsage, Node: "public-1", Life: 2, MS: 9, DHT: &DHTUse{Nodes: 5, Conns: 20, Held: 300}},
+		{Kind: KindUsage, Node: "public-2", Life: 1, MS: 9, DHT: &DHTUse{Nodes: 7, Conns: 30, Held: 500}},
+		look(Passport, ByDHT, false), look(Passport, ByDHT, true), look(Passport, ByAll, true), look(Passport, ByAll, true), look(Announcement, ByAll, false),
+		{Kind: KindMark, What: "flood of the DHT", Flood: &DHTFlooded{Taken: 70, Held: 30, Most: 40, Before: 8, After: 6}},
+	})
+	var got []string
+	for _, m := range dhtMeasures() {
+		if v := m.Of(&f); v != nil {
+			got = append(got, fmt.Sprint(m.Key, " ", *v))
+		}
+	}
+	want := []string{
+		"connections 25", "dht_nodes 6", "dht_bytes 400", "dht_passports_alone 0.5", "dht_passports_found 1", "dht_needs_found 0", "dht_lookup_ms 400",
+		"dht_flood_taken 70", "dht_flood_left 0.75", "dht_flood_fill 0.75",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }

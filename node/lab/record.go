@@ -11,14 +11,15 @@ import (
 
 // Kinds of records. Each kind has a file of its own in a result folder.
 const (
-	KindNode  = "node"         // a player; before everything else
-	KindLife  = "life"         // a node came up, or went down
-	KindSaid  = "announcement" // a customer announced, or withdrew
-	KindHeard = "heard"        // a public node kept an announcement that was new to it
-	KindUsage = "usage"        // what a node has used since it came up
-	KindAgain = "again"        // gossip brought a public node an announcement that it had by pull
-	KindSpied = "spied"        // what a spy saw: an announcement that it heard, or an operation that somebody asked it for
-	KindMark  = "mark"         // something happened to all: start, split, join, end
+	KindNode   = "node"         // a player; before everything else
+	KindLife   = "life"         // a node came up, or went down
+	KindSaid   = "announcement" // a customer announced, or withdrew
+	KindHeard  = "heard"        // a public node kept an announcement that was new to it
+	KindUsage  = "usage"        // what a node has used since it came up
+	KindAgain  = "again"        // gossip brought a public node an announcement that it had by pull
+	KindSpied  = "spied"        // what a spy saw: an announcement that it heard, or an operation that somebody asked it for
+	KindLookup = "lookup"       // a node looked a record up in the end
+	KindMark   = "mark"         // something happened to all: start, split, join, end
 
 	KindLetter  = "letter"  // a ledger's entry of a letter that was sent, or kept
 	KindNamed   = "named"   // at the end, a node's status names a keeper
@@ -29,7 +30,7 @@ const (
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark, KindLetter, KindNamed, KindHeld, KindFlood, KindHostile}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark, KindLetter, KindNamed, KindHeld, KindFlood, KindHostile, KindLookup}
 }
 
 // Ways by which a node hears of an announcement.
@@ -90,10 +91,13 @@ type Record struct {
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
 
-	Attempts int64 `json:"attempts,omitempty"`     // hostile: of calm, invalid announcements sent; of relieved, streams begun
-	Looked   int64 `json:"looked_at,omitempty"`    // hostile: of calm, how many of them were; of relieved, streams open at once (Links: connections and streams of the node, Judged: of the crowd let in)
-	LastMS   int64 `json:"last_ms,omitempty"`      // hostile: of calm, the last was looked at so long after the flood began; of places, the longest stay
-	TheirCPU int64 `json:"their_cpu_ms,omitempty"` // hostile: of calm, that of the flooding peers
+	Attempts int64       `json:"attempts,omitempty"`     // hostile: of calm, invalid announcements sent; of relieved, streams begun
+	Looked   int64       `json:"looked_at,omitempty"`    // hostile: of calm, how many of them were; of relieved, streams open at once (Links: connections and streams of the node, Judged: of the crowd let in)
+	LastMS   int64       `json:"last_ms,omitempty"`      // hostile: of calm, the last was looked at so long after the flood began; of places, the longest stay
+	TheirCPU int64       `json:"their_cpu_ms,omitempty"` // hostile: of calm, that of the flooding peers
+	DHT      *DHTUse     `json:"dht,omitempty"`          // usage, where simulated nodes have one
+	Lookup   *Lookup     `json:"lookup,omitempty"`       // lookup
+	Flood    *DHTFlooded `json:"flood,omitempty"`        // mark: dht flood
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

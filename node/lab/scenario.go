@@ -21,6 +21,8 @@ const (
 )
 
 // A Scenario is one experiment. The keys of its file are the names in the tags.
+//
+//house:allow fields each table of the file is one
 type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`
@@ -42,11 +44,14 @@ type Scenario struct {
 	Liars     Liars     `toml:"liars"`
 	MailFlood MailFlood `toml:"mail_flood"`
 
-	Late    hostile.Late    `toml:"late"`
-	Censors hostile.Censors `toml:"censors"`
-	Floods  hostile.Floods  `toml:"floods"`
-	Silent  hostile.Silent  `toml:"silent"`
-	Siege   hostile.Siege   `toml:"siege"`
+	Late      hostile.Late    `toml:"late"`
+	Censors   hostile.Censors `toml:"censors"`
+	Floods    hostile.Floods  `toml:"floods"`
+	Silent    hostile.Silent  `toml:"silent"`
+	Siege     hostile.Siege   `toml:"siege"`
+	Records   Records         `toml:"records"`
+	DHTSybils DHTSybils       `toml:"dht_sybils"`
+	DHTFlood  DHTFlood        `toml:"dht_flood"`
 }
 
 // Network says who is there.
@@ -54,7 +59,8 @@ type Network struct {
 	Public   int      `toml:"public" comment:"Always-on nodes: keepers."`
 	Personal int      `toml:"personal" comment:"Customers' nodes, which announce the needs."`
 	Shards   uint16   `toml:"shards" comment:"Gossip topics: a power of two."`
-	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache and no dht."`
+	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache, and dht with network.dht."`
+	DHT      bool     `toml:"dht" comment:"Simulated nodes take part in the network's own DHT, as real ones always do. It costs some six times the CPU time, and three times the memory. Simulated only."`
 	Follow   string   `toml:"follow" comment:"What a public node follows: all topics, or only the two drawn from its own key (own)."`
 	Dials    int      `toml:"dials" comment:"Public nodes to which each dials out; 0 is the program's own number. Simulated only."`
 	Work     uint8    `toml:"work" comment:"Zero bits of work that an announcement asks for; 0 is none."`
@@ -121,6 +127,8 @@ func Default() Scenario {
 		Liars:     Liars{How: []string{}, Every: Duration(20 * time.Second)},
 		MailFlood: MailFlood{Addresses: 64, Needs: 1, Vouched: protocol.FirstVouched, Named: true},
 		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent, Siege: h.Siege,
+		Records:  Records{Each: 2},
+		DHTFlood: DHTFlood{Records: 100},
 	}
 }
 
@@ -168,6 +176,9 @@ func (s *Scenario) badWay() (what, next string) {
 	have := []string{"bootstrap", "cache", "exchange", "dht"}
 	if s.Engine == Simulated {
 		have = []string{"bootstrap", "exchange"}
+		if s.Network.DHT {
+			have = append(have, "dht")
+		}
 	}
 	for _, w := range s.Network.Ways {
 		if !slices.Contains(have, w) {
@@ -206,7 +217,7 @@ type rule struct {
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
 	h := s.hostile()
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + h.Nodes()
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + h.Nodes() + s.DHTSybils.PerKey + s.DHTFlood.Peers
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -243,6 +254,7 @@ func (s *Scenario) rules() []rule {
 		out = append(out, rule{r.OK, r.Key, r.What, r.Next})
 	}
 	out = append(out, s.keeperRules()...)
+	out = append(out, s.dhtRules(within)...)
 	if s.Engine == Processes {
 		return append(out, s.realRules()...)
 	}

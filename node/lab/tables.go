@@ -32,6 +32,8 @@ type tables struct {
 	before   map[string]Record             // by node, what it had used when the load began
 	spied    map[version]Record            // the first
 	spyCount int
+	lookups  []Record
+	floods   []Record
 	split    [2]int64 // from, to
 	marks    []Mark
 	end      int64
@@ -83,6 +85,8 @@ func newTables(records []Record) *tables {
 			if old, ok := t.spied[v]; !ok || r.MS < old.MS {
 				t.spied[v] = r
 			}
+		case KindLookup:
+			t.lookups = append(t.lookups, r)
 		case KindMark:
 			t.mark(r)
 		case KindHostile:
@@ -128,6 +132,9 @@ func (t *tables) hear(r Record) {
 }
 
 func (t *tables) mark(r Record) {
+	if r.Flood != nil {
+		t.floods = append(t.floods, r)
+	}
 	switch r.What {
 	case "split":
 		t.split[0] = r.MS

@@ -60,8 +60,8 @@ func (o *Outsider) AnswerSync(answer Answer) error {
 // A Shelf holds announcements that outsiders show to those who pull.
 type Shelf struct{ board *board.Board }
 
-// Shelf makes an empty one.
-func (w *World) Shelf() (*Shelf, error) {
+// NewShelf makes an empty one.
+func NewShelf(w *World) (*Shelf, error) {
 	b, err := board.Open(kv.Memory(), w.Genesis.Shards, board.Limits{})
 	return &Shelf{b}, err
 }

@@ -16,9 +16,6 @@ func (w *World) Spying(name string, shut bool, see func(Seen)) *Member {
 	return w.begin(&Member{Name: name, public: true, locked: shut, spy: see})
 }
 
-// Who is the member with an address in a prefix; nil: none of a simulated world.
-func (w *World) Who(prefix string) *Member { return w.behind(prefix) }
-
 // overhear reads along on a stream that a spy serves.
 func (m *Member) overhear(proto, from string, c peers.Conn) peers.Conn {
 	return &overheard{Conn: c, hear: func(op *protocol.Op) { m.spy(Seen{At: time.Now(), From: from, Proto: proto, Op: op}) }}

@@ -31,8 +31,8 @@ type MailFlood struct {
 	Issuer     key.Private[key.Issuer]
 }
 
-// Flooded is what became of one side of a flood at one keeper.
-type Flooded struct {
+// BoxFlooded is what became of one side of a flood at one keeper.
+type BoxFlooded struct {
 	Keeper              *Member
 	Vouched             bool
 	Came, Refused, Kept int
@@ -55,7 +55,7 @@ type flood struct {
 
 // Flood plays it on the need in raw and tells what each of its keepers kept. The customer
 // should be away: what she collects makes room.
-func (f MailFlood) Flood(ctx context.Context, w *World, raw []byte) ([]Flooded, error) {
+func (f MailFlood) Flood(ctx context.Context, w *World, raw []byte) ([]BoxFlooded, error) {
 	h, err := wire.OpenAnnouncement(raw)
 	if err != nil {
 		return nil, err
@@ -219,18 +219,18 @@ func (f *flood) least() uint8 {
 }
 
 // count looks into the mailbox of the need at each of its keepers.
-func (f *flood) count(ctx context.Context) (out []Flooded, err error) {
+func (f *flood) count(ctx context.Context) (out []BoxFlooded, err error) {
 	for _, k := range f.a.Keepers {
 		for _, m := range f.w.nodes {
 			if m.Key.Public() != k.Key {
 				continue
 			}
-			kept, err := m.lettersOf(ctx, f.a.Mailbox, f.vouched)
+			kept, err := lettersOf(ctx, m, f.a.Mailbox, f.vouched)
 			if err != nil {
 				return nil, err
 			}
 			for side, vouched := range []bool{false, true} {
-				out = append(out, Flooded{Keeper: m, Vouched: vouched, Came: f.came[k.Key][side], Refused: f.refused[k.Key][side], Kept: kept[side]})
+				out = append(out, BoxFlooded{Keeper: m, Vouched: vouched, Came: f.came[k.Key][side], Refused: f.refused[k.Key][side], Kept: kept[side]})
 			}
 		}
 	}
@@ -238,7 +238,7 @@ func (f *flood) count(ctx context.Context) (out []Flooded, err error) {
 }
 
 // lettersOf counts what a keeper keeps of a mailbox, of either side of a flood.
-func (m *Member) lettersOf(ctx context.Context, box key.MailboxKey, vouched map[protocol.Hash]bool) (kept [2]int, err error) {
+func lettersOf(ctx context.Context, m *Member, box key.MailboxKey, vouched map[protocol.Hash]bool) (kept [2]int, err error) {
 	b, err := mailbox.Open(m.Store, m.Key, mailbox.Policy{}) // as the node would at its next start
 	if err != nil {
 		return kept, err

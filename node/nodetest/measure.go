@@ -21,15 +21,20 @@ func (w *World) Topic(shard uint16) (string, error) {
 
 // Need signs a need of nobody on a shard, which lives for so long.
 func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
+	return needAt(w, key.Generate[key.Context](), shard, life, []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public()}})
+}
+
+// needAt signs a need of a context that names these keepers.
+func needAt(w *World, ctx key.Private[key.Context], shard uint16, life time.Duration, keepers []protocol.Keeper) ([]byte, error) {
 	net, err := w.ID()
 	if err != nil {
 		return nil, err
 	}
-	category, place, err := w.subject(shard)
+	category, place, err := subject(w.Genesis.Shards, shard)
 	if err != nil {
 		return nil, err
 	}
-	ctx, now := key.Generate[key.Context](), protocol.Second(time.Now().Unix())
+	now := protocol.Second(time.Now().Unix())
 	body, commitment, err := wire.SealBody(protocol.Demand{Name: "nothing"}, key.NewSecret(), ctx.Public(), 1)
 	if err != nil {
 		return nil, err
@@ -38,20 +43,20 @@ func (w *World) Need(shard uint16, life time.Duration) ([]byte, error) {
 		Header: protocol.Header{Net: net, ID: wire.NewID(), Seq: 1, Created: now, Expires: now + protocol.Second(life/time.Second)},
 		Status: protocol.Open, Reason: protocol.ContextNeed, Category: category, Region: place,
 		Seal: key.GenerateSeal[key.ContextSeal]().Public(), Terms: w.Genesis.Terms, Mailbox: key.Generate[key.Mailbox]().Public(),
-		Keepers: []protocol.Keeper{{Key: key.Generate[key.Keeper]().Public()}}, Body: body, Commitment: commitment,
+		Keepers: keepers, Body: body, Commitment: commitment,
 	}, protocol.LaneNone, 0)
 }
 
-// subject finds a category and a place that fall on a shard.
-func (w *World) subject(shard uint16) (protocol.Category, protocol.Region, error) {
+// subject finds a category and a place that fall on one of so many shards.
+func subject(shards, shard uint16) (protocol.Category, protocol.Region, error) {
 	for _, c := range []protocol.Category{"home.furniture", "insurance.motor", "travel.flights", "events.cakes"} {
 		for _, r := range []protocol.Region{"ZA", "DE", "FR", "NL", "GB", "US", "KE", "NG", "IN", "BR", "PT", "ES", "IT", "PL", "SE", "NO", "FI", "DK", "IE", "JP"} {
-			if wire.Shard(c, r, w.Genesis.Shards) == shard {
+			if wire.Shard(c, r, shards) == shard {
 				return c, r, nil
 			}
 		}
 	}
-	return "", "", fmt.Errorf("nodetest: nothing of the list is on shard %d of %d", shard, w.Genesis.Shards)
+	return "", "", fmt.Errorf("nodetest: nothing of the list is on shard %d of %d", shard, shards)
 }
 
 // Post hands an announcement to the node, as an author would.

@@ -45,7 +45,7 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 		all = append(all, i)
 	}
 	err = o.gossip.Join(all, func(_ context.Context, raw []byte, _ uint16, from string) uint8 {
-		if hear(raw, w.behind(from)) {
+		if hear(raw, w.Who(from)) {
 			return 0
 		}
 		return 1
@@ -53,8 +53,9 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 	return o, err
 }
 
-// behind finds the member with an address in a prefix: each has one of its own.
-func (w *World) behind(prefix string) *Member {
+// Who is the member of a simulated world with an address in a prefix, of which each has one
+// of its own; nil: none.
+func (w *World) Who(prefix string) *Member {
 	p, err := netip.ParsePrefix(prefix)
 	if err != nil {
 		return nil

@@ -31,4 +31,4 @@ func (m *Member) draw() key.Secret {
 }
 
 // drawKey is the next keeper key of a member.
-func (m *Member) drawKey() key.Private[key.Keeper] { return key.FromSeed[key.Keeper](m.draw()) }
+func drawKey(m *Member) key.Private[key.Keeper] { return key.FromSeed[key.Keeper](m.draw()) }

@@ -19,9 +19,9 @@ type SimConfig struct {
 	netem.Config
 	Shards uint16 // of the network; 4 where zero
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
-	DHT    bool   // nodes take part in the network's DHT: for small worlds
 	Target int    // public nodes to which each dials out; its own number where zero
 	Lax    bool   // silent peers, and those that answer no audit, stay in the meshes
+	DHT    bool   // nodes take part in the network's DHT
 }
 
 // NewSimWorld makes an empty world whose nodes are real hosts, with real gossip,
@@ -56,6 +56,7 @@ type place struct {
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
 	see    func(Seen)      // of a node that spies
+	table
 
 	mu     sync.Mutex
 	heard  map[protocol.Hash]time.Time // by gossip

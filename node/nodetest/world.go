@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/internal/courier"
+	"github.com/harkmarket/hark/node/internal/peers/dht"
 	"github.com/harkmarket/hark/node/internal/seller"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
@@ -32,10 +33,12 @@ type World struct {
 	sim     *sim // nil on pipes
 	Genesis *protocol.Genesis
 	nodes   []*Member
-	Log     *slog.Logger     // of the nodes started from now on; none where nil
-	Limits  node.Limits      // likewise
-	Ways    []string         // in, of real hosts, likewise; nil: all that they have
-	Posting *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
+	Log     *slog.Logger // of the nodes started from now on; none where nil
+	Limits  node.Limits  // likewise
+	Ways    []string     // in, of real hosts, likewise; nil: all that they have
+	// TableLimits bound the DHT of a public node, likewise; zero: the usual ones.
+	TableLimits dht.Limits
+	Posting     *courier.Posting // of personal nodes, likewise; nil: two hops, no delay
 }
 
 // NewWorld makes an empty world; call it inside a synctest bubble. It is closed by
@@ -134,9 +137,9 @@ func (w *World) begin(m *Member) *Member {
 // enter gives a member its keys and its place; it does not start.
 func (w *World) enter(m *Member) {
 	m.w, m.Store = w, kv.Memory()
-	m.Master, m.Key = m.draw(), m.drawKey()
+	m.Master, m.Key = m.draw(), drawKey(m)
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
-		m.Key = m.drawKey() // it shall carry two shards, not one twice
+		m.Key = drawKey(m) // it shall carry two shards, not one twice
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
@@ -155,14 +158,17 @@ func (m *Member) Start() {
 	if m.public {
 		profile = node.Public
 	} else {
-		m.Key = m.drawKey() // a personal node is another one at each start
+		m.Key = drawKey(m) // a personal node is another one at each start
 	}
 	s := &node.Simulated{
 		Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Posting: m.w.Posting,
 		Now: m.now, Locked: m.locked, Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
 	}
 	if m.w.sim != nil {
-		s.Join, s.DHT = m.join, m.w.sim.cfg.DHT
+		s.Join = m.join
+		if m.w.sim.cfg.DHT {
+			s.Table = tableOf(m)
+		}
 	} else {
 		m.Port = m.w.Net.PortOf(m.public, m.Key)
 		m.Ports = append(m.Ports, m.Port)

@@ -60,6 +60,7 @@ type Usage struct {
 	Links, Mesh    [2]int // connections, and places in its meshes, that honest nodes and Sybils have now
 	CPU            time.Duration
 	RSS            int64
+	DHT            *lab.DHTUse // nil: it has no part in it
 }
 
 // Progress is how far a run is.
@@ -385,7 +386,7 @@ func (r *run) usage(ctx context.Context, i int, what string) error {
 	}
 	rec := lab.Record{
 		Kind: lab.KindUsage, What: what, Sent: u.Sent, Received: u.Received, Packets: u.Packets, RPCs: u.RPCs, Judged: u.Judged,
-		Links: u.Links, Mesh: u.Mesh, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1,
+		Links: u.Links, Mesh: u.Mesh, DHT: u.DHT, CPUMS: u.CPU.Milliseconds(), RSS: u.RSS, Life: 1,
 	}
 	if i >= 0 {
 		rec.Node = r.plan.Players[i].Name
@@ -412,7 +413,7 @@ func (r *run) settle(ctx context.Context) error {
 		return err
 	}
 	r.tell("asking what it cost", time.Since(r.start))
-	err := r.usages(ctx, "")
+	err := errors.Join(r.usages(ctx, ""), r.look(ctx))
 	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
 	return err
 }

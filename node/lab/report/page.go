@@ -85,6 +85,15 @@ func nodesText(s lab.Scenario) string {
 		text += fmt.Sprintf(", a flood of %s requests", count(n))
 	}
 	text += s.Attackers()
+	if s.Network.DHT {
+		text += ", with their DHT"
+	}
+	if n := s.DHTSybils.PerKey; n > 0 {
+		text += fmt.Sprintf(", %d Sybils in it", n)
+	}
+	if n := s.DHTFlood.Peers; n > 0 {
+		text += fmt.Sprintf(", %d who flood it", n)
+	}
 	switch l, d := s.Load, lab.Default().Load; {
 	case l.PostHops == 1:
 		text += ", needs posted straight"

@@ -36,7 +36,7 @@ type binding struct {
 	to     netip.AddrPort // of a symmetric NAT
 }
 
-// AddBehind gives the next host a place behind a NAT: 10.x.y.1 inside, 1.x.y.1 outside.
+// AddBehind gives the next host a place behind a NAT: 10.x.y.1 inside, a.b.0.1 outside.
 func (n *Net) AddBehind(kind Kind) *Host {
 	h := n.Add()
 	n.mu.Lock()

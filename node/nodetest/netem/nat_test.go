@@ -74,7 +74,7 @@ func TestNATs(t *testing.T) {
 					t.Errorf("%q came in at the port that one knows", text)
 				}
 				far := socket(n.AddBehind(Cone))
-				send(in, "1.0.3.1:40001", "knock")
+				send(in, "1.3.0.1:40001", "knock")
 				send(far, seen, "knock")
 				if text, from := hear(t, in); (text != "") != (kind == Cone) {
 					t.Errorf("both knocked at the ports that they knew: %q from %s", text, from)

@@ -3,8 +3,9 @@
 // where its time is the bubble's, and stands on github.com/marcopolo/simnet.
 //
 //  1. New starts an empty network with a latency, a loss and a bandwidth.
-//  2. Add gives a host an address in a /24 of its own; Options has libp2p send and
-//     receive there and nowhere else.
+//  2. Add gives a host an address in a /16 of its own, as strangers have them; Options
+//     has libp2p send and receive there and nowhere else. AddBeside gives one a
+//     neighbour in its /16 (address.go).
 //  3. AddBehind gives one a private address behind a NAT of its own (nat.go).
 //  4. SetLoss, Partition, Heal and SetOnline change the weather. What is on its way
 //     when they are called still arrives.
@@ -42,9 +43,6 @@ type Config struct {
 // Default is a broadband network.
 var Default = Config{Latency: 20 * time.Millisecond, Jitter: 60 * time.Millisecond, Bits: 50_000_000, Seed: 1}
 
-// maxHosts is how many addresses there are.
-const maxHosts = 1 << 16
-
 // A Net is a simulated internet. Make it with New.
 type Net struct {
 	cfg  Config
@@ -53,6 +51,7 @@ type Net struct {
 	mu    sync.Mutex
 	dice  *rand.Rand
 	loss  float64
+	nets  int                  // /16 that are taken
 	hosts map[netip.Addr]*Host // by the address inside
 	nats  map[netip.Addr]*nat  // by the address outside
 }
@@ -91,53 +90,15 @@ func (n *Net) latency(p *simnet.Packet) time.Duration {
 // A Host is one place on the network. Make it with Add.
 type Host struct {
 	net            *Net
-	number         int
+	number         int // of its /16
+	third          byte
+	beside         int // hosts that AddBeside put there
 	group          int // of a partition
 	offline        bool
 	next           int  // port for a host that does not listen
 	nat            *nat // nil: it is out in the open
 	sent, received atomic.Uint64
 	packets        atomic.Uint64 // of both
-}
-
-// Add gives the next host a place: 1.x.y.1, alone in its /24.
-func (n *Net) Add() *Host {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.hosts) >= maxHosts {
-		panic("netem: no address is left")
-	}
-	h := &Host{net: n, number: len(n.hosts), next: 20000}
-	n.hosts[h.IP()] = h
-	return h
-}
-
-// IP is the host's own address: behind a NAT a private one.
-func (h *Host) IP() netip.Addr {
-	first := byte(1)
-	if h.nat != nil {
-		first = 10
-	}
-	return netip.AddrFrom4([4]byte{first, byte(h.number >> 8), byte(h.number), 1})
-}
-
-// ip is the address in the 16-byte form by which simnet and package net know it.
-func (h *Host) ip() net.IP {
-	b := h.IP().As16()
-	return b[:]
-}
-
-// number gets a host's number back from its address.
-func number(a net.Addr) int {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return 0
-	}
-	ip := u.IP.To4()
-	if ip == nil {
-		return 0
-	}
-	return int(ip[1])<<8 | int(ip[2])
 }
 
 // port is where hosts listen.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p-kbucket/peerdiversity"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -82,8 +84,8 @@ func TestPacketsTakeTheirTime(t *testing.T) {
 		if err != nil || took < 200*time.Millisecond || took > 500*time.Millisecond {
 			t.Errorf("there and back in %v: %v", took, err)
 		}
-		if p, q := at[0].IP().As4(), at[1].IP().As4(); p[2] == q[2] || a.Addrs()[0].String() != at[0].Listen() {
-			t.Errorf("%v and %v share a /24, or %v is not %s", p, q, a.Addrs(), at[0].Listen())
+		if p, q := at[0].IP().As4(), at[1].IP().As4(); p[1] == q[1] || a.Addrs()[0].String() != at[0].Listen() {
+			t.Errorf("%v and %v share a /16, or %v is not %s", p, q, a.Addrs(), at[0].Listen())
 		}
 		sent, _ := at[0].Bytes()
 		_, received := at[1].Bytes()
@@ -139,6 +141,30 @@ func TestNothingCrossesAPartition(t *testing.T) {
 			if _, err := ask(a, b, 1); err != nil {
 				t.Fatalf("%s, after: %v", name, err)
 			}
+		}
+	})
+}
+
+// Each host is in a /16 of its own, that libp2p's DHT takes for one, but for those that
+// were put beside another, each in a /24 of its own.
+func TestHostsAreInNetworksOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New(Config{})
+		defer n.Close()
+		seen, numbers := map[string]bool{}, map[int]bool{}
+		for range 3000 {
+			h := n.Add()
+			group := string(peerdiversity.IPGroupKey(net.IP(h.IP().AsSlice())))
+			if !h.IP().IsGlobalUnicast() || h.IP().IsPrivate() || seen[group] || numbers[number(&net.UDPAddr{IP: h.ip()})] {
+				t.Fatalf("%s", h.IP())
+			}
+			seen[group], numbers[number(&net.UDPAddr{IP: h.ip()})] = true, true
+		}
+		first := n.Add()
+		near := [2]*Host{n.AddBeside(first), n.AddBeside(first)}
+		a, b, c := first.IP().As4(), near[0].IP().As4(), near[1].IP().As4()
+		if [2]byte(a[:2]) != [2]byte(b[:2]) || [2]byte(a[:2]) != [2]byte(c[:2]) || a[2] == b[2] || b[2] == c[2] || a[2] == c[2] {
+			t.Errorf("%v, beside it %v and %v", a, b, c)
 		}
 	})
 }

@@ -93,7 +93,7 @@ func TestOnlyItsKeepersPutIt(t *testing.T) {
 		t.Error("passports with another inbox")
 	}
 	named := chain("shop", 2, func(p *protocol.Passport) { p.Inbox.Keepers = []protocol.Keeper{n.Self()} })
-	if one, ok := n.dht.chain(named); !ok || one.key != passportKey(named.Vendor()) {
+	if one, ok := n.dht.chain(named); !ok || one.key != PassportKey(named.Vendor()) {
 		t.Error("its own passports")
 	}
 }

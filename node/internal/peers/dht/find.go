@@ -38,12 +38,12 @@ const (
 // judges; it has to pass the door like any other. A personal node's lookup tells some
 // twenty strangers that this address asks for that need.
 func (d *DHT) Announcement(ctx context.Context, c protocol.ContextID) ([]byte, error) {
-	return d.value(ctx, annKey(c))
+	return d.value(ctx, AnnKey(c))
 }
 
 // Passports looks a vendor's passports up.
 func (d *DHT) Passports(ctx context.Context, v protocol.VendorID) (wire.Chain, error) {
-	value, err := d.value(ctx, passportKey(v))
+	value, err := d.value(ctx, PassportKey(v))
 	if err != nil {
 		return wire.Chain{}, err
 	}
@@ -93,7 +93,7 @@ func (d *DHT) ready(ctx context.Context) (*kad.IpfsDHT, error) {
 // Keepers looks for public nodes that keep mail; Followers for those that follow a
 // shard. At most two of one address prefix, unless all are at home.
 func (d *DHT) Keepers(ctx context.Context) ([]protocol.Keeper, error) {
-	return d.found(ctx, keeperPlace())
+	return d.found(ctx, KeeperPlace())
 }
 
 // Followers looks for public nodes that follow a shard.
@@ -232,7 +232,7 @@ func (d *DHT) provideAll(ctx context.Context) {
 		if !d.connected() {
 			continue
 		}
-		for _, at := range d.places() {
+		for _, at := range places(d) {
 			if now := d.cfg.Now(); now.Sub(done[at]) >= provideEvery && d.provide(ctx, at) {
 				done[at] = now
 			}
@@ -246,10 +246,11 @@ func (d *DHT) provideAll(ctx context.Context) {
 // maxPlaces bounds the places at which one node is found: what PerPeer of others allows.
 const maxPlaces = 64
 
-func (d *DHT) places() []cid.Cid {
+// places are those at which a node is found.
+func places(d *DHT) []cid.Cid {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := []cid.Cid{keeperPlace()}
+	out := []cid.Cid{KeeperPlace()}
 	for _, s := range d.shards[:min(len(d.shards), maxPlaces-1)] {
 		out = append(out, shardPlace(d.cfg.Shards, s))
 	}

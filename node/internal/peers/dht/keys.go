@@ -24,9 +24,11 @@ func Protocol(net protocol.Hash) string { return prefixOf(net) + "/kad/1.0.0" }
 
 func prefixOf(net protocol.Hash) string { return "/hark/" + net.String() }
 
-func annKey(c protocol.ContextID) string { return "/" + spaceAnn + "/" + fmt.Sprintf("%x", c[:]) }
+// AnnKey is under what the latest announcement of a context stands.
+func AnnKey(c protocol.ContextID) string { return "/" + spaceAnn + "/" + fmt.Sprintf("%x", c[:]) }
 
-func passportKey(v protocol.VendorID) string { return "/" + spacePassport + "/" + v.String() }
+// PassportKey is under what the passports of a vendor stand.
+func PassportKey(v protocol.VendorID) string { return "/" + spacePassport + "/" + v.String() }
 
 // readKey is the id in a value's key: 64 lower-case hexadecimal digits, so that one
 // id has one key.
@@ -38,9 +40,9 @@ func readKey(space, key string) (id protocol.Hash, err error) {
 	return id, nil
 }
 
-// keeperPlace and shardPlace are where public nodes say that they keep mail, and
+// KeeperPlace and shardPlace are where public nodes say that they keep mail, and
 // which shards they follow.
-func keeperPlace() cid.Cid { return place([]byte("keeper")) }
+func KeeperPlace() cid.Cid { return place([]byte("keeper")) }
 
 func shardPlace(shards, i uint16) cid.Cid {
 	return place(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16([]byte("shard"), shards), i))

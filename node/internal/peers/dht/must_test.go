@@ -3,6 +3,7 @@ package dht
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,10 +71,17 @@ func mustKeeper(t *testing.T, id peer.ID, at []ma.Multiaddr) protocol.Keeper {
 	return k
 }
 
-func (w *writer) put(s sample) error {
+func (w *writer) put(s sample) error { return w.value(s.key(), s.sign()) }
+
+func (w *writer) show(vendor string) error {
+	c := chain(vendor, 1, nil)
+	return w.value(PassportKey(c.Vendor()), joined(c))
+}
+
+func (w *writer) value(key string, raw []byte) error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	return w.send.PutValue(ctx, w.to, record.MakePutRecord(s.key(), s.sign()))
+	return w.send.PutValue(ctx, w.to, record.MakePutRecord(key, raw))
 }
 
 func (w *writer) provide(what string) error {
@@ -98,10 +106,28 @@ const (
 	// has 60,000: what an honest one holds beyond an equal share is not defended.
 	capacity     = 720_000
 	provCapacity = 100_000
+	// Of passports each has one in ten of that, so that they take a tenth of the time.
+	fewer        = 10
+	passCapacity = capacity / fewer
 )
 
-// run floods one node and says what it held, and how many honest records are left.
-func (d deluge) run(t *testing.T) (bytes, provBytes int, survived float64) {
+// A peak is the most bytes that a node held of each kind.
+type peak struct{ announcements, passports, providers int }
+
+func (p *peak) see(g guard) {
+	held, _ := g.values.Fill(spaceAnn)
+	passports, _ := g.values.Fill(spacePassport)
+	providers, _ := g.providers.Fill()
+	p.announcements, p.passports, p.providers = max(p.announcements, held), max(p.passports, passports), max(p.providers, providers)
+}
+
+func (p peak) within() bool {
+	return p.announcements <= capacity && p.passports <= passCapacity && p.providers <= provCapacity
+}
+
+// run floods one node and says what it held, and how many honest records are left, of
+// all and of the passports.
+func (d deluge) run(t *testing.T) (most peak, survived, passports float64) {
 	target := open(t, setup{at: "127.0.0.1", limits: d.limits})
 	var honest, attackers []*writer
 	for i := range honestWriters {
@@ -110,10 +136,14 @@ func (d deluge) run(t *testing.T) (bytes, provBytes int, survived float64) {
 	for i := range attackWriters {
 		attackers = append(attackers, openWriter(t, d.attackers(i), target))
 	}
-	honestly := func(i, j int) sample { return sample{name: fmt.Sprintf("honest %d %d", i, j)} }
 	for i, w := range honest {
 		for j := range honestRecords {
 			if err := w.put(honestly(i, j)); err != nil {
+				t.Fatal(i, j, err)
+			}
+		}
+		for j := range honestRecords / fewer {
+			if err := w.show(honestVendor(i, j)); err != nil {
 				t.Fatal(i, j, err)
 			}
 		}
@@ -124,32 +154,49 @@ func (d deluge) run(t *testing.T) (bytes, provBytes int, survived float64) {
 	for j := range attackRecords {
 		for i, w := range attackers {
 			_ = w.put(sample{name: fmt.Sprintf("flood %d %d", i, j)}) // refused, or kept
+			if j%fewer == 0 {
+				_ = w.show(fmt.Sprintf("flood %d %d", i, j))
+			}
 			_ = w.provide(fmt.Sprintf("place %d %d", i, j))
 			_ = w.provide("keeper")
 		}
-		held, _ := target.dht.guard.values.Fill(spaceAnn)
-		provHeld, _ := target.dht.guard.providers.Fill()
-		bytes, provBytes = max(bytes, held), max(provBytes, provHeld)
+		most.see(target.dht.guard)
 	}
-	there := 0
+	left, shown := standing(t, target, honest)
+	perWriter := honestRecords + honestRecords/fewer + 1
+	return most, float64(left+shown) / float64(honestWriters*perWriter), float64(shown) / float64(honestWriters*honestRecords/fewer)
+}
+
+func honestly(i, j int) sample { return sample{name: fmt.Sprintf("honest %d %d", i, j)} }
+
+func honestVendor(i, j int) string { return fmt.Sprintf("honest %d %d", i, j) }
+
+// standing counts the honest records that are there, and the passports among them apart.
+func standing(t *testing.T, target *node, honest []*writer) (left, passports int) {
+	has := func(space, key string) bool {
+		ok, err := target.dht.guard.values.Has(t.Context(), ds.NewKey("/"+space+"/"+raw32.EncodeToString([]byte(key))))
+		return ok && err == nil
+	}
+	list, err := target.dht.table.ProviderStore().GetProviders(t.Context(), place([]byte("keeper")).Hash())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, w := range honest {
 		for j := range honestRecords {
-			key := ds.NewKey("/" + spaceAnn + "/" + raw32.EncodeToString([]byte(honestly(i, j).key())))
-			if ok, err := target.dht.guard.values.Has(t.Context(), key); ok && err == nil {
-				there++
+			if has(spaceAnn, honestly(i, j).key()) {
+				left++
 			}
 		}
-		list, err := target.dht.table.ProviderStore().GetProviders(t.Context(), place([]byte("keeper")).Hash())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, k := range list {
-			if k.ID == w.id {
-				there++
+		for j := range honestRecords / fewer {
+			if has(spacePassport, PassportKey(chain(honestVendor(i, j), 1, nil).Vendor())) {
+				passports++
 			}
+		}
+		if slices.ContainsFunc(list, func(k peer.AddrInfo) bool { return k.ID == w.id }) {
+			left++
 		}
 	}
-	return bytes, provBytes, float64(there) / float64(honestWriters*(honestRecords+1))
+	return left, passports
 }
 
 // TestMust_dht_flood: whatever is put, a node holds no more than its bound, and what
@@ -157,23 +204,22 @@ func (d deluge) run(t *testing.T) (bytes, provBytes int, survived float64) {
 // share one address prefix, the same checks fail.
 func TestMust_dht_flood(t *testing.T) {
 	lim := DefaultLimits
-	lim.AnnBytes, lim.ProviderBytes, lim.PerPlace = capacity, provCapacity, 64
+	lim.AnnBytes, lim.PassportBytes, lim.ProviderBytes, lim.PerPlace = capacity, passCapacity, provCapacity, 64
 	lim.Writes, lim.Requests = budget.Rate{PerSecond: 1e6, Burst: 1e6}, budget.Rate{PerSecond: 1e6, Burst: 1e6} // the stores alone
 	apart := func(i int) string { return fmt.Sprintf("127.2.%d.%d", i%3, 1+i) }
-	within := func(bytes, provBytes int) bool { return bytes <= capacity && provBytes <= provCapacity }
-
 	open := lim
-	open.AnnBytes, open.ProviderBytes = 1<<40, 1<<40
-	if bytes, prov, _ := (deluge{open, apart}).run(t); within(bytes, prov) {
-		t.Fatalf("without bounds it holds %d and %d bytes: the flood is too small to show anything", bytes, prov)
+	open.AnnBytes, open.PassportBytes, open.ProviderBytes = 1<<40, 1<<40, 1<<40
+	if p, _, _ := (deluge{open, apart}).run(t); p.announcements <= capacity || p.passports <= passCapacity || p.providers <= provCapacity {
+		t.Fatalf("without bounds it holds %+v bytes: the flood is too small to show anything", p)
 	}
-	if _, _, left := (deluge{lim, func(i int) string { return fmt.Sprintf("127.1.%d.%d", i%honestWriters, 2+i) }}).run(t); left >= 0.99 {
-		t.Fatalf("%.0f %% are left where attackers sit among the honest: the flood is too small to show anything", 100*left)
+	among := func(i int) string { return fmt.Sprintf("127.1.%d.%d", i%honestWriters, 2+i) }
+	if _, left, shown := (deluge{lim, among}).run(t); left >= 0.99 || shown >= 0.99 {
+		t.Fatalf("%.0f %% are left where attackers sit among the honest, %.0f %% of the passports: the flood is too small to show anything", 100*left, 100*shown)
 	}
-	bytes, prov, left := deluge{lim, apart}.run(t)
-	t.Logf("%d records of %d attackers in 3 prefixes: at most %d of %d bytes of announcements, %d of %d of provider records; %.1f %% of the honest are left",
-		3*attackRecords*attackWriters, attackWriters, bytes, capacity, prov, provCapacity, 100*left)
-	if !within(bytes, prov) || left < 0.99 {
-		t.Errorf("%d and %d bytes, %.1f %% left", bytes, prov, 100*left)
+	p, left, shown := deluge{lim, apart}.run(t)
+	t.Logf("%d records of %d attackers in 3 prefixes: at most %d of %d bytes of announcements, %d of %d of passports, %d of %d of provider records; %.1f %% of the honest are left, %.1f %% of their passports",
+		(3*attackRecords+attackRecords/fewer)*attackWriters, attackWriters, p.announcements, capacity, p.passports, passCapacity, p.providers, provCapacity, 100*left, 100*shown)
+	if !p.within() || left < 0.99 || shown < 0.99 {
+		t.Errorf("%+v bytes, %.1f %% left, %.1f %% of the passports", p, 100*left, 100*shown)
 	}
 }

@@ -91,7 +91,7 @@ func mine(a *protocol.Announcement, cfg *Config) bool {
 // Heard is told of each announcement that came to the board. It does not block.
 func (d *DHT) Heard(h wire.Heard) {
 	if mine(h.A(), &d.cfg) {
-		d.puts.add(put{key: annKey(h.A().ContextID()), value: h.Raw()})
+		d.puts.add(put{key: AnnKey(h.A().ContextID()), value: h.Raw()})
 	}
 }
 
@@ -113,7 +113,7 @@ func (d *DHT) chain(c wire.Chain) (put, bool) {
 		d.cfg.Log.Debug("passports are too long for the DHT", "vendor", c.Vendor().Short(), "why", err)
 		return put{}, false
 	}
-	return put{key: passportKey(c.Vendor()), value: value}, true
+	return put{key: PassportKey(c.Vendor()), value: value}, true
 }
 
 // A putter is the loop of step 3: what is queued first, then the board in rounds.
@@ -194,7 +194,7 @@ func (d *putter) step(ctx context.Context, r *round) (one put, ok bool) {
 	case !h.IsZero():
 		a := h.A()
 		ours := mine(a, &d.cfg) // looking first would let it end before it is put again
-		one = put{key: annKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn && !ours}
+		one = put{key: AnnKey(a.ContextID()), value: h.Raw(), look: a.Status == protocol.Withdrawn && !ours}
 		return one, ours || one.look
 	case !c.IsZero():
 		return d.chain(c)

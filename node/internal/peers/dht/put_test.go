@@ -45,9 +45,9 @@ func TestARoundGoesOnByTheClock(t *testing.T) {
 		case err != nil:
 			t.Fatal(err)
 		case !h.IsZero():
-			return annKey(h.A().ContextID())
+			return AnnKey(h.A().ContextID())
 		case !c.IsZero():
-			return passportKey(c.Vendor())
+			return PassportKey(c.Vendor())
 		}
 		return "end"
 	}
@@ -79,9 +79,9 @@ func TestARoundTakesADay(t *testing.T) {
 			took += r.pause()
 			switch {
 			case !h.IsZero():
-				seen[annKey(h.A().ContextID())] = true
+				seen[AnnKey(h.A().ContextID())] = true
 			case !c.IsZero():
-				seen[passportKey(c.Vendor())] = true
+				seen[PassportKey(c.Vendor())] = true
 			}
 		}
 		if len(seen) != 11 || took < putEvery-time.Hour || took > putEvery {

@@ -89,7 +89,7 @@ func (s sample) sign() []byte {
 	return raw
 }
 
-func (s sample) key() string { return annKey(private[key.Context](s.name).Public()) }
+func (s sample) key() string { return AnnKey(private[key.Context](s.name).Public()) }
 
 // chain makes n passports of a vendor.
 func chain(vendor string, n int, change func(*protocol.Passport)) wire.Chain {

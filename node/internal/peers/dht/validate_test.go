@@ -86,7 +86,7 @@ func TestAnnouncementsAreChosenByPrecedence(t *testing.T) {
 func TestPassportsThatAreRefused(t *testing.T) {
 	v := passports{testNet, time.Now}
 	shop := chain("shop", 3, nil)
-	key, good := passportKey(shop.Vendor()), joined(shop)
+	key, good := PassportKey(shop.Vendor()), joined(shop)
 	if err := v.Validate(key, good); err != nil {
 		t.Fatal(err)
 	}
@@ -98,12 +98,12 @@ func TestPassportsThatAreRefused(t *testing.T) {
 	}{
 		"nothing":         {v, key, nil},
 		"junk":            {v, key, []byte("junk")},
-		"another vendor":  {v, passportKey(chain("other", 1, nil).Vendor()), good},
+		"another vendor":  {v, PassportKey(chain("other", 1, nil).Vendor()), good},
 		"another network": {passports{hash("x"), time.Now}, key, good},
 		"without first":   {v, key, good[4+len(shop.Raws()[0]):]},
 		"something after": {v, key, append(slices.Clone(good), 0)},
 		"too long":        {v, key, make([]byte, protocol.MaxChainValue+1)},
-		"expired":         {passports{testNet, func() time.Time { return time.Now().Add(2 * time.Minute) }}, passportKey(brief.Vendor()), joined(brief)},
+		"expired":         {passports{testNet, func() time.Time { return time.Now().Add(2 * time.Minute) }}, PassportKey(brief.Vendor()), joined(brief)},
 	} {
 		if err := row.v.Validate(row.key, row.value); err == nil {
 			t.Errorf("%s: let through", name)
@@ -133,11 +133,11 @@ func FuzzValues(f *testing.F) {
 	}
 	ann, pass := judge(openLanes, 0), passports{testNet, time.Now}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		if ann.Validate(sample{name: "another"}.key(), value) == nil || pass.Validate(passportKey(hash("another")), value) == nil {
+		if ann.Validate(sample{name: "another"}.key(), value) == nil || pass.Validate(PassportKey(hash("another")), value) == nil {
 			t.Fatal("let through under another key")
 		}
 		judged := func() {
-			_, _ = ann.Validate(s.key(), value), pass.Validate(passportKey(shop.Vendor()), value)
+			_, _ = ann.Validate(s.key(), value), pass.Validate(PassportKey(shop.Vendor()), value)
 		}
 		if got, over := alloc.Over(alloc.Most(len(value)), judged); over {
 			t.Fatalf("%d bytes allocated for %d", got, len(value))
@@ -147,7 +147,7 @@ func FuzzValues(f *testing.F) {
 				t.Fatal(i, err)
 			}
 		}
-		if pass.Validate(passportKey(shop.Vendor()), value) == nil {
+		if pass.Validate(PassportKey(shop.Vendor()), value) == nil {
 			raws, err := wire.SplitChain(value)
 			if err != nil || !bytes.Equal(seal.LP(raws...), value) {
 				t.Fatalf("%x is let through, and is another spelling of its chain: %v", value, err)

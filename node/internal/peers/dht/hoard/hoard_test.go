@@ -206,6 +206,9 @@ func TestValuesKeepTheirSpacesApart(t *testing.T) {
 	if n, err := v.GetSize(ctx, at("/hark-passport/1")); n != 1000 || err != nil {
 		t.Error(n, err)
 	}
+	if !v.Holds("/hark-passport/1") || v.Holds("/hark-passport/2") || v.Holds("x") {
+		t.Error("it does not know what it holds")
+	}
 	if err := v.Delete(ctx, at("/hark-passport/1")); err != nil {
 		t.Fatal(err)
 	}

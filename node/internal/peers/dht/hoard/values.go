@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
+	"strings"
 	"sync"
 
 	ds "github.com/ipfs/go-datastore"
@@ -152,4 +153,14 @@ func (v *Values) Fill(space string) (bytes, most int) {
 	defer v.mu.Unlock()
 	p := v.spaces[space]
 	return p.bytes, p.most
+}
+
+// Holds tells whether the value of a key, as the DHT knows it, is here.
+func (v *Values) Holds(key string) bool {
+	parts := strings.SplitN(key, "/", 3)
+	if len(parts) != 3 {
+		return false
+	}
+	ok, err := v.Has(context.Background(), ds.NewKey("/"+parts[1]+"/"+raw32.EncodeToString([]byte(key))))
+	return ok && err == nil
 }
