@@ -16,24 +16,25 @@ import (
 // links are a node's ways to others.
 type links struct {
 	port peers.Port
-	dht  *dht.DHT // nil on a simulated network, and where this way in is off
+	dht  *dht.DHT // nil on most simulated networks, and where this way in is off
 }
 
 // openDHT takes part in the network's own DHT. Who takes part is told of others by it
 // with every answer, and called by them: where this way in is off there is no part.
 func (n *Node) openDHT(ctx context.Context) error {
 	g, ok := n.port.(*gossip.Network)
-	if !ok || n.cfg.Simulated != nil {
+	if !ok || n.cfg.Simulated != nil && !n.cfg.Simulated.DHT {
 		return nil
 	}
 	off, err := n.settings.off()
 	if err != nil || off&peers.WayDHT != 0 {
 		return err
 	}
-	n.dht, err = dht.Open(context.WithoutCancel(ctx), dht.Config{
-		Host: g.Host, Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Board: n.board,
-		Book: book{n.cfg.Paths.dht()}, Log: n.cfg.Log, Now: n.now,
-	})
+	cfg := dht.Config{Host: g.Host, Net: n.net, Shards: n.genesis.Shards, Lanes: n.genesis.Lanes, Board: n.board, Log: n.cfg.Log, Now: n.now}
+	if n.cfg.Simulated == nil {
+		cfg.Book = book{n.cfg.Paths.dht()}
+	}
+	n.dht, err = dht.Open(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return fmt.Errorf("dht: %w", err)
 	}

@@ -68,6 +68,7 @@ type Simulated struct {
 	Genesis *protocol.Genesis
 	Profile string
 	Locked  bool // the market stays shut: a node that only carries for others
+	DHT     bool // with Join: takes part in the network's DHT, which costs much in a large world
 	Now     func() time.Time
 	Limits  Limits
 	Posting *courier.Posting // of a personal node; nil: two hops, no delay
@@ -327,6 +328,9 @@ func (n *Node) openSimulated(ctx context.Context, s *Simulated) (peers.Port, err
 	cfg := peers.Config{Profile: peers.Personal, Key: s.Key, Exchange: n.client().Exchange(), Operator: n.runBy, Off: off, Log: n.cfg.Log, Now: n.now}
 	if s.Profile == Public {
 		cfg.Profile = peers.Public
+	}
+	if s.DHT {
+		cfg.DHT = dht.Protocol(n.net)
 	}
 	return s.Join(context.WithoutCancel(ctx), cfg)
 }

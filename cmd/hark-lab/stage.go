@@ -15,6 +15,7 @@ import (
 	"github.com/harkmarket/hark/node/nodetest"
 	"github.com/harkmarket/hark/node/nodetest/netem"
 	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 // A stage is a simulated network. Its methods are called inside the bubble.
@@ -82,6 +83,7 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 		st.w.Log = play.Listen(p.Name, saw)
 		st.members[i] = st.member(p)
 		st.members[i].SetClock(p.Skew)
+		st.members[i].Again(func(raw []byte) { st.again(p.Name, raw) })
 		st.up[i] = true
 		time.Sleep(startGap)
 	}
@@ -89,6 +91,15 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	st.loaded.Store(true)
 	st.cpu = processCPU()
 	return ctx.Err()
+}
+
+// again notes that gossip brought what the node had already: where that came by pull,
+// pull was faster, and gossip did not fail.
+func (st *stage) again(node string, raw []byte) {
+	if d, err := wire.ReadAnnouncement(raw); err == nil {
+		id := d.A().ContextID()
+		st.saw(time.Now(), lab.Record{Kind: lab.KindAgain, Node: node, Context: brief(id[:]), Seq: d.A().Seq})
+	}
 }
 
 // outsiderDials is to how many nodes an outsider dials out: it wants to be in every

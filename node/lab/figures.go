@@ -21,7 +21,7 @@ type Figures struct {
 	HeardInTime   int    `json:"heard_in_time"`
 	Heard         int    `json:"heard"`
 
-	Outright *float64  `json:"delivery_without_pull,omitempty"` // share of the pairs whose node was there from the start
+	Outright *float64  `json:"delivery_without_pull,omitempty"` // share of the pairs whose node was there from the start; also what gossip brought after pull had, where the engine sees it
 	InTime   *float64  `json:"delivery_60s,omitempty"`          // share of all pairs, from when the node could hear of it
 	Ever     *float64  `json:"delivery,omitempty"`              // share of all pairs by the end
 	Latency  Quantiles `json:"latency_ms,omitzero"`             // of pairs whose node was there from the start
@@ -96,6 +96,7 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 type pair struct {
 	asked, due, heard int64
 	way               string
+	again             bool // gossip brought it after pull had
 	follows           bool // the node is one that should hear it
 	counts, was       bool
 }
@@ -122,7 +123,7 @@ func (f *Figures) pair(p pair) {
 		f.HeardInTime++
 	}
 	if atOnce {
-		if p.way != ByPull {
+		if p.way != ByPull || p.again {
 			f.HeardOutright++
 		}
 		f.Series.LatencyByWay[p.way] = append(f.Series.LatencyByWay[p.way], float64(p.heard-p.asked))

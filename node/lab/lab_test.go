@@ -335,6 +335,21 @@ func TestFiguresSeeLosses(t *testing.T) {
 	if f := without(func(r Record) bool { return r.Kind == KindHeard && r.Node == "a" && r.Context == "n2" }); *f.Ever >= *whole.Ever || f.Pairs != whole.Pairs {
 		t.Errorf("a need that was not heard: %+v", f)
 	}
+	pulled := func(more ...Record) Figures {
+		list := append(slices.Clone(all), more...)
+		for i := range list {
+			if list[i].Kind == KindHeard && list[i].Node == "a" && list[i].Context == "n2" {
+				list[i].Way = ByPull
+			}
+		}
+		return Compute(s, 1, list)
+	}
+	if f := pulled(); f.HeardOutright != whole.HeardOutright-1 {
+		t.Errorf("only pull brought it: %+v", f)
+	}
+	if f := pulled(Record{Kind: KindAgain, MS: 21_000, Node: "a", Context: "n2", Seq: 1}); f.HeardOutright != whole.HeardOutright {
+		t.Errorf("pull brought it, and gossip half a second later: %+v", f)
+	}
 	late := slices.Clone(all)
 	for i := range late {
 		if late[i].Kind == KindHeard && late[i].Way == ByPull {

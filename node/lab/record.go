@@ -16,6 +16,7 @@ const (
 	KindSaid  = "announcement" // a customer announced, or withdrew
 	KindHeard = "heard"        // a public node kept an announcement that was new to it
 	KindUsage = "usage"        // what a node has used since it came up
+	KindAgain = "again"        // gossip brought a public node an announcement that it had by pull
 	KindSpied = "spied"        // what a spy saw: an announcement that it heard, or an operation that somebody asked it for
 	KindMark  = "mark"         // something happened to all: start, split, join, end
 
@@ -27,7 +28,7 @@ const (
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindMark, KindLetter, KindNamed, KindHeld, KindFlood}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark, KindLetter, KindNamed, KindHeld, KindFlood}
 }
 
 // Ways by which a node hears of an announcement.
@@ -60,8 +61,8 @@ type Record struct {
 
 	Need     int    `json:"need,omitempty"`     // announcement: its number in the plan
 	Category string `json:"category,omitempty"` // announcement
-	Context  string `json:"context,omitempty"`  // announcement, heard, spied
-	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard
+	Context  string `json:"context,omitempty"`  // announcement, heard, again, spied
+	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard, again
 	Shard    uint16 `json:"shard,omitempty"`    // announcement, heard
 	TookMS   int64  `json:"took_ms,omitempty"`  // announcement: until the author's node had it in hand
 	Error    string `json:"error,omitempty"`    // announcement: why it failed

@@ -27,6 +27,7 @@ type tables struct {
 	next     map[version]int64
 	lives    map[string][]life
 	heard    map[version]map[string]Record // by node, the first time
+	again    map[version]map[string]bool   // by node
 	usage    map[string]map[int]Record     // by node and life, the last one
 	before   map[string]Record             // by node, what it had used when the load began
 	spied    map[version]Record            // the first
@@ -39,7 +40,7 @@ type tables struct {
 
 func newTables(records []Record) *tables {
 	t := &tables{
-		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{},
+		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{}, again: map[version]map[string]bool{},
 		keeperTables: newKeeperTables(), usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
 	}
 	var lives []Record
@@ -54,6 +55,12 @@ func newTables(records []Record) *tables {
 			t.said = append(t.said, r)
 		case KindHeard:
 			t.hear(r)
+		case KindAgain:
+			v := version{r.Context, r.Seq}
+			if t.again[v] == nil {
+				t.again[v] = map[string]bool{}
+			}
+			t.again[v][r.Node] = true
 		case KindUsage:
 			if r.What == "start" {
 				t.before[r.Node] = r
@@ -149,7 +156,7 @@ func (t *tables) live(records []Record) {
 func (t *tables) judge(a, n Record, wait int64) pair {
 	v := version{a.Context, a.Seq}
 	h, was := t.heard[v][n.Node]
-	p := pair{asked: a.MS, due: a.MS, heard: h.MS, way: h.Way}
+	p := pair{asked: a.MS, due: a.MS, heard: h.MS, way: h.Way, again: t.again[v][n.Node]}
 	from := a.MS
 	if t.side[a.Node] != n.Side && t.split[0] <= a.MS && a.MS < t.split[1] {
 		from = t.split[1]

@@ -19,6 +19,7 @@ type SimConfig struct {
 	netem.Config
 	Shards uint16 // of the network; 4 where zero
 	Hints  int    // public nodes that each node knows when it starts; 4 where zero
+	DHT    bool   // nodes take part in the network's DHT: for small worlds
 	Target int    // public nodes to which each dials out; its own number where zero
 	Lax    bool   // silent peers, and those that answer no audit, stay in the meshes
 }
@@ -58,6 +59,7 @@ type place struct {
 	heard  map[protocol.Hash]time.Time // by gossip
 	count  [3]int                      // of its verdicts
 	blamed time.Time                   // last
+	again  func(raw []byte)            // of what was known already
 }
 
 // port is the network of a running node, of either kind.

@@ -154,7 +154,7 @@ func (m *Member) Start() {
 		Now: m.now, Locked: m.locked, Search: func(c *catalog.Catalog) seller.Searcher { return words{c} },
 	}
 	if m.w.sim != nil {
-		s.Join = m.join
+		s.Join, s.DHT = m.join, m.w.sim.cfg.DHT
 	} else {
 		m.Port = m.w.Net.PortOf(m.public, m.Key)
 		m.Ports = append(m.Ports, m.Port)

@@ -357,7 +357,7 @@ func (h *Host) Dial(ctx context.Context, to protocol.Keeper, proto string) (Conn
 	if err != nil {
 		return nil, fmt.Errorf("peers: stream %s to %s: %v: %w", proto, to.Key, err, fault.Offline)
 	}
-	return &conn{Stream: s}, nil
+	return &conn{Stream: limits.Frames(s)}, nil
 }
 
 // refused tells whether a stream came, or would go, over a relay and must not. A relay
@@ -429,7 +429,7 @@ func (h *Host) Serve(proto string, serve Handler) {
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
 				defer h.callers.Leave(proto, from)
-				run(ctx, serve, h.cfg.Tap.along(proto, from, &conn{Stream: s, met: true}), from)
+				run(ctx, serve, h.cfg.Tap.along(proto, from, &conn{Stream: limits.Frames(s), met: true}), from)
 			})
 			if err != nil {
 				h.callers.Leave(proto, from)
