@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/harkmarket/hark/node/lab/hostile"
 )
 
 // Figures are what one run comes to. A figure of which nothing is known is absent.
@@ -40,6 +42,8 @@ type Figures struct {
 	SpyKeeper *float64 `json:"spy_precision_keeper,omitempty"` // share of guesses that name a keeper which the author gave it to
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
+
+	hostile.Figures
 
 	Keepers KeeperFigures `json:"keepers,omitzero"`
 
@@ -84,7 +88,9 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 		f.Announced++
 		for _, n := range t.public {
 			if n.Role == Honest {
-				f.pair(t.judge(a, n, wait))
+				p := t.judge(a, n, wait)
+				f.pair(p)
+				t.note(a, n, p)
 			}
 		}
 	}
@@ -144,6 +150,7 @@ func (f *Figures) finish(s Scenario, t *tables) {
 	f.costs(t)
 	f.spies(t)
 	f.Keepers.finish(s, t)
+	f.Figures = hostile.Compute(t.hostile())
 }
 
 // costs adds up what honest public nodes used, over all their lives.

@@ -36,6 +36,7 @@ type tables struct {
 	marks    []Mark
 	end      int64
 	keeperTables
+	attacks attacks
 }
 
 func newTables(records []Record) *tables {
@@ -84,6 +85,8 @@ func newTables(records []Record) *tables {
 			}
 		case KindMark:
 			t.mark(r)
+		case KindHostile:
+			t.attacks.records = append(t.attacks.records, r)
 		default:
 			t.take(r)
 		}

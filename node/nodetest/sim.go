@@ -110,6 +110,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	}
 	if m.public {
 		m.Gossip.Gossip.Tap, m.Gossip.Gossip.Lax = m.tap, m.w.sim.cfg.Lax
+		if m.circle != nil {
+			m.Gossip.Gossip.Circle.Close(m.circle.has)
+		}
 	}
 	if m.public && fresh && m.nat == nil {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())

@@ -89,6 +89,7 @@ type Member struct {
 	locked bool
 	nat    *netem.Kind // what it stands behind, in a simulated world
 	spy    func(Seen)  // is told of all that comes in, likewise
+	circle *Circle     // whom it gossips with, in a simulated world; nil: everybody
 	mis    string
 }
 
@@ -124,6 +125,13 @@ func (w *World) add(name string, public bool, misbehave string) *Member {
 }
 
 func (w *World) begin(m *Member) *Member {
+	w.enter(m)
+	m.Start()
+	return m
+}
+
+// enter gives a member its keys and its place; it does not start.
+func (w *World) enter(m *Member) {
 	m.w, m.Store, m.Master, m.Key = w, kv.Memory(), key.NewSecret(), key.Generate[key.Keeper]()
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
 		m.Key = key.Generate[key.Keeper]() // it shall carry two shards, not one twice
@@ -133,8 +141,6 @@ func (w *World) begin(m *Member) *Member {
 		m.see = m.spy
 	}
 	w.nodes = append(w.nodes, m)
-	m.Start()
-	return m
 }
 
 // Start opens the node on what it kept.
