@@ -21,11 +21,13 @@ const (
 )
 
 // A Scenario is one experiment. The keys of its file are the names in the tags.
+//
+//house:allow fields each is a key, or a table, of the file
 type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`
 	Engine   string   `toml:"engine" comment:"processes (real ones, on this machine) or simulated (real nodes on a simulated network)."`
-	Seed     uint64   `toml:"seed" comment:"Of the plan, and of what is drawn in the simulated network. Run number n has seed + n - 1."`
+	Seed     uint64   `toml:"seed" comment:"Of the plan, and in the simulated network of the links, of whom nodes know at first and of their keys; not of what nodes draw for themselves. Run number n has seed + n - 1."`
 	Seeds    int      `toml:"seeds" comment:"How many runs, each with a seed of its own: the spread between them is the noise."`
 	Duration Duration `toml:"duration" comment:"How long needs are announced, and things go wrong."`
 	Settle   Duration `toml:"settle" comment:"How long stragglers are waited for after that, at most."`

@@ -225,7 +225,7 @@ func (f *flood) count(ctx context.Context) (out []Flooded, err error) {
 			if m.Key.Public() != k.Key {
 				continue
 			}
-			kept, err := m.lettersOf(ctx, f.a.Mailbox, f.vouched)
+			kept, err := lettersOf(ctx, m, f.a.Mailbox, f.vouched)
 			if err != nil {
 				return nil, err
 			}
@@ -238,7 +238,7 @@ func (f *flood) count(ctx context.Context) (out []Flooded, err error) {
 }
 
 // lettersOf counts what a keeper keeps of a mailbox, of either side of a flood.
-func (m *Member) lettersOf(ctx context.Context, box key.MailboxKey, vouched map[protocol.Hash]bool) (kept [2]int, err error) {
+func lettersOf(ctx context.Context, m *Member, box key.MailboxKey, vouched map[protocol.Hash]bool) (kept [2]int, err error) {
 	b, err := mailbox.Open(m.Store, m.Key, mailbox.Policy{}) // as the node would at its next start
 	if err != nil {
 		return kept, err

@@ -31,8 +31,10 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 		return nil, err
 	}
 	o := &Outsider{w: w}
+	w.sim.outside++
+	secret := w.drawn("an outsider", w.sim.outside)
 	o.gossip, err = gossip.Open(ctx, peers.Config{
-		Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
+		Profile: peers.Public, Key: key.FromSeed[key.Keeper](secret), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
 		Options: place.host.Options(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}, net, w.Genesis.Shards)
 	if err != nil {
@@ -43,7 +45,7 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 		all = append(all, i)
 	}
 	err = o.gossip.Join(all, func(_ context.Context, raw []byte, _ uint16, from string) uint8 {
-		if hear(raw, w.behind(from)) {
+		if hear(raw, w.Who(from)) {
 			return 0
 		}
 		return 1
@@ -51,8 +53,9 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 	return o, err
 }
 
-// behind finds the member with an address in a prefix: each has one of its own.
-func (w *World) behind(prefix string) *Member {
+// Who finds the member of a simulated world with an address in a prefix: each has one of
+// its own.
+func (w *World) Who(prefix string) *Member {
 	p, err := netip.ParsePrefix(prefix)
 	if err != nil {
 		return nil

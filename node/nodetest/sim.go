@@ -46,6 +46,8 @@ type sim struct {
 	wire   *netem.Net
 	dice   *rand.Rand
 	public []protocol.Keeper // that a newcomer may know
+
+	outside int // outsiders that were let in
 }
 
 // A place is a member's part in a simulated world.
@@ -98,7 +100,7 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 		cfg.Listen = []string{m.host.Listen()}
 	}
 	if m.see != nil {
-		cfg.Tap = m.overhear
+		cfg.Tap = func(proto, from string, c peers.Conn) peers.Conn { return overhear(m, proto, from, c) }
 	}
 	net, err := m.w.ID()
 	if err != nil {

@@ -91,6 +91,7 @@ type Member struct {
 	spy    func(Seen)  // is told of all that comes in, likewise
 	circle *Circle     // whom it gossips with, in a simulated world; nil: everybody
 	mis    string
+	draws  int // secrets that were drawn for it
 }
 
 // SetClock lets the node's clock go so far ahead of everybody's, or behind, from now on.
@@ -132,9 +133,10 @@ func (w *World) begin(m *Member) *Member {
 
 // enter gives a member its keys and its place; it does not start.
 func (w *World) enter(m *Member) {
-	m.w, m.Store, m.Master, m.Key = w, kv.Memory(), key.NewSecret(), key.Generate[key.Keeper]()
+	m.w, m.Store = w, kv.Memory()
+	m.Master, m.Key = m.draw(), m.drawKey()
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
-		m.Key = key.Generate[key.Keeper]() // it shall carry two shards, not one twice
+		m.Key = m.drawKey() // it shall carry two shards, not one twice
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
@@ -153,7 +155,7 @@ func (m *Member) Start() {
 	if m.public {
 		profile = node.Public
 	} else {
-		m.Key = key.Generate[key.Keeper]() // a personal node is another one at each start
+		m.Key = m.drawKey() // a personal node is another one at each start
 	}
 	s := &node.Simulated{
 		Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Posting: m.w.Posting,
