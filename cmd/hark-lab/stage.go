@@ -69,7 +69,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 	}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	if s.Load.PostBy == lab.ByStrangers {
-		st.w.PostByStrangers()
+		nodetest.PostByStrangers(st.w)
 	}
 	st.issuer = key.Generate[key.Issuer]()
 	return st
@@ -92,7 +92,7 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 		return err
 	}
 	st.members = make([]*nodetest.Member, len(st.plan.Players))
-	for _, i := range st.comeIn() {
+	for _, i := range comeIn(st.plan.Players) {
 		p := st.plan.Players[i]
 		if !p.Whole() {
 			if st.members[i], err = st.letIn(p); err != nil {

@@ -30,11 +30,11 @@ var lies = map[string]string{
 
 // comeIn is the order in which players start: customers after all public nodes, so that
 // they know spies and liars as well as others, and Sybils last.
-func (st *stage) comeIn() (order []int) {
+func comeIn(players []lab.Player) (order []int) {
 	for _, now := range []func(lab.Player) bool{
 		func(p lab.Player) bool { return p.Public && p.Whole() }, func(p lab.Player) bool { return !p.Public }, func(p lab.Player) bool { return !p.Whole() },
 	} {
-		for i, p := range st.plan.Players {
+		for i, p := range players {
 			if now(p) {
 				order = append(order, i)
 			}
@@ -50,7 +50,7 @@ func (st *stage) member(p lab.Player) *nodetest.Member {
 	case !p.Public:
 		return st.w.Personal(p.Name)
 	case p.Role == lab.Spy:
-		return st.w.Spying(p.Name, shut, func(x nodetest.Seen) { st.spied(p.Name, x) })
+		return nodetest.Spying(st.w, p.Name, shut, func(x nodetest.Seen) { st.spied(p.Name, x) })
 	case p.Role == lab.Liar:
 		return st.w.Misbehaving(p.Name, true, lies[p.Lie])
 	}
@@ -92,7 +92,7 @@ func (st *stage) spied(spy string, x nodetest.Seen) {
 		rec.Names = append(rec.Names, named(id))
 	}
 	if !x.Op.Next.Key.IsZero() {
-		rec.Next, rec.Names = st.publicName(x.Op.Next.Key), nil // what is handed on is sealed
+		rec.Next, rec.Names = publicName(st, x.Op.Next.Key), nil // what is handed on is sealed
 	}
 	if rec.From != "" && len(rec.Names)+len(rec.Next) > 0 {
 		st.saw(x.At, rec)
@@ -117,7 +117,7 @@ func brief(id []byte) string { return fmt.Sprintf("%x", id)[:16] }
 func named(id protocol.Hash) string { return brief(id[:]) }
 
 // publicName is whose key it is.
-func (st *stage) publicName(k key.KeeperKey) string {
+func publicName(st *stage, k key.KeeperKey) string {
 	for i, m := range st.members {
 		if m != nil && st.plan.Players[i].Public && m.Key.Public() == k {
 			return st.plan.Players[i].Name
@@ -136,7 +136,7 @@ func (st *stage) Lose(i int) error {
 func (st *stage) Reach(i int, online bool) { st.members[i].Online(online) }
 
 // Issuer implements play.Attacks.
-func (st *stage) Issuer() string { return st.issuer.Public().String() }
+func (k *keepers) Issuer() string { return k.issuer.Public().String() }
 
 // Flood implements play.Attacks.
 func (st *stage) Flood(ctx context.Context, i, need int, raw []byte) error {

@@ -51,10 +51,10 @@ func keeperMeasures() []Measure {
 		}
 	}
 	return []Measure{
-		{"spy_guesses", "Announcements whose author spies guess that keep nothing for her", "count", false, counted(func(k *KeeperFigures) int { return k.Guesses })},
-		{"spy_precision_posted", "Such guesses, by all that spies saw, that name the author", "share", false, of(func(k *KeeperFigures) *float64 { return k.Author })},
-		{"spy_posted_chance", "Naming her by throwing dice", "share", false, of(func(k *KeeperFigures) *float64 { return k.Chance })},
-		{"spy_times_chance", "The guesses beside the dice", "count", false, of(func(k *KeeperFigures) *float64 { return k.Times })},
+		{"spy_guesses", "Announcements that no spy keeps, whose author all spies guess together", "count", false, counted(func(k *KeeperFigures) int { return k.Guesses })},
+		{"spy_precision_posted", "Guesses of these that name the author", "share", false, of(func(k *KeeperFigures) *float64 { return k.Author })},
+		{"spy_posted_chance", "Naming the author by throwing dice", "share", false, of(func(k *KeeperFigures) *float64 { return k.Chance })},
+		{"spy_times_chance", "Such guesses, as a multiple of the dice", "count", false, of(func(k *KeeperFigures) *float64 { return k.Times })},
 		{"spy_precision_own_keeper", "Guesses that name the author, where a keeper of hers spies", "share", false, of(func(k *KeeperFigures) *float64 { return k.OwnKeepers })},
 		{"letters", "Letters that were sent", "count", false, counted(func(k *KeeperFigures) int { return k.Letters })},
 		{"letters_delivered", "Letters that were acted on", "share", false, of(func(k *KeeperFigures) *float64 { return k.Delivered })},

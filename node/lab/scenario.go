@@ -22,7 +22,7 @@ const (
 
 // A Scenario is one experiment. The keys of its file are the names in the tags.
 //
-//house:allow fields each table of the file is one
+//house:allow fields each is a key, or a table, of the file
 type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`

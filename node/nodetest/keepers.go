@@ -12,18 +12,18 @@ import (
 
 // Spying starts a public node of a simulated world, shut or not, that does what all others
 // do, and tells see of everything that comes in, by gossip and on streams.
-func (w *World) Spying(name string, shut bool, see func(Seen)) *Member {
+func Spying(w *World, name string, shut bool, see func(Seen)) *Member {
 	return w.begin(&Member{Name: name, public: true, locked: shut, spy: see})
 }
 
 // overhear reads along on a stream that a spy serves.
-func (m *Member) overhear(proto, from string, c peers.Conn) peers.Conn {
+func overhear(m *Member, proto, from string, c peers.Conn) peers.Conn {
 	return &overheard{Conn: c, hear: func(op *protocol.Op) { m.spy(Seen{At: time.Now(), From: from, Proto: proto, Op: op}) }}
 }
 
 // PostByStrangers lets any public node of a simulated world be the first hop of a sealed
 // need, as it must not be: personal nodes that are started from now on post so.
-func (w *World) PostByStrangers() {
+func PostByStrangers(w *World) {
 	w.Posting.Hops = func(n int) []protocol.Keeper {
 		list := slices.Clone(w.sim.public)
 		rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })

@@ -101,7 +101,7 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 		cfg.Listen = []string{m.host.Listen()}
 	}
 	if m.see != nil {
-		cfg.Tap = m.overhear
+		cfg.Tap = func(proto, from string, c peers.Conn) peers.Conn { return overhear(m, proto, from, c) }
 	}
 	net, err := m.w.ID()
 	if err != nil {

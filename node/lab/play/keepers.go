@@ -129,7 +129,7 @@ func (r assault) lose(ctx context.Context, i int) error {
 	if err := r.stage.Move(ctx, i, true); err != nil {
 		return err
 	}
-	return errors.Join(trade{r.run}.settleIn(ctx, i), r.arrived(ctx, i, time.Time{}))
+	return errors.Join(trade(r).settleIn(ctx, i), r.arrived(ctx, i, time.Time{}))
 }
 
 // leave takes a customer off the network, or brings her back.
