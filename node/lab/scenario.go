@@ -21,6 +21,8 @@ const (
 )
 
 // A Scenario is one experiment. The keys of its file are the names in the tags.
+//
+//house:allow fields each is a table of the file
 type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`

@@ -24,7 +24,7 @@ func TestAStageWithoutAttacks(t *testing.T) {
 				count["announced"]++
 			}
 		}
-		if count["failed to lose liar-1"] != 1 || count["failed to flood "] != 1 || count["announced"] != 2 {
+		if count["failed to lose liar-1"] != 1 || count["failed to flood box "] != 1 || count["announced"] != 2 {
 			t.Errorf("%v", count)
 		}
 	})
