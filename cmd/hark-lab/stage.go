@@ -140,9 +140,9 @@ const outsiderDials = 64
 func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
 	switch p.Role {
 	case lab.Censor:
-		return nil, siege{st}.censor()
+		return nil, hostiles{st}.censor()
 	case lab.Silent, lab.Double:
-		return siege{st}.silent(p)
+		return hostiles{st}.silent(p)
 	}
 	o, err := st.w.Outsider(outsiderDials, func([]byte, *nodetest.Member) bool { return false })
 	if err == nil {

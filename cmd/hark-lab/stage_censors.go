@@ -27,12 +27,12 @@ type censors struct {
 
 // newCensors makes their shelf.
 func newCensors(w *nodetest.World) (*censors, error) {
-	s, err := nodetest.NewShelf(w)
+	s, err := nodetest.NewShelf(w.Genesis.Shards)
 	return &censors{shelf: s, seen: map[protocol.Hash]bool{}, theirs: map[protocol.ContextID]bool{}}, err
 }
 
 // censor lets one in.
-func (st siege) censor() error {
+func (st hostiles) censor() error {
 	o, err := st.w.Outsider(max(outsiderDials, st.s.Network.Public), func(raw []byte, _ *nodetest.Member) bool { return st.passes(raw) })
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (st siege) censor() error {
 }
 
 // passes tells whether censors pass an announcement on.
-func (st siege) passes(raw []byte) bool {
+func (st hostiles) passes(raw []byte) bool {
 	c, id := st.censors, wire.ID(raw)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,7 +66,7 @@ func (st siege) passes(raw []byte) bool {
 }
 
 // holds tells whether a need is the first customer's, and held back. Called with mu held.
-func (st siege) holds(id protocol.ContextID) bool {
+func (st hostiles) holds(id protocol.ContextID) bool {
 	c := st.censors
 	held, known := c.theirs[id]
 	if known || st.s.Censors.Hold == hostile.HoldNeed && c.one {
@@ -84,7 +84,7 @@ func (st siege) holds(id protocol.ContextID) bool {
 }
 
 // shard is that of an announcement.
-func (st siege) shard(raw []byte) uint16 {
+func (st hostiles) shard(raw []byte) uint16 {
 	d, err := wire.ReadAnnouncement(raw)
 	if err != nil {
 		return 1

@@ -15,23 +15,23 @@ import (
 	"github.com/harkmarket/hark/node/nodetest"
 )
 
-// A siege is a stage with those who flood, censor and keep silent.
-type siege struct{ *stage }
+// hostiles are what a stage has to do with censors, floods, and nodes that are silent.
+type hostiles struct{ *stage }
 
 // Attack implements play.Stage.
 func (st *stage) Attack(ctx context.Context, step lab.Step) error {
 	switch step.Do {
 	case lab.Flood:
-		return siege{st}.flood(ctx)
+		return hostiles{st}.flood(ctx)
 	case lab.Watch:
-		siege{st}.look()
+		hostiles{st}.look()
 		return nil
 	}
 	return fmt.Errorf("%q is no attack", step.Do)
 }
 
 // flood has new peers, at addresses of their own, flood the first public nodes.
-func (st siege) flood(ctx context.Context) (err error) {
+func (st hostiles) flood(ctx context.Context) (err error) {
 	f := &vandal.Force{}
 	for i, p := range st.plan.Players[:st.s.Network.Public] {
 		h := st.House(i)
@@ -68,7 +68,7 @@ func (st siege) flood(ctx context.Context) (err error) {
 }
 
 // pour lets the flood happen, and notes what came of it.
-func (st siege) pour(ctx context.Context, f *vandal.Force) error {
+func (st hostiles) pour(ctx context.Context, f *vandal.Force) error {
 	before, _ := st.blamed()
 	began := time.Now()
 	st.saw(began, lab.Record{Kind: lab.KindHostile, What: hostile.Flood})
@@ -86,7 +86,7 @@ func (st siege) pour(ctx context.Context, f *vandal.Force) error {
 
 // blamed is how many announcements honest nodes have held against somebody, and when
 // they did the last.
-func (st siege) blamed() (n int, last time.Time) {
+func (st hostiles) blamed() (n int, last time.Time) {
 	for i, p := range st.plan.Players {
 		if m := st.members[i]; p.Role == lab.Honest && p.Public && m != nil {
 			count, at := m.Judged()
@@ -108,7 +108,7 @@ type stay struct {
 
 // look notes who is in the meshes of odd topics, and for how long the attacker has been who
 // is in one for longest.
-func (st siege) look() {
+func (st hostiles) look() {
 	rec := lab.Record{Kind: lab.KindHostile, What: hostile.Places}
 	now := time.Now()
 	here := map[stay]bool{}
@@ -142,7 +142,7 @@ func (st siege) look() {
 
 // silent lets one in that passes on what comes in even topics alone: bare, or a whole
 // node.
-func (st siege) silent(p lab.Player) (*nodetest.Member, error) {
+func (st hostiles) silent(p lab.Player) (*nodetest.Member, error) {
 	if p.Role == lab.Double {
 		st.w.Log = nil // what it hears is no record
 		m := st.w.Carrier(p.Name)

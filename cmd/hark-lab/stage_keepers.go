@@ -58,7 +58,7 @@ func (st *stage) member(p lab.Player) *nodetest.Member {
 	if p.Victim {
 		by = &st.censors.circle
 	}
-	return st.w.Later(p.Name, shut, by)
+	return nodetest.Later(st.w, p.Name, shut, by)
 }
 
 // spied notes what came in at a spy, where it could say something of who announced what.

@@ -38,9 +38,9 @@ func (c *Circle) has(id peer.ID) bool {
 
 // Later gives a public node a place in a simulated world, and does not start it. Its
 // market stays shut where it is a carrier. It may be surrounded.
-func (w *World) Later(name string, carrier bool, by *Circle) *Member {
+func Later(w *World, name string, carrier bool, by *Circle) *Member {
 	m := &Member{Name: name, public: true, locked: carrier, circle: by}
-	w.enter(m)
+	enter(w, m)
 	return m
 }
 
@@ -60,9 +60,9 @@ func (o *Outsider) AnswerSync(answer Answer) error {
 // A Shelf holds announcements that outsiders show to those who pull.
 type Shelf struct{ board *board.Board }
 
-// NewShelf makes an empty one.
-func NewShelf(w *World) (*Shelf, error) {
-	b, err := board.Open(kv.Memory(), w.Genesis.Shards, board.Limits{})
+// NewShelf makes an empty one for a network with so many shards.
+func NewShelf(shards uint16) (*Shelf, error) {
+	b, err := board.Open(kv.Memory(), shards, board.Limits{})
 	return &Shelf{b}, err
 }
 

@@ -77,6 +77,8 @@ func (w *World) ID() (protocol.Hash, error) {
 }
 
 // A Member is one node of a World.
+//
+//house:allow methods what a story, an attack and an experiment ask of one node
 type Member struct {
 	*node.Node
 	w      *World
@@ -129,13 +131,13 @@ func (w *World) add(name string, public bool, misbehave string) *Member {
 }
 
 func (w *World) begin(m *Member) *Member {
-	w.enter(m)
+	enter(w, m)
 	m.Start()
 	return m
 }
 
 // enter gives a member its keys and its place; it does not start.
-func (w *World) enter(m *Member) {
+func enter(w *World, m *Member) {
 	m.w, m.Store = w, kv.Memory()
 	m.Master, m.Key = m.draw(), drawKey(m)
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
