@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
 	"github.com/harkmarket/hark/node/lab/play"
@@ -27,6 +30,11 @@ type stage struct {
 	sybils  []*nodetest.Outsider // those of them that are
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
+	keepers
+	censors *censors
+	floods  int // so far
+	double  map[peer.ID]bool
+	since   map[stay]time.Time
 
 	starting chan struct{} // holds the one that starts
 
@@ -53,7 +61,12 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 	if len(s.Network.Ways) > 0 {
 		st.w.Ways = s.Network.Ways
 	}
+	st.double, st.since = map[peer.ID]bool{}, map[stay]time.Time{}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
+	if s.Load.PostBy == lab.ByStrangers {
+		st.w.PostByStrangers()
+	}
+	st.issuer = key.Generate[key.Issuer]()
 	return st
 }
 
@@ -66,29 +79,32 @@ const (
 // Open implements play.Stage.
 func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	st.saw = saw
-	for i, p := range st.plan.Players {
-		if p.Role != lab.Honest {
-			if err := st.letIn(p); err != nil {
+	var err error
+	if st.censors, err = newCensors(st.w); err != nil {
+		return err
+	}
+	st.members = make([]*nodetest.Member, len(st.plan.Players))
+	for _, i := range st.comeIn() {
+		p := st.plan.Players[i]
+		if !p.Whole() {
+			if st.members[i], err = st.letIn(p); err != nil {
 				return fmt.Errorf("%s: %w", p.Name, err)
 			}
-			st.members = append(st.members, nil)
 			continue
 		}
 		st.w.Log = play.Listen(p.Name, saw)
-		switch {
-		case !p.Public:
-			st.members = append(st.members, st.w.Personal(p.Name))
-		case st.s.Network.Follow == lab.FollowOwn:
-			st.members = append(st.members, st.w.Carrier(p.Name))
-		default:
-			st.members = append(st.members, st.w.Public(p.Name))
-		}
+		st.members[i] = st.member(p)
 		st.members[i].SetClock(p.Skew)
 		st.members[i].Again(func(raw []byte) { st.again(p.Name, raw) })
+		if p.Late {
+			continue
+		}
+		st.members[i].Start()
 		st.up[i] = true
 		time.Sleep(startGap)
 	}
 	time.Sleep(meetTime)
+	st.loaded.Store(true)
 	st.cpu = processCPU()
 	return ctx.Err()
 }
@@ -97,38 +113,28 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 // pull was faster, and gossip did not fail.
 func (st *stage) again(node string, raw []byte) {
 	if d, err := wire.ReadAnnouncement(raw); err == nil {
-		st.saw(time.Now(), lab.Record{Kind: lab.KindAgain, Node: node, Context: brief(d.A()), Seq: d.A().Seq})
+		id := d.A().ContextID()
+		st.saw(time.Now(), lab.Record{Kind: lab.KindAgain, Node: node, Context: brief(id[:]), Seq: d.A().Seq})
 	}
-}
-
-// brief is enough of a context to tell it from the others of one run.
-func brief(a *protocol.Announcement) string {
-	id := a.ContextID()
-	return fmt.Sprintf("%x", id[:])[:16]
 }
 
 // outsiderDials is to how many nodes an outsider dials out: it wants to be in every
 // mesh.
 const outsiderDials = 64
 
-// letIn starts a Sybil or a spy.
-func (st *stage) letIn(p lab.Player) error {
-	o, err := st.w.Outsider(outsiderDials, func(raw []byte, from *nodetest.Member) bool {
-		if p.Role == lab.Sybil {
-			return false
-		}
-		if d, err := wire.ReadAnnouncement(raw); err == nil && from != nil {
-			st.saw(time.Now(), lab.Record{Kind: lab.KindSpied, Node: p.Name, Context: brief(d.A()), Seq: d.A().Seq, From: from.Name})
-		}
-		return true
-	})
-	if err == nil {
-		st.outside = append(st.outside, o)
-		if p.Role == lab.Sybil {
-			st.sybils = append(st.sybils, o)
-		}
+// letIn starts somebody who is no whole node, or a node that is silent; nil: an outsider.
+func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
+	switch p.Role {
+	case lab.Censor:
+		return nil, st.censor()
+	case lab.Silent, lab.Double:
+		return st.silent(p)
 	}
-	return err
+	o, err := st.w.Outsider(outsiderDials, func([]byte, *nodetest.Member) bool { return false })
+	if err == nil {
+		st.outside, st.sybils = append(st.outside, o), append(st.sybils, o)
+	}
+	return nil, err
 }
 
 // House implements play.Stage.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/harkmarket/hark/node/lab/hostile"
 )
 
 // Figures are what one run comes to. A figure of which nothing is known is absent.
@@ -40,6 +42,10 @@ type Figures struct {
 	SpyKeeper *float64 `json:"spy_precision_keeper,omitempty"` // share of guesses that name a keeper which the author gave it to
 	SpyAuthor *float64 `json:"spy_precision_author,omitempty"` // share that name its author
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
+
+	hostile.Figures
+
+	Keepers KeeperFigures `json:"keepers,omitzero"`
 
 	Series Series `json:"-"`
 }
@@ -82,11 +88,13 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 		f.Announced++
 		for _, n := range t.public {
 			if n.Role == Honest {
-				f.pair(t.judge(a, n, wait))
+				p := t.judge(a, n, wait)
+				f.pair(p)
+				t.note(a, n, p)
 			}
 		}
 	}
-	f.finish(t)
+	f.finish(s, t)
 	return f
 }
 
@@ -129,7 +137,7 @@ func (f *Figures) pair(p pair) {
 }
 
 // finish works out shares, quantiles and costs.
-func (f *Figures) finish(t *tables) {
+func (f *Figures) finish(s Scenario, t *tables) {
 	f.Outright, f.InTime, f.Ever = share(f.HeardOutright, f.PairsAtOnce), share(f.HeardInTime, f.Pairs), share(f.Heard, f.Pairs)
 	var all []float64
 	for _, list := range f.Series.LatencyByWay {
@@ -141,6 +149,8 @@ func (f *Figures) finish(t *tables) {
 	slices.Sort(f.Series.Got)
 	f.costs(t)
 	f.spies(t)
+	f.Keepers.finish(s, t)
+	f.Figures = hostile.Compute(t.hostile())
 }
 
 // costs adds up what honest public nodes used, over all their lives.
@@ -227,7 +237,7 @@ func (f *Figures) spies(t *tables) {
 		}
 		guesses++
 		for _, h := range heard {
-			if h.Way == ByPost {
+			if h.Way == ByPost && t.role[h.Node] == Honest {
 				posted++
 			}
 		}

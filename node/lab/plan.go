@@ -18,6 +18,13 @@ const (
 	ComeUp   = "up"
 	Split    = "split"
 	Join     = "join"
+	Lose     = "lose"
+	FloodBox = "flood box"
+	Leave    = "leave"
+	Return   = "return"
+	Flood    = "flood"
+	Watch    = "watch"
+	Besiege  = "besiege"
 )
 
 // Roles of players.
@@ -25,6 +32,10 @@ const (
 	Honest = "honest"
 	Sybil  = "sybil"
 	Spy    = "spy"
+	Liar   = "liar"
+	Censor = "censor"
+	Silent = "silent" // answers nothing
+	Double = "double" // a whole node that is silent in some topics
 )
 
 // A Player is one node of a run.
@@ -34,6 +45,9 @@ type Player struct {
 	Role   string
 	Skew   time.Duration // of its clock
 	Side   int           // of a partition
+	Lie    string        // what a liar does
+	Late   bool          // it starts with a step
+	Victim bool          // of censors
 }
 
 // A Step is one thing that happens.
@@ -47,7 +61,7 @@ type Step struct {
 
 // A Plan is who does what when. It follows from the scenario and the seed alone.
 type Plan struct {
-	Players []Player // public ones first, then personal ones, then Sybils and spies
+	Players []Player // public ones first, then personal ones, then Sybils, spies and other attackers
 	Steps   []Step   // in order
 }
 
@@ -57,7 +71,11 @@ func (s *Scenario) Plan(seed uint64) Plan {
 	dice := rand.New(rand.NewPCG(seed, 0x6c6162))
 	p := Plan{Players: s.players(dice)}
 	p.Steps = append(p.Steps, s.announcements(dice)...)
+	p.Steps = append(p.Steps, s.floods(p.Steps)...)
+	p.Steps = append(p.Steps, s.absences(p.Steps)...)
 	p.Steps = append(p.Steps, s.comings(dice)...)
+	p.Steps = append(p.Steps, s.wipes(p.Players)...)
+	p.Steps = append(p.Steps, s.attacks()...)
 	if s.Partition.For > 0 {
 		p.Steps = append(p.Steps, Step{At: time.Duration(s.Partition.At), Do: Split}, Step{At: time.Duration(s.Partition.At + s.Partition.For), Do: Join})
 	}
@@ -85,6 +103,14 @@ func (s *Scenario) players(dice *rand.Rand) (out []Player) {
 	honest := len(out)
 	add("sybil", s.Sybils.Count, true, Sybil)
 	add("spy", s.Spies.Count, true, Spy)
+	add("liar", s.Liars.Count, true, Liar)
+	for i := range s.Liars.Count {
+		out[len(out)-s.Liars.Count+i].Lie = s.Liars.Lie(i)
+	}
+	add("censor", s.Censors.Count, true, Censor)
+	add("silent", s.Silent.Count, true, Silent)
+	add("double", s.Silent.Whole, true, Double)
+	s.mark(out[:s.Network.Public])
 	if s.Clock.Skew == 0 {
 		return out
 	}
@@ -112,7 +138,7 @@ func (s *Scenario) announcements(dice *rand.Rand) (out []Step) {
 		at := gap * time.Duration(i)
 		by := s.Network.Public + i%s.Network.Personal
 		out = append(out, Step{At: at, Do: Announce, Player: by, Need: i + 1, Category: about[dice.IntN(len(about))]})
-		if dice.Float64() < s.Load.Withdrawn {
+		if dice.Float64() < s.Load.Withdrawn && !s.Flooded(i+1) {
 			left := time.Duration(s.Duration) - at
 			out = append(out, Step{At: at + left/2 + time.Duration(dice.Int64N(int64(left/2)+1)), Do: Withdraw, Player: by, Need: i + 1})
 		}
@@ -132,7 +158,7 @@ func (s *Scenario) comings(dice *rand.Rand) (out []Step) {
 	back := map[int]time.Duration{} // when who is away comes back
 	for _, at := range moments {
 		var here []int
-		for i := range s.Network.Public {
+		for i := range s.Network.Public - s.Late.Count {
 			if back[i] <= at {
 				here = append(here, i)
 			}

@@ -17,13 +17,19 @@ const (
 	KindHeard = "heard"        // a public node kept an announcement that was new to it
 	KindUsage = "usage"        // what a node has used since it came up
 	KindAgain = "again"        // gossip brought a public node an announcement that it had by pull
-	KindSpied = "spied"        // a spy heard of an announcement first
+	KindSpied = "spied"        // what a spy saw: an announcement that it heard, or an operation that somebody asked it for
 	KindMark  = "mark"         // something happened to all: start, split, join, end
+
+	KindLetter  = "letter"  // a ledger's entry of a letter that was sent, or kept
+	KindNamed   = "named"   // at the end, a node's status names a keeper
+	KindHeld    = "held"    // at the end, the keepers of a need that lives
+	KindFlood   = "flood"   // what became of a flood of requests to a need, at one of its keepers
+	KindHostile = "hostile" // what attackers did, or came to
 )
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindMark, KindLetter, KindNamed, KindHeld, KindFlood, KindHostile}
 }
 
 // Ways by which a node hears of an announcement.
@@ -46,11 +52,13 @@ type Record struct {
 	Node string `json:"node,omitempty"`
 
 	Public bool   `json:"public,omitempty"`  // node
-	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy
+	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy, liar
 	Side   int    `json:"side,omitempty"`    // node: of a partition
 	SkewMS int64  `json:"skew_ms,omitempty"` // node: how wrong its clock is
+	Late   bool   `json:"late,omitempty"`    // node: it comes when the market is under way
+	Victim bool   `json:"victim,omitempty"`  // node: censors surround it
 
-	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end
+	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end; spied: empty by gossip, else the operation; letter: its kind; named: the code; flood: identities, vouched
 	Shards []uint16 `json:"shards,omitempty"` // life: the topics that it follows
 	Life   int      `json:"life,omitempty"`   // life, usage: which one, from 1
 
@@ -64,7 +72,13 @@ type Record struct {
 
 	Way   string `json:"way,omitempty"`   // heard
 	Bytes int    `json:"bytes,omitempty"` // heard: of the announcement
-	From  string `json:"from,omitempty"`  // spied: who told
+	From  string `json:"from,omitempty"`  // spied: who told; named: which keeper
+
+	Keepers []string `json:"keepers,omitempty"` // announcement, held: of the need
+	Names   []string `json:"names,omitempty"`   // spied: what it names: bytes, mailboxes
+	Next    string   `json:"next,omitempty"`    // spied: to whom it is to be handed on
+	Grant   string   `json:"grant,omitempty"`   // letter: of which it is
+	Came    [3]int   `json:"came,omitzero"`     // flood: requests that came, were refused at once, and are kept
 
 	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage; what "start" says is not counted
 	Received uint64 `json:"received_bytes,omitempty"` // usage
@@ -75,6 +89,11 @@ type Record struct {
 	Mesh     [2]int `json:"mesh,omitzero"`            // likewise: places in its meshes
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
+
+	Attempts int64 `json:"attempts,omitempty"`     // hostile: of calm, invalid announcements sent; of relieved, streams begun
+	Looked   int64 `json:"looked_at,omitempty"`    // hostile: of calm, how many of them were; of relieved, streams open at once (Links: connections and streams of the node, Judged: of the crowd let in)
+	LastMS   int64 `json:"last_ms,omitempty"`      // hostile: of calm, the last was looked at so long after the flood began; of places, the longest stay
+	TheirCPU int64 `json:"their_cpu_ms,omitempty"` // hostile: of calm, that of the flooding peers
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

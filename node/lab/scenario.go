@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/harkmarket/hark/node/lab/hostile"
+	"github.com/harkmarket/hark/node/lab/span"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -36,6 +38,15 @@ type Scenario struct {
 	Spies     Spies     `toml:"spies"`
 	Partition Partition `toml:"partition"`
 	Clock     Clock     `toml:"clock"`
+	Letters   Letters   `toml:"letters"`
+	Liars     Liars     `toml:"liars"`
+	MailFlood MailFlood `toml:"mail_flood"`
+
+	Late    hostile.Late    `toml:"late"`
+	Censors hostile.Censors `toml:"censors"`
+	Floods  hostile.Floods  `toml:"floods"`
+	Silent  hostile.Silent  `toml:"silent"`
+	Siege   hostile.Siege   `toml:"siege"`
 }
 
 // Network says who is there.
@@ -64,6 +75,7 @@ type Load struct {
 	Categories []string `toml:"categories" comment:"What they are about, drawn by the seed; none: all categories there are."`
 	PostHops   int      `toml:"post_hops" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight."`
 	PostDelay  Duration `toml:"post_delay" comment:"Each need waits a random part of this at its keepers before it is published. 0s here, so that latency is the network's; people's nodes have 5s."`
+	PostBy     string   `toml:"post_by" comment:"Who takes a sealed need on to each of its keepers: another of its keepers, or any public node (strangers), as it must not be: the planted fault of spies. Strangers simulated only."`
 }
 
 // Churn says how public nodes come and go.
@@ -77,10 +89,10 @@ type Sybils struct {
 	Count int `toml:"count" comment:"Nodes that take part in gossip and drop everything. Simulated only."`
 }
 
-// Spies are nodes that take part in gossip like all others, and note who told them
-// of what first.
+// Spies are public nodes like all others, keepers too, which note who handed in what, by
+// gossip and on streams, and put it together.
 type Spies struct {
-	Count int `toml:"count" comment:"Nodes that pass everything on, and note from whom they heard it first. Simulated only."`
+	Count int `toml:"count" comment:"Public nodes beside those of [network] that do all that others do, note who handed in what, and put it together. Simulated only."`
 }
 
 // Partition cuts the network in two.
@@ -98,13 +110,17 @@ type Clock struct {
 
 // Default is the scenario whose values stand where a file says nothing.
 func Default() Scenario {
+	h := hostile.Default()
 	return Scenario{
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
 		Network:   Network{Public: 5, Personal: 2, Shards: 4, Ways: []string{}, Follow: FollowAll, Work: 0},
 		Links:     Links{Latency: Duration(20 * time.Millisecond), Jitter: Duration(60 * time.Millisecond), Bandwidth: 50_000_000},
-		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
+		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2, PostBy: ByKeepers},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
+		Liars:     Liars{How: []string{}, Every: Duration(20 * time.Second)},
+		MailFlood: MailFlood{Addresses: 64, Needs: 1, Vouched: protocol.FirstVouched, Named: true},
+		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent, Siege: h.Siege,
 	}
 }
 
@@ -189,7 +205,8 @@ type rule struct {
 
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count
+	h := s.hostile()
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + h.Nodes()
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -220,8 +237,12 @@ func (s *Scenario) rules() []rule {
 		{len(l.Categories) <= 100, "load.categories", "more than 100", "name fewer, or none for all"},
 		{s.Churn.PerMinute >= 0 && s.Churn.PerMinute <= maxChurn, "churn.per_minute", fmt.Sprintf("%v is out of bounds", s.Churn.PerMinute), fmt.Sprintf("want 0 to %d", maxChurn)},
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},
-		{s.Churn.PerMinute == 0 || n.Public > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
+		{s.Churn.PerMinute == 0 || n.Public-s.Late.Count > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
 	}
+	for _, r := range h.Rules(hostile.Setting{Simulated: s.Engine == Simulated, Public: n.Public, Shards: n.Shards, Duration: time.Duration(s.Duration)}) {
+		out = append(out, rule{r.OK, r.Key, r.What, r.Next})
+	}
+	out = append(out, s.keeperRules()...)
 	if s.Engine == Processes {
 		return append(out, s.realRules()...)
 	}
@@ -238,10 +259,7 @@ func (s *Scenario) rules() []rule {
 // over the machine.
 func (s *Scenario) realRules() []rule {
 	d := Default()
-	const next = "leave it out, or set engine = \"simulated\""
-	not := func(key string, ok bool) rule {
-		return rule{ok, key, "the processes engine can't do that", next}
-	}
+	not := notReal
 	return []rule{
 		not("network.dials", s.Network.Dials == 0), not("links.latency", s.Links.Latency == d.Links.Latency), not("links.jitter", s.Links.Jitter == d.Links.Jitter),
 		not("links.loss", s.Links.Loss == 0), not("links.bandwidth", s.Links.Bandwidth == d.Links.Bandwidth), not("sybils.count", s.Sybils.Count == 0),
@@ -277,29 +295,4 @@ func (p *Problem) Error() string {
 func (p *Problem) Unwrap() error { return fault.Malformed }
 
 // A Duration is a time span as people write it: 90s, 1h30m.
-type Duration time.Duration
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is no time span such as 90s or 1h30m", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// String gives it as it is written in a scenario.
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+type Duration = span.Duration

@@ -35,12 +35,14 @@ type tables struct {
 	split    [2]int64 // from, to
 	marks    []Mark
 	end      int64
+	keeperTables
+	attacks attacks
 }
 
 func newTables(records []Record) *tables {
 	t := &tables{
 		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{}, again: map[version]map[string]bool{},
-		usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
+		keeperTables: newKeeperTables(), usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
 	}
 	var lives []Record
 	for _, r := range records {
@@ -72,12 +74,21 @@ func newTables(records []Record) *tables {
 				t.usage[r.Node][r.Life] = r
 			}
 		case KindSpied:
+			if r.What != "" {
+				t.traces = append(t.traces, r)
+				continue
+			}
+			t.tell(r)
 			v := version{r.Context, r.Seq}
 			if old, ok := t.spied[v]; !ok || r.MS < old.MS {
 				t.spied[v] = r
 			}
 		case KindMark:
 			t.mark(r)
+		case KindHostile:
+			t.attacks.records = append(t.attacks.records, r)
+		default:
+			t.take(r)
 		}
 	}
 	slices.SortStableFunc(lives, func(a, b Record) int { return cmp.Compare(a.MS, b.MS) })
@@ -93,6 +104,10 @@ func newTables(records []Record) *tables {
 
 func (t *tables) node(r Record) {
 	t.players++
+	t.role[r.Node] = r.Role
+	if !r.Public {
+		t.customers = append(t.customers, r.Node)
+	}
 	t.side[r.Node] = r.Side
 	if r.Public {
 		t.public = append(t.public, r)

@@ -121,7 +121,10 @@ func (m *Member) Again(fn func(raw []byte)) {
 }
 
 // tap notes what gossip brought.
-func (p *place) tap(_ uint16, raw []byte, verdict uint8) {
+func (p *place) tap(_ uint16, raw []byte, verdict uint8, from string) {
+	if p.see != nil {
+		p.see(Seen{At: time.Now(), From: from, Raw: raw})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if verdict == 1 && p.again != nil {

@@ -55,6 +55,7 @@ type place struct {
 	host   *netem.Host
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
+	see    func(Seen)      // of a node that spies
 
 	mu     sync.Mutex
 	heard  map[protocol.Hash]time.Time // by gossip
@@ -98,6 +99,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	if m.public {
 		cfg.Listen = []string{m.host.Listen()}
 	}
+	if m.see != nil {
+		cfg.Tap = m.overhear
+	}
 	net, err := m.w.ID()
 	if err != nil {
 		return nil, err
@@ -108,6 +112,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	}
 	if m.public {
 		m.Gossip.Gossip.Tap, m.Gossip.Gossip.Lax = m.tap, m.w.sim.cfg.Lax
+		if m.circle != nil {
+			m.Gossip.Gossip.Circle.Close(m.circle.has)
+		}
 	}
 	if m.public && fresh && m.nat == nil {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())

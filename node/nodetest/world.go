@@ -88,6 +88,8 @@ type Member struct {
 	public bool
 	locked bool
 	nat    *netem.Kind // what it stands behind, in a simulated world
+	spy    func(Seen)  // is told of all that comes in, likewise
+	circle *Circle     // whom it gossips with, in a simulated world; nil: everybody
 	mis    string
 	draws  int // secrets that were drawn for it
 }
@@ -124,6 +126,13 @@ func (w *World) add(name string, public bool, misbehave string) *Member {
 }
 
 func (w *World) begin(m *Member) *Member {
+	w.enter(m)
+	m.Start()
+	return m
+}
+
+// enter gives a member its keys and its place; it does not start.
+func (w *World) enter(m *Member) {
 	m.w, m.Store = w, kv.Memory()
 	m.Master, m.Key = m.draw(), m.drawKey()
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
@@ -131,10 +140,9 @@ func (w *World) begin(m *Member) *Member {
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
+		m.see = m.spy
 	}
 	w.nodes = append(w.nodes, m)
-	m.Start()
-	return m
 }
 
 // Start opens the node on what it kept.

@@ -76,8 +76,20 @@ type Config struct {
 	Relay     relay.Limits
 	Target    int             // public nodes to be connected with; the profile's own number where zero
 	Options   []libp2p.Option // said last: a simulated network takes the place of the wire
+	Tap       Tap             // for measurements; may be nil
 	Log       *slog.Logger
 	Now       func() time.Time
+}
+
+// A Tap sees along what comes in on a stream of others that is served.
+type Tap func(proto, from string, c Conn) Conn
+
+// along is a stream as it is served.
+func (t Tap) along(proto, from string, c Conn) Conn {
+	if t == nil {
+		return c
+	}
+	return t(proto, from, c)
 }
 
 // A Host is this node's place in the network. Make it with Open.
@@ -417,7 +429,7 @@ func (h *Host) Serve(proto string, serve Handler) {
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
 				defer h.callers.Leave(proto, from)
-				run(ctx, serve, &conn{Stream: limits.Frames(s), met: true}, from)
+				run(ctx, serve, h.cfg.Tap.along(proto, from, &conn{Stream: limits.Frames(s), met: true}), from)
 			})
 			if err != nil {
 				h.callers.Leave(proto, from)

@@ -3,7 +3,7 @@
 //  1. the engine opens its stage: all nodes run and know each other;
 //  2. public nodes get their rules, and join the topics that they follow;
 //  3. each step of the plan is taken at its time: needs are announced and taken back,
-//     nodes end and come back, the network is cut and joined;
+//     nodes end, come back, or come late, the network is cut and joined, attackers attack;
 //  4. stragglers are waited for, until every node has every announcement or the time
 //     is up;
 //  5. what each node used is asked for, and everything that was seen has gone to the
@@ -45,6 +45,8 @@ type Stage interface {
 	// Usage is what a running node has used since it came up; -1 is all nodes
 	// together, where the engine knows no better.
 	Usage(ctx context.Context, i int) (u Usage, known bool, err error)
+	// Attack has attackers do what a step says, returns once they have, and tells saw.
+	Attack(ctx context.Context, st lab.Step) error
 	// Flush returns once all that was seen so far went to saw.
 	Flush()
 }
@@ -77,6 +79,7 @@ const (
 	meshTime  = 3 * time.Second // for gossip to link up after all have joined
 	joinWait  = time.Minute     // for a node to be on its topics
 	stepWait  = 2 * time.Minute // for one step
+	floodWait = 2 * time.Hour   // for one flood
 	look      = 250 * time.Millisecond
 )
 
@@ -98,6 +101,7 @@ type run struct {
 	needs map[int]chan said // by number: filled when it was announced
 	life  map[int]int
 	told  time.Time
+	who   map[string]string // by the key of a public node: its name
 }
 
 // A said is what became of an announcement.
@@ -109,7 +113,7 @@ type said struct {
 // Run plays the plan of one seed. What it saw has gone to sink, also where it failed.
 func Run(ctx context.Context, s lab.Scenario, plan lab.Plan, stage Stage, sink lab.Sink, show Show) (err error) {
 	r := &run{
-		s: s, plan: plan, stage: stage, sink: sink, show: show, needs: map[int]chan said{}, life: map[int]int{},
+		s: s, plan: plan, stage: stage, sink: sink, show: show, needs: map[int]chan said{}, life: map[int]int{}, who: map[string]string{},
 		tally: newTally(), work: crew.New(ctx, maxAtWork, nil),
 	}
 	defer func() { err = errors.Join(err, r.work.Dismiss(context.WithoutCancel(ctx))) }()
@@ -157,18 +161,14 @@ func (r *run) mark(rec lab.Record) { r.saw(time.Now(), rec) }
 func (r *run) join(ctx context.Context) error {
 	var all []int
 	for i, p := range r.plan.Players {
-		if p.Public && p.Role == lab.Honest {
+		if p.Public && p.Whole() && !p.Late {
 			all = append(all, i)
 		}
 	}
-	err := r.each(all, func(i int) error {
-		if r.s.Network.Follow != lab.FollowAll {
-			return nil
-		}
-		_, err := r.stage.House(i).Vendor().Rules().Set(ctx, desk.Follow{Sectors: protocol.Categories().Sectors(), Regions: []string{Region}})
+	if err := r.each(all, func(i int) error { return trade{r}.settleIn(ctx, i) }); err != nil {
 		return err
-	})
-	if err != nil {
+	}
+	if err := (trade{r}).vaults(ctx); err != nil {
 		return err
 	}
 	if err := sleep(ctx, meshTime); err != nil {
@@ -178,17 +178,32 @@ func (r *run) join(ctx context.Context) error {
 	r.start = time.Now()
 	r.mu.Unlock()
 	for _, p := range r.plan.Players {
-		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds()})
+		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds(), Late: p.Late, Victim: p.Victim})
 	}
 	r.mark(lab.Record{Kind: lab.KindMark, What: "start"})
-	if err := r.each(all, func(i int) error { return r.arrived(ctx, i) }); err != nil {
+	if err := r.each(all, func(i int) error { return r.arrived(ctx, i, time.Time{}) }); err != nil {
 		return err
 	}
 	return r.usages(ctx, "start")
 }
 
-// arrived notes that a public node is up and on which topics.
-func (r *run) arrived(ctx context.Context, i int) error {
+// up brings a node back, or a late one in: that one is there from when it was started.
+func (r *run) up(ctx context.Context, i int) error {
+	began := time.Now()
+	if err := r.stage.Move(ctx, i, true); err != nil {
+		return err
+	}
+	if !r.plan.Players[i].Late {
+		return r.arrived(ctx, i, time.Time{})
+	}
+	if err := (trade{r}).settleIn(ctx, i); err != nil {
+		return err
+	}
+	return r.arrived(ctx, i, began)
+}
+
+// arrived notes that a public node is up, from a moment on or now, and on which topics.
+func (r *run) arrived(ctx context.Context, i int, from time.Time) error {
 	p := r.plan.Players[i]
 	want := 1
 	if r.s.Network.Follow == lab.FollowAll {
@@ -197,6 +212,7 @@ func (r *run) arrived(ctx context.Context, i int) error {
 	var shards []uint16
 	err := poll(ctx, joinWait, p.Name+" should be on its topics", func() (bool, error) {
 		id, err := r.stage.House(i).Network().Self(ctx)
+		r.know(id.Key, p.Name)
 		shards = shards[:0]
 		for _, s := range id.Joined {
 			shards = append(shards, uint16(s))
@@ -211,7 +227,10 @@ func (r *run) arrived(ctx context.Context, i int) error {
 	n := r.life[i]
 	r.tally.follow(p.Name, slices.Clone(shards))
 	r.mu.Unlock()
-	r.mark(lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
+	if from.IsZero() {
+		from = time.Now()
+	}
+	r.saw(from, lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
 	return nil
 }
 
@@ -263,7 +282,11 @@ func (r *run) load(ctx context.Context) error {
 
 // step takes one step; what fails is a record.
 func (r *run) step(ctx context.Context, st lab.Step) {
-	ctx, cancel := context.WithTimeout(ctx, stepWait)
+	wait := stepWait
+	if st.Do == lab.FloodBox {
+		wait = floodWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var err error
 	switch st.Do {
@@ -274,9 +297,15 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	case lab.GoDown:
 		err = r.down(ctx, st.Player)
 	case lab.ComeUp:
-		if err = r.stage.Move(ctx, st.Player, true); err == nil {
-			err = r.arrived(ctx, st.Player)
-		}
+		err = r.up(ctx, st.Player)
+	case lab.Lose:
+		err = assault{r}.lose(ctx, st.Player)
+	case lab.Leave, lab.Return:
+		err = assault{r}.leave(st.Player, st.Do == lab.Return)
+	case lab.FloodBox:
+		err = assault{r}.flood(ctx, st)
+	case lab.Flood, lab.Watch, lab.Besiege:
+		err = r.stage.Attack(ctx, st)
 	case lab.Split, lab.Join:
 		if err = r.stage.Cut(ctx, st.Do == lab.Split); err == nil {
 			r.mark(lab.Record{Kind: lab.KindMark, What: st.Do})
@@ -284,7 +313,7 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	}
 	if err != nil && ctx.Err() == nil {
 		rec := lab.Record{Kind: lab.KindMark, What: "failed to " + st.Do, Error: err.Error()}
-		if st.Do == lab.GoDown || st.Do == lab.ComeUp {
+		if st.Do == lab.GoDown || st.Do == lab.ComeUp || st.Do == lab.Lose {
 			rec.Node = r.plan.Players[st.Player].Name
 		}
 		r.mark(rec)
@@ -299,10 +328,8 @@ func (r *run) announce(ctx context.Context, st lab.Step) {
 		Shard: wire.Shard(c, Region, r.s.Network.Shards),
 	}
 	asked := time.Now()
-	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, desk.NeedSpec{
-		Auto: true, Name: fmt.Sprintf("need %d", st.Need), Category: st.Category, Region: Region,
-	})
-	rec.Context, rec.Seq = brief(n.ID), n.Seq
+	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, trade{r}.spec(st))
+	rec.Context, rec.Seq, rec.Keepers = brief(n.ID), n.Seq, r.named(n.Keepers)
 	r.said(asked, rec, err)
 	r.needs[st.Need] <- said{n.ID, err == nil}
 }
@@ -373,13 +400,17 @@ func (r *run) usage(ctx context.Context, i int, what string) error {
 // settle waits for stragglers, then asks what everybody used.
 func (r *run) settle(ctx context.Context) error {
 	end := r.start.Add(time.Duration(r.s.Duration + r.s.Settle))
-	for time.Now().Before(end) && !r.complete() {
+	for time.Now().Before(end) && (r.s.Letters.Vendors > 0 || !r.complete()) { // whether all letters came, nobody can tell
 		r.tell("waiting for stragglers", time.Since(r.start))
 		if err := sleep(ctx, look); err != nil {
 			return err
 		}
 	}
 	r.stage.Flush()
+	r.tell("asking what came of it", time.Since(r.start))
+	if err := (trade{r}).outcome(ctx); err != nil {
+		return err
+	}
 	r.tell("asking what it cost", time.Since(r.start))
 	err := r.usages(ctx, "")
 	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
@@ -390,7 +421,7 @@ func (r *run) settle(ctx context.Context) error {
 func (r *run) usages(ctx context.Context, what string) error {
 	here := []int{-1}
 	for i, p := range r.plan.Players {
-		if p.Role == lab.Honest && r.stage.House(i) != nil {
+		if p.Whole() && r.stage.House(i) != nil {
 			here = append(here, i)
 		}
 	}

@@ -75,9 +75,21 @@ func nodesText(s lab.Scenario) string {
 	if n := s.Spies.Count; n > 0 {
 		text += fmt.Sprintf(", %d spies", n)
 	}
+	if n := s.Liars.Count; n > 0 {
+		text += fmt.Sprintf(", %d keepers that lie", n)
+	}
+	if n := s.Letters.Vendors; n > 0 {
+		text += fmt.Sprintf(", %d of the public ones vendors", n)
+	}
+	if n := s.MailFlood.Identities; n > 0 {
+		text += fmt.Sprintf(", a flood of %s requests", count(n))
+	}
+	text += s.Attackers()
 	switch l, d := s.Load, lab.Default().Load; {
 	case l.PostHops == 1:
 		text += ", needs posted straight"
+	case l.PostBy == lab.ByStrangers:
+		text += ", needs posted by way of strangers"
 	case l.PostDelay != d.PostDelay:
 		text += ", needs posted by way of two hops"
 	}
