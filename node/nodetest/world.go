@@ -134,9 +134,9 @@ func (w *World) begin(m *Member) *Member {
 // enter gives a member its keys and its place; it does not start.
 func (w *World) enter(m *Member) {
 	m.w, m.Store = w, kv.Memory()
-	m.Master, m.Key = m.draw(), m.drawKey()
+	m.Master, m.Key = draw(m), drawKey(m)
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
-		m.Key = m.drawKey() // it shall carry two shards, not one twice
+		m.Key = drawKey(m) // it shall carry two shards, not one twice
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
@@ -155,7 +155,7 @@ func (m *Member) Start() {
 	if m.public {
 		profile = node.Public
 	} else {
-		m.Key = m.drawKey() // a personal node is another one at each start
+		m.Key = drawKey(m) // a personal node is another one at each start
 	}
 	s := &node.Simulated{
 		Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Posting: m.w.Posting,
