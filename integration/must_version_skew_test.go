@@ -28,6 +28,7 @@ func blames(metrics string) (found []string) {
 // customer and the keeper of others: every customer gets an offer of every vendor, all
 // is deleted after she revokes, no letter is lost, and nobody is blamed.
 func TestMust_version_skew(t *testing.T) {
+	skewed(t)
 	planted := "hark_announcements_judged_total{reason=\"encoding\",verdict=\"blame\"} 3\nhark_gossip_messages_total{outcome=\"blamed\"} 1\n" +
 		"hark_letters{state=\"queued\"} 2\nhark_letters{state=\"acked\"} 7\nhark_gossip_messages_total{outcome=\"kept\"} 9\n"
 	if got := blames(planted); len(got) != 3 {
@@ -72,6 +73,65 @@ func TestMust_version_skew(t *testing.T) {
 		}
 	}
 	t.Logf("%d editions: %d customers, each with an offer of each of %d vendors and a deletion by each; nobody blamed", len(editions), len(customers), len(public))
+}
+
+// skewed plants two violations between real nodes, which blames must find: a node that
+// blames a later edition for what it does not know, and a letter that stays with its
+// keepers. A vendor of the edition to come announces a need of its own, and asks a customer
+// who is gone.
+func skewed(t *testing.T) {
+	t.Helper()
+	g := youngNetwork()
+	later := newProcess(t, "later", node.InitOptions{Profile: node.Public, Network: g})
+	later.bin = edition(t, "hark_next")
+	startAll(t, later)
+	addrs := identity(t, later).Addrs[:1]
+	strict := newProcess(t, "strict", node.InitOptions{Profile: node.Public, Network: g, Bootstrap: addrs})
+	strict.args = append(strict.args, "--misbehave", "blame-later")
+	gone := newProcess(t, "gone", node.InitOptions{Network: g, Bootstrap: addrs, PostDelay: "0s"})
+	startAll(t, strict, gone)
+	acquainted(t, []*process{strict, gone}, 1)
+	sells(t, strict) // so that it follows all shards
+	for _, p := range []*process{gone, later} {
+		err := p.ask(t.Context(), func(ctx context.Context, h desk.House) error {
+			_, err := h.Customer().Needs().Create(ctx, desk.NeedSpec{Auto: true, Name: "a couch for two", Category: "home.furniture"})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := func(p *process, what string) {
+		err := p.until(t.Context(), "has "+what, func(ctx context.Context, _ desk.House) (bool, error) {
+			c, _, err := p.house(ctx)
+			if err != nil {
+				return false, err
+			}
+			text, err := c.Metrics(ctx)
+			return slices.ContainsFunc(blames(string(text)), func(s string) bool { return strings.HasPrefix(s, what) }), err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	found(strict, `hark_announcements_judged_total{reason="encoding",verdict="blame"}`)
+	err := strict.until(t.Context(), "has the need that it does not blame", func(ctx context.Context, h desk.House) (bool, error) {
+		list, err := h.Vendor().Board().List(ctx, desk.Query{})
+		return len(list.Items) == 1, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.stop(); err != nil {
+		t.Fatal(err)
+	}
+	sells(t, later) // it follows all shards now, pulls her need, and asks
+	found(later, `hark_letters{`)
+	for _, p := range []*process{strict, later} {
+		if _, err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // sells makes a vendor of a public node.

@@ -476,7 +476,7 @@ func (d adminDesk) Stop(context.Context) error {
 var misbehaviours = map[string]bool{
 	"": true, string(market.KeepDeleted): true, string(market.ForkLedger): true, string(market.ReopenRevoked): true,
 	string(market.LeakField): true, string(market.KeepLease): false,
-	"withhold-mail": true, "flip-bits": true, "roll-back": false, "replay-mail": false,
+	"withhold-mail": true, "flip-bits": true, "roll-back": false, "replay-mail": false, "blame-later": false,
 	string(market.RewriteLedger): true,
 }
 

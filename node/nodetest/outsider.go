@@ -32,7 +32,7 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 	}
 	o := &Outsider{w: w}
 	w.sim.outside++
-	secret := w.drawn("an outsider", w.sim.outside)
+	secret := drawn(w, "an outsider", w.sim.outside)
 	o.gossip, err = gossip.Open(ctx, peers.Config{
 		Profile: peers.Public, Key: key.FromSeed[key.Keeper](secret), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
 		Options: place.host.Options(), Log: slog.New(slog.DiscardHandler), Now: time.Now,

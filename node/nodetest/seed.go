@@ -12,7 +12,7 @@ import (
 // the shards that it carries and its places in the DHT. What nodes draw for themselves
 // (keys of contexts and letters, whom gossip picks) and how their goroutines take turns, no
 // seed fixes.
-func (w *World) drawn(name string, n int) key.Secret {
+func drawn(w *World, name string, n int) key.Secret {
 	if w.sim == nil || w.sim.cfg.Seed == 0 {
 		return key.NewSecret()
 	}
@@ -25,10 +25,10 @@ func (w *World) drawn(name string, n int) key.Secret {
 }
 
 // draw is the next secret of a member.
-func (m *Member) draw() key.Secret {
+func draw(m *Member) key.Secret {
 	m.draws++
-	return m.w.drawn(m.Name, m.draws)
+	return drawn(m.w, m.Name, m.draws)
 }
 
 // drawKey is the next keeper key of a member.
-func drawKey(m *Member) key.Private[key.Keeper] { return key.FromSeed[key.Keeper](m.draw()) }
+func drawKey(m *Member) key.Private[key.Keeper] { return key.FromSeed[key.Keeper](draw(m)) }

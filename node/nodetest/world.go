@@ -78,7 +78,6 @@ func (w *World) ID() (protocol.Hash, error) {
 
 // A Member is one node of a World.
 //
-//house:allow methods what a story, an attack and an experiment ask of one node
 type Member struct {
 	*node.Node
 	w      *World
@@ -139,7 +138,7 @@ func (w *World) begin(m *Member) *Member {
 // enter gives a member its keys and its place; it does not start.
 func enter(w *World, m *Member) {
 	m.w, m.Store = w, kv.Memory()
-	m.Master, m.Key = m.draw(), drawKey(m)
+	m.Master, m.Key = draw(m), drawKey(m)
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
 		m.Key = drawKey(m) // it shall carry two shards, not one twice
 	}

@@ -25,6 +25,7 @@ const (
 	FlipBits     = mischief.FlipBits
 	RollBack     = mischief.RollBack
 	ReplayMail   = mischief.ReplayMail
+	BlameLater   = mischief.BlameLater
 )
 
 // The budgets, likewise.

@@ -61,6 +61,9 @@ func (k *Keeper) Admit(ctx context.Context, raw []byte, topic int, from string) 
 
 func (k *Keeper) admit(ctx context.Context, raw []byte, topic int, from string) (check.Verdict, check.Reason, error) {
 	heard, verdict, why := k.door.Announcement(raw, topic, from, k.now())
+	if verdict == check.Pass && k.mail.mischief.Blames(raw) {
+		verdict, why = check.Blame, check.Encoding
+	}
 	if verdict != check.Pass {
 		return verdict, why, nil
 	}

@@ -4,6 +4,7 @@
 //  1. Drops says of each letter that comes in whether it is thrown away; some that are
 //     not are stowed.
 //  2. Given makes of the letters that a reader should get those that it gets.
+//  3. Blames says which announcements are blamed although nothing is wrong with them.
 package mischief
 
 import (
@@ -12,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 // A Misbehaviour is a promise that a keeper breaks.
@@ -23,6 +25,7 @@ const (
 	FlipBits     Misbehaviour = "flip-bits"     // hands out letters with one bit changed
 	RollBack     Misbehaviour = "roll-back"     // goes on with an old state: old letters, and no new ones, for which it signs
 	ReplayMail   Misbehaviour = "replay-mail"   // hands out again what was deleted
+	BlameLater   Misbehaviour = "blame-later"   // holds against others what they say beside what it knows
 )
 
 // Bounds of what a keeper that misbehaves holds back.
@@ -56,6 +59,16 @@ func (m *Mischief) Drops(box key.MailboxKey, letter []byte) bool {
 		m.stow(box, letter, atticLetters)
 	}
 	return false
+}
+
+// Blames tells whether an announcement is held against whoever brings it, for what
+// stands in it under ignorable keys.
+func (m *Mischief) Blames(raw []byte) bool {
+	if m.how != BlameLater {
+		return false
+	}
+	s, err := wire.Open(raw)
+	return err == nil && len(s.Extra()) > 0
 }
 
 // stow keeps a letter in the attic, if its box has fewer than most there, and tells

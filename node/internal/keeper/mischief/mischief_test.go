@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/protocol"
+	"github.com/harkmarket/hark/protocol/wire"
 )
 
 func texts(letters [][]byte) (out []string) {
@@ -53,5 +55,24 @@ func TestBound(t *testing.T) {
 	m.Drops(key.MailboxKey{0, 0, 1}, make([]byte, atticLetter+1))
 	if len(m.attic) != atticBoxes || len(m.attic[key.MailboxKey{0, 0, 1}]) != 1 {
 		t.Errorf("%d boxes, at most %d", len(m.attic), atticBoxes)
+	}
+}
+
+// What says more than is known is blamed by one that misbehaves so, and by no other.
+func TestBlamesWhatSaysMore(t *testing.T) {
+	signed := func(x protocol.Extra) []byte {
+		t.Helper()
+		h := protocol.Header{Net: protocol.Hash{1}, Kind: protocol.KindAck, ID: wire.NewID(), To: protocol.Hash{2}, Context: protocol.Hash{3}, Seq: 1, Created: 1, Expires: 2}
+		raw, err := wire.SignExtra(key.Generate[key.Duty](), &protocol.Ack{Header: h, Grant: protocol.GrantID{4}, Acked: []protocol.Hash{{5}}}, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	plain, more := signed(nil), signed(protocol.Extra{0x18, 0xff, 0x01})
+	for how, want := range map[Misbehaviour]bool{BlameLater: true, ReplayMail: false, "": false} {
+		if m := New(how); m.Blames(more) != want || m.Blames(plain) || m.Blames([]byte("noise")) {
+			t.Errorf("%q blames what says more: %v, what does not: %v", how, m.Blames(more), m.Blames(plain))
+		}
 	}
 }
