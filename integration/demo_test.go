@@ -318,6 +318,7 @@ func TestDemoNotices(t *testing.T) {
 		{"flip-bits", "vendor Protea Supply signed receipts for ", "signed receipts for "},
 	} {
 		t.Run(c.how, func(t *testing.T) {
+			t.Parallel()
 			code, stdout, stderr := demo(t, "--json", "--limit", "4", "--sabotage", c.how)
 			if code != 1 || !strings.Contains(stderr, "not everything held") {
 				t.Errorf("exit %d: %s", code, stderr)

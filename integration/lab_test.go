@@ -188,7 +188,7 @@ func planned(t *testing.T, dir, seed, file string) string {
 	}
 	var b strings.Builder
 	if _, err := lab.ReadRecords(bytes.NewReader(raw), func(r lab.Record) {
-		r.Context, r.TookMS = "", 0
+		r.Context, r.TookMS, r.Keepers = "", 0, nil // keys are drawn, and keepers by them
 		line, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

@@ -59,6 +59,7 @@ func sealKeys(p Paths, master key.Secret, store string, passphrase []byte, cheap
 		lock, err = phrase.Key(passphrase, [16]byte(f.Salt), f.Params)
 	case KeyKeyring:
 		lock = key.NewSecret()
+		reached("keyring set", p.keys())
 		err = keyring.Set(keyringName, p.keys(), base64.StdEncoding.EncodeToString(lock.Reveal()))
 		if err != nil {
 			err = fmt.Errorf("the operating system's keyring cannot be used (%w); choose --key-store passphrase or file: %w", err, fault.Unsupported)
@@ -87,9 +88,16 @@ func KeyStoreOf(p Paths) (string, error) {
 }
 
 // Rekey puts what opens a home into another store, or changes its passphrase: the master
-// secret stays, so nothing else is written anew, and a running node goes on. Whoever has
-// copied the old key together with keys.json can open that copy for ever.
+// secret stays, so nothing else is written anew, and a running node goes on. Whatever stops
+// it half-way, the old key or the new one opens the home: the new one is durable before
+// keys.json asks for it, and that before the old one is removed. Whoever has copied the old
+// key together with keys.json can open that copy for ever.
 func Rekey(p Paths, old []byte, store string, passphrase []byte) error {
+	return rekey(p, old, store, passphrase, false)
+}
+
+// rekey may have a new passphrase cost little; it does anyway where the old one did.
+func rekey(p Paths, old []byte, store string, passphrase []byte, cheap bool) error {
 	f, err := readKeys(p)
 	if err != nil {
 		return err
@@ -107,14 +115,15 @@ func Rekey(p Paths, old []byte, store string, passphrase []byte) error {
 	if err != nil {
 		return err
 	}
-	cheap := f.Store == KeyPassphrase && f.Params == phrase.Cheap()
+	cheap = cheap || f.Store == KeyPassphrase && f.Params == phrase.Cheap()
 	if err := sealKeys(p, master, store, passphrase, cheap); err != nil {
 		return err
 	}
 	switch f.Store { // the old key opens nothing any more
 	case KeyFile:
-		err = os.Remove(p.keyFile())
+		err = removeFile(p.keyFile())
 	case KeyKeyring:
+		reached("keyring delete", p.keys())
 		err = keyring.Delete(keyringName, p.keys())
 	}
 	if err != nil {

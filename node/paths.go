@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,29 +67,62 @@ func (p Paths) API() string { return filepath.Join(p.State, "api.json") }
 // Token is the file of the API's bearer token.
 func (p Paths) Token() string { return filepath.Join(p.State, "token") }
 
+// reached is told each step of changing files and keys before it is done. A test stops
+// there, as a kill or a power cut would.
+var reached = func(step, path string) {}
+
 // writeFile writes a file as its owner's alone, whole or not at all: to a new file
-// that is synced and then takes the old one's place.
+// that is synced and then takes the old one's place. It is so after a power cut too.
 func writeFile(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("folder of %s: %w", path, err)
 	}
+	reached("create", path)
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	reached("write", path)
 	_, err = f.Write(data)
 	if err == nil {
+		reached("sync", path)
 		err = f.Sync()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
+		reached("rename", path)
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name()) // the first error says what went wrong
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return syncFolder(path)
+}
+
+// removeFile removes a file for good.
+func removeFile(path string) error {
+	reached("remove", path)
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return syncFolder(path)
+}
+
+// syncFolder makes it durable that a file stands in its folder, or stands there no more.
+func syncFolder(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // a folder can't be synced there
+	}
+	reached("sync folder", path)
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("folder of %s: %w", path, err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return fmt.Errorf("folder of %s: %w", path, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
 	"github.com/harkmarket/hark/node/lab/play"
@@ -23,12 +24,12 @@ type stage struct {
 	plan    lab.Plan
 	w       *nodetest.World
 	members []*nodetest.Member // nil: an outsider
-	outside []*nodetest.Outsider
-	sybils  []*nodetest.Outsider // those of them that are
+	sybils  []*nodetest.Outsider
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
 	seed    uint64
 	records records
+	keepers
 
 	starting chan struct{} // holds the one that starts
 
@@ -59,6 +60,10 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 		nodetest.BoundTables(st.w, n)
 	}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
+	if s.Load.PostBy == lab.ByStrangers {
+		st.w.PostByStrangers()
+	}
+	st.issuer = key.Generate[key.Issuer]()
 	return st
 }
 
@@ -74,24 +79,19 @@ const (
 // Open implements play.Stage.
 func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	st.saw = saw
-	for i, p := range st.plan.Players {
-		if p.Role != lab.Honest {
-			if err := st.letIn(p); err != nil {
+	st.members = make([]*nodetest.Member, len(st.plan.Players))
+	for _, i := range st.comeIn() {
+		p := st.plan.Players[i]
+		if !p.Whole() {
+			if err := st.letIn(); err != nil {
 				return fmt.Errorf("%s: %w", p.Name, err)
 			}
-			st.members = append(st.members, nil)
 			continue
 		}
 		st.w.Log = play.Listen(p.Name, saw)
-		switch {
-		case !p.Public:
-			st.members = append(st.members, st.w.Personal(p.Name))
-		case st.s.Network.Follow == lab.FollowOwn:
-			st.members = append(st.members, st.w.Carrier(p.Name))
-		default:
-			st.members = append(st.members, st.w.Public(p.Name))
-		}
+		st.members[i] = st.member(p)
 		st.members[i].SetClock(p.Skew)
+		st.members[i].Again(func(raw []byte) { st.again(p.Name, raw) })
 		st.up[i] = true
 		time.Sleep(startGap)
 	}
@@ -102,32 +102,29 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 			return err
 		}
 	}
+	st.loaded.Store(true)
 	st.cpu = processCPU()
 	return ctx.Err()
+}
+
+// again notes that gossip brought what the node had already: where that came by pull,
+// pull was faster, and gossip did not fail.
+func (st *stage) again(node string, raw []byte) {
+	if d, err := wire.ReadAnnouncement(raw); err == nil {
+		id := d.A().ContextID()
+		st.saw(time.Now(), lab.Record{Kind: lab.KindAgain, Node: node, Context: brief(id[:]), Seq: d.A().Seq})
+	}
 }
 
 // outsiderDials is to how many nodes an outsider dials out: it wants to be in every
 // mesh.
 const outsiderDials = 64
 
-// letIn starts a Sybil or a spy.
-func (st *stage) letIn(p lab.Player) error {
-	o, err := st.w.Outsider(outsiderDials, func(raw []byte, from *nodetest.Member) bool {
-		if p.Role == lab.Sybil {
-			return false
-		}
-		if d, err := wire.ReadAnnouncement(raw); err == nil && from != nil {
-			a := d.A()
-			id := a.ContextID()
-			st.saw(time.Now(), lab.Record{Kind: lab.KindSpied, Node: p.Name, Context: fmt.Sprintf("%x", id[:])[:16], Seq: a.Seq, From: from.Name})
-		}
-		return true
-	})
+// letIn starts a Sybil.
+func (st *stage) letIn() error {
+	o, err := st.w.Outsider(outsiderDials, func([]byte, *nodetest.Member) bool { return false })
 	if err == nil {
-		st.outside = append(st.outside, o)
-		if p.Role == lab.Sybil {
-			st.sybils = append(st.sybils, o)
-		}
+		st.sybils = append(st.sybils, o)
 	}
 	return err
 }
@@ -223,7 +220,7 @@ func (*stage) Flush() {}
 // close takes the network down.
 func (st *stage) close() error {
 	var err error
-	for _, o := range st.outside {
+	for _, o := range st.sybils {
 		err = errors.Join(err, o.Close())
 	}
 	err = errors.Join(err, st.records.close())

@@ -282,8 +282,8 @@ type vaultRmCmd struct {
 	Yes     bool     `help:"Don't ask whether that is meant: what is erased does not come back."`
 }
 
-// Run erases all of the fields or, where one of them is not there, none.
-
+// Run erases all of the fields or, where one of them is not there, none: also where
+// the node dies half-way.
 func (c *vaultRmCmd) Run(ctx context.Context, a *app) error {
 	if c.Version != 0 && len(c.Names) > 1 {
 		return usagef("--version is for one field")
@@ -300,15 +300,14 @@ func (c *vaultRmCmd) Run(ctx context.Context, a *app) error {
 		return usagef("nothing was erased")
 	}
 	return a.ask(ctx, func(ctx context.Context, h desk.House) error {
-		for i, name := range c.Names {
-			if err := h.Customer().Vault().Remove(ctx, name, c.Version); err != nil && i > 0 {
-				return fmt.Errorf("%s: erased; then: %w", clean(strings.Join(c.Names[:i], ", ")), err)
-			} else if err != nil {
+		if c.Version != 0 {
+			if err := h.Customer().Vault().Remove(ctx, c.Names[0], c.Version); err != nil {
 				return err
 			}
-		}
-		if c.Version != 0 {
 			return a.done("hark.removed/1", map[string]any{"name": c.Names[0], "version": c.Version}, "removed version %d of %s", c.Version, c.Names[0])
+		}
+		if err := h.Customer().Vault().Erase(ctx, c.Names); err != nil {
+			return err
 		}
 		return a.done("hark.removed/1", map[string]any{"name": c.Names[0], "names": c.Names}, "removed %s", strings.Join(c.Names, ", "))
 	})

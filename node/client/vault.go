@@ -39,6 +39,14 @@ func (d vault) Remove(ctx context.Context, name string, version uint64) error {
 	return remove(ctx, d.c, at("/vault", name)+params(desk.Query{}, ofVersion(version)))
 }
 
+func (d vault) Erase(ctx context.Context, names []string) error {
+	return d.c.Call(ctx, http.MethodPost, "/vault/erase", erased{names}, nil)
+}
+
+type erased struct {
+	Names []string `json:"names"`
+}
+
 func ofVersion(n uint64) url.Values {
 	v := url.Values{}
 	if n > 0 {

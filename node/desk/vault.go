@@ -59,7 +59,12 @@ type Vault interface {
 	// Remove erases a field, or one earlier version of its value, and returns when
 	// its bytes are off the disk.
 	Remove(ctx context.Context, name string, version uint64) error
+	// Erase erases several fields: all of them or, where one is not there, none.
+	Erase(ctx context.Context, names []string) error
 }
+
+// MaxErased is how many fields are erased at once.
+const MaxErased = 256
 
 // A VaultImport says how a file is read.
 type VaultImport struct {

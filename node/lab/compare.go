@@ -52,7 +52,7 @@ func Measures() []Measure {
 		{"spy_precision_keeper", "First-spy guesses that name a keeper the author posted to", "share", false, func(f *Figures) *float64 { return f.SpyKeeper }},
 		{"spy_precision_author", "First-spy guesses that name the author", "share", false, func(f *Figures) *float64 { return f.SpyAuthor }},
 		{"spy_chance", "Naming such a keeper by throwing dice", "share", false, func(f *Figures) *float64 { return f.SpyChance }},
-	}, dhtMeasures()...)
+	}, slices.Concat(keeperMeasures(), dhtMeasures())...)
 }
 
 // A Spread is one figure over all runs of a result.

@@ -21,7 +21,7 @@ type Figures struct {
 	HeardInTime   int    `json:"heard_in_time"`
 	Heard         int    `json:"heard"`
 
-	Outright *float64  `json:"delivery_without_pull,omitempty"` // share of the pairs whose node was there from the start
+	Outright *float64  `json:"delivery_without_pull,omitempty"` // share of the pairs whose node was there from the start; also what gossip brought after pull had, where the engine sees it
 	InTime   *float64  `json:"delivery_60s,omitempty"`          // share of all pairs, from when the node could hear of it
 	Ever     *float64  `json:"delivery,omitempty"`              // share of all pairs by the end
 	Latency  Quantiles `json:"latency_ms,omitzero"`             // of pairs whose node was there from the start
@@ -42,6 +42,7 @@ type Figures struct {
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
 
 	DHTFigures
+	Keepers KeeperFigures `json:"keepers,omitzero"`
 
 	Series Series `json:"-"`
 }
@@ -88,7 +89,7 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 			}
 		}
 	}
-	f.finish(t)
+	f.finish(s, t)
 	return f
 }
 
@@ -96,6 +97,7 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 type pair struct {
 	asked, due, heard int64
 	way               string
+	again             bool // gossip brought it after pull had
 	follows           bool // the node is one that should hear it
 	counts, was       bool
 }
@@ -122,7 +124,7 @@ func (f *Figures) pair(p pair) {
 		f.HeardInTime++
 	}
 	if atOnce {
-		if p.way != ByPull {
+		if p.way != ByPull || p.again {
 			f.HeardOutright++
 		}
 		f.Series.LatencyByWay[p.way] = append(f.Series.LatencyByWay[p.way], float64(p.heard-p.asked))
@@ -130,7 +132,7 @@ func (f *Figures) pair(p pair) {
 }
 
 // finish works out shares, quantiles and costs.
-func (f *Figures) finish(t *tables) {
+func (f *Figures) finish(s Scenario, t *tables) {
 	f.Outright, f.InTime, f.Ever = share(f.HeardOutright, f.PairsAtOnce), share(f.HeardInTime, f.Pairs), share(f.Heard, f.Pairs)
 	var all []float64
 	for _, list := range f.Series.LatencyByWay {
@@ -143,6 +145,7 @@ func (f *Figures) finish(t *tables) {
 	f.costs(t)
 	f.spies(t)
 	f.dht(t)
+	f.Keepers.finish(s, t)
 }
 
 // costs adds up what honest public nodes used, over all their lives.
@@ -229,7 +232,7 @@ func (f *Figures) spies(t *tables) {
 		}
 		guesses++
 		for _, h := range heard {
-			if h.Way == ByPost {
+			if h.Way == ByPost && t.role[h.Node] == Honest {
 				posted++
 			}
 		}

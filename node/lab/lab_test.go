@@ -316,7 +316,7 @@ func TestFigures(t *testing.T) {
 	got.Series, got.Latency = Series{}, Quantiles{}
 	got.Outright, got.InTime, got.Ever, got.BytesPerNode, got.BytesPerAnnouncement, got.CPUPerNode, got.RSSPerNode = nil, nil, nil, nil, nil, nil, nil
 	got.SpyKeeper, got.SpyAuthor, got.SpyChance, got.PacketsPerNode, got.RPCsPerNode, got.JudgedPerNode = nil, nil, nil, nil, nil, nil
-	got.SybilLinks, got.SybilMesh = nil, nil
+	got.SybilLinks, got.SybilMesh, got.Keepers = nil, nil, KeeperFigures{}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("%s", d)
 	}
@@ -351,6 +351,21 @@ func TestFiguresSeeLosses(t *testing.T) {
 	}
 	if f := without(func(r Record) bool { return r.Kind == KindHeard && r.Node == "a" && r.Context == "n2" }); *f.Ever >= *whole.Ever || f.Pairs != whole.Pairs {
 		t.Errorf("a need that was not heard: %+v", f)
+	}
+	pulled := func(more ...Record) Figures {
+		list := append(slices.Clone(all), more...)
+		for i := range list {
+			if list[i].Kind == KindHeard && list[i].Node == "a" && list[i].Context == "n2" {
+				list[i].Way = ByPull
+			}
+		}
+		return Compute(s, 1, list)
+	}
+	if f := pulled(); f.HeardOutright != whole.HeardOutright-1 {
+		t.Errorf("only pull brought it: %+v", f)
+	}
+	if f := pulled(Record{Kind: KindAgain, MS: 21_000, Node: "a", Context: "n2", Seq: 1}); f.HeardOutright != whole.HeardOutright {
+		t.Errorf("pull brought it, and gossip half a second later: %+v", f)
 	}
 	late := slices.Clone(all)
 	for i := range late {

@@ -18,6 +18,10 @@ const (
 	ComeUp   = "up"
 	Split    = "split"
 	Join     = "join"
+	Lose     = "lose"
+	Flood    = "flood"
+	Leave    = "leave"
+	Return   = "return"
 )
 
 // Roles of players.
@@ -25,6 +29,7 @@ const (
 	Honest = "honest"
 	Sybil  = "sybil"
 	Spy    = "spy"
+	Liar   = "liar"
 )
 
 // A Player is one node of a run.
@@ -34,6 +39,7 @@ type Player struct {
 	Role   string
 	Skew   time.Duration // of its clock
 	Side   int           // of a partition
+	Lie    string        // what a liar does
 }
 
 // A Step is one thing that happens.
@@ -47,7 +53,7 @@ type Step struct {
 
 // A Plan is who does what when. It follows from the scenario and the seed alone.
 type Plan struct {
-	Players []Player // public ones first, then personal ones, then Sybils and spies
+	Players []Player // public ones first, then personal ones, then Sybils, spies and liars
 	Steps   []Step   // in order
 }
 
@@ -57,7 +63,10 @@ func (s *Scenario) Plan(seed uint64) Plan {
 	dice := rand.New(rand.NewPCG(seed, 0x6c6162))
 	p := Plan{Players: s.players(dice)}
 	p.Steps = append(p.Steps, s.announcements(dice)...)
+	p.Steps = append(p.Steps, s.floods(p.Steps)...)
+	p.Steps = append(p.Steps, s.absences(p.Steps)...)
 	p.Steps = append(p.Steps, s.comings(dice)...)
+	p.Steps = append(p.Steps, s.wipes(p.Players)...)
 	if s.Partition.For > 0 {
 		p.Steps = append(p.Steps, Step{At: time.Duration(s.Partition.At), Do: Split}, Step{At: time.Duration(s.Partition.At + s.Partition.For), Do: Join})
 	}
@@ -85,6 +94,10 @@ func (s *Scenario) players(dice *rand.Rand) (out []Player) {
 	honest := len(out)
 	add("sybil", s.Sybils.Count, true, Sybil)
 	add("spy", s.Spies.Count, true, Spy)
+	add("liar", s.Liars.Count, true, Liar)
+	for i := range s.Liars.Count {
+		out[len(out)-s.Liars.Count+i].Lie = s.Liars.Lie(i)
+	}
 	if s.Clock.Skew == 0 {
 		return out
 	}
@@ -112,7 +125,7 @@ func (s *Scenario) announcements(dice *rand.Rand) (out []Step) {
 		at := gap * time.Duration(i)
 		by := s.Network.Public + i%s.Network.Personal
 		out = append(out, Step{At: at, Do: Announce, Player: by, Need: i + 1, Category: about[dice.IntN(len(about))]})
-		if dice.Float64() < s.Load.Withdrawn {
+		if dice.Float64() < s.Load.Withdrawn && !s.Flooded(i+1) {
 			left := time.Duration(s.Duration) - at
 			out = append(out, Step{At: at + left/2 + time.Duration(dice.Int64N(int64(left/2)+1)), Do: Withdraw, Player: by, Need: i + 1})
 		}

@@ -16,14 +16,20 @@ const (
 	KindSaid   = "announcement" // a customer announced, or withdrew
 	KindHeard  = "heard"        // a public node kept an announcement that was new to it
 	KindUsage  = "usage"        // what a node has used since it came up
-	KindSpied  = "spied"        // a spy heard of an announcement first
+	KindAgain  = "again"        // gossip brought a public node an announcement that it had by pull
+	KindSpied  = "spied"        // what a spy saw: an announcement that it heard, or an operation that somebody asked it for
 	KindLookup = "lookup"       // a node looked a record up in the end
 	KindMark   = "mark"         // something happened to all: start, split, join, end
+
+	KindLetter = "letter" // a ledger's entry of a letter that was sent, or kept
+	KindNamed  = "named"  // at the end, a node's status names a keeper
+	KindHeld   = "held"   // at the end, the keepers of a need that lives
+	KindFlood  = "flood"  // what became of a flood of requests to a need, at one of its keepers
 )
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindUsage, KindSpied, KindLookup, KindMark}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindLookup, KindMark, KindLetter, KindNamed, KindHeld, KindFlood}
 }
 
 // Ways by which a node hears of an announcement.
@@ -46,25 +52,31 @@ type Record struct {
 	Node string `json:"node,omitempty"`
 
 	Public bool   `json:"public,omitempty"`  // node
-	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy
+	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy, liar
 	Side   int    `json:"side,omitempty"`    // node: of a partition
 	SkewMS int64  `json:"skew_ms,omitempty"` // node: how wrong its clock is
 
-	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end
+	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end; spied: empty by gossip, else the operation; letter: its kind; named: the code; flood: identities, vouched
 	Shards []uint16 `json:"shards,omitempty"` // life: the topics that it follows
 	Life   int      `json:"life,omitempty"`   // life, usage: which one, from 1
 
 	Need     int    `json:"need,omitempty"`     // announcement: its number in the plan
 	Category string `json:"category,omitempty"` // announcement
-	Context  string `json:"context,omitempty"`  // announcement, heard, spied
-	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard
+	Context  string `json:"context,omitempty"`  // announcement, heard, again, spied
+	Seq      uint64 `json:"seq,omitempty"`      // announcement, heard, again
 	Shard    uint16 `json:"shard,omitempty"`    // announcement, heard
 	TookMS   int64  `json:"took_ms,omitempty"`  // announcement: until the author's node had it in hand
 	Error    string `json:"error,omitempty"`    // announcement: why it failed
 
 	Way   string `json:"way,omitempty"`   // heard
 	Bytes int    `json:"bytes,omitempty"` // heard: of the announcement
-	From  string `json:"from,omitempty"`  // spied: who told
+	From  string `json:"from,omitempty"`  // spied: who told; named: which keeper
+
+	Keepers []string `json:"keepers,omitempty"` // announcement, held: of the need
+	Names   []string `json:"names,omitempty"`   // spied: what it names: bytes, mailboxes
+	Next    string   `json:"next,omitempty"`    // spied: to whom it is to be handed on
+	Grant   string   `json:"grant,omitempty"`   // letter: of which it is
+	Came    [3]int   `json:"came,omitzero"`     // flood: requests that came, were refused at once, and are kept
 
 	Sent     uint64 `json:"sent_bytes,omitempty"`     // usage; what "start" says is not counted
 	Received uint64 `json:"received_bytes,omitempty"` // usage

@@ -19,6 +19,8 @@ const (
 )
 
 // A Scenario is one experiment. The keys of its file are the names in the tags.
+//
+//house:allow fields one table for each thing that may happen to a network
 type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`
@@ -39,6 +41,9 @@ type Scenario struct {
 	Records   Records   `toml:"records"`
 	DHTSybils DHTSybils `toml:"dht_sybils"`
 	DHTFlood  DHTFlood  `toml:"dht_flood"`
+	Letters   Letters   `toml:"letters"`
+	Liars     Liars     `toml:"liars"`
+	MailFlood MailFlood `toml:"mail_flood"`
 }
 
 // Network says who is there.
@@ -68,6 +73,7 @@ type Load struct {
 	Categories []string `toml:"categories" comment:"What they are about, drawn by the seed; none: all categories there are."`
 	PostHops   int      `toml:"post_hops" comment:"2: a need goes to each of its keepers sealed, by way of another of them; 1: straight."`
 	PostDelay  Duration `toml:"post_delay" comment:"Each need waits a random part of this at its keepers before it is published. 0s here, so that latency is the network's; people's nodes have 5s."`
+	PostBy     string   `toml:"post_by" comment:"Who takes a sealed need on to each of its keepers: another of its keepers, or any public node (strangers), as it must not be: the planted fault of spies. Strangers simulated only."`
 }
 
 // Churn says how public nodes come and go.
@@ -81,10 +87,10 @@ type Sybils struct {
 	Count int `toml:"count" comment:"Nodes that take part in gossip and drop everything. Simulated only."`
 }
 
-// Spies are nodes that take part in gossip like all others, and note who told them
-// of what first.
+// Spies are public nodes like all others, keepers too, which note who handed in what, by
+// gossip and on streams, and put it together.
 type Spies struct {
-	Count int `toml:"count" comment:"Nodes that pass everything on, and note from whom they heard it first. Simulated only."`
+	Count int `toml:"count" comment:"Public nodes beside those of [network] that do all that others do, note who handed in what, and put it together. Simulated only."`
 }
 
 // Partition cuts the network in two.
@@ -106,11 +112,13 @@ func Default() Scenario {
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
 		Network:   Network{Public: 5, Personal: 2, Shards: 4, Ways: []string{}, Follow: FollowAll, Work: 0},
 		Links:     Links{Latency: Duration(20 * time.Millisecond), Jitter: Duration(60 * time.Millisecond), Bandwidth: 50_000_000},
-		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2},
+		Load:      Load{Needs: 20, Categories: []string{}, PostHops: 2, PostBy: ByKeepers},
 		Churn:     Churn{Downtime: Duration(10 * time.Second)},
 		Partition: Partition{Share: 0.5},
 		Records:   Records{Each: 2},
 		DHTFlood:  DHTFlood{Records: 100},
+		Liars:     Liars{How: []string{}, Every: Duration(20 * time.Second)},
+		MailFlood: MailFlood{Addresses: 64, Needs: 1, Vouched: protocol.FirstVouched, Named: true},
 	}
 }
 
@@ -198,7 +206,7 @@ type rule struct {
 
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.DHTSybils.PerKey + s.DHTFlood.Peers
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + s.DHTSybils.PerKey + s.DHTFlood.Peers
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -231,7 +239,7 @@ func (s *Scenario) rules() []rule {
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},
 		{s.Churn.PerMinute == 0 || n.Public > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
 	}
-	out = append(out, s.dhtRules(within)...)
+	out = append(append(out, s.keeperRules()...), s.dhtRules(within)...)
 	if s.Engine == Processes {
 		return append(out, s.realRules()...)
 	}
@@ -248,10 +256,7 @@ func (s *Scenario) rules() []rule {
 // over the machine.
 func (s *Scenario) realRules() []rule {
 	d := Default()
-	const next = "leave it out, or set engine = \"simulated\""
-	not := func(key string, ok bool) rule {
-		return rule{ok, key, "the processes engine can't do that", next}
-	}
+	not := notReal
 	return []rule{
 		not("network.dials", s.Network.Dials == 0), not("links.latency", s.Links.Latency == d.Links.Latency), not("links.jitter", s.Links.Jitter == d.Links.Jitter),
 		not("links.loss", s.Links.Loss == 0), not("links.bandwidth", s.Links.Bandwidth == d.Links.Bandwidth), not("sybils.count", s.Sybils.Count == 0),

@@ -31,7 +31,7 @@ type DHTFlood struct {
 const (
 	maxStanding    = 2000
 	maxSybilsAtKey = 64
-	maxFlooders    = 256
+	maxDHTFloods   = 256
 	maxFlood       = 5000
 )
 
@@ -50,7 +50,7 @@ func (s *Scenario) dhtRules(within func(key string, v, least, most int) rule) []
 		within("dht_sybils.per_key", y.PerKey, 0, maxSybilsAtKey), within("dht_sybils.nets", y.Nets, 0, maxSybilsAtKey), needs("dht_sybils.per_key", y.PerKey > 0),
 		{y.Lies >= 0 && y.Lies <= 1, "dht_sybils.lies", fmt.Sprintf("%v is no share", y.Lies), "a share is 0 to 1"},
 		{y.PerKey == 0 || r.Passports+r.Announcements > 0, "dht_sybils.per_key", "there are no keys to sit at", "set records.passports or records.announcements"},
-		within("dht_flood.peers", f.Peers, 0, maxFlooders), within("dht_flood.nets", f.Nets, 0, maxFlooders), needs("dht_flood.peers", f.Peers > 0),
+		within("dht_flood.peers", f.Peers, 0, maxDHTFloods), within("dht_flood.nets", f.Nets, 0, maxFlooders), needs("dht_flood.peers", f.Peers > 0),
 		within("dht_flood.records", f.Records, 1, maxFlood), within("dht_flood.bytes", f.Bytes, 0, 1<<30),
 	}
 }

@@ -20,28 +20,30 @@ type life struct {
 
 // tables are the records of one run, by what they are asked for.
 type tables struct {
-	players  int
-	public   []Record // node records of public nodes
-	side     map[string]int
-	said     []Record // by time
-	next     map[version]int64
-	lives    map[string][]life
-	heard    map[version]map[string]Record // by node, the first time
-	usage    map[string]map[int]Record     // by node and life, the last one
-	before   map[string]Record             // by node, what it had used when the load began
-	spied    map[version]Record            // the first
-	spyCount int
-	lookups  []Record
-	floods   []Record
-	split    [2]int64 // from, to
-	marks    []Mark
-	end      int64
+	players   int
+	public    []Record // node records of public nodes
+	side      map[string]int
+	said      []Record // by time
+	next      map[version]int64
+	lives     map[string][]life
+	heard     map[version]map[string]Record // by node, the first time
+	again     map[version]map[string]bool   // by node
+	usage     map[string]map[int]Record     // by node and life, the last one
+	before    map[string]Record             // by node, what it had used when the load began
+	spied     map[version]Record            // the first
+	spyCount  int
+	lookups   []Record
+	dhtFloods []Record
+	split     [2]int64 // from, to
+	marks     []Mark
+	end       int64
+	keeperTables
 }
 
 func newTables(records []Record) *tables {
 	t := &tables{
-		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{},
-		usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
+		side: map[string]int{}, next: map[version]int64{}, lives: map[string][]life{}, heard: map[version]map[string]Record{}, again: map[version]map[string]bool{},
+		keeperTables: newKeeperTables(), usage: map[string]map[int]Record{}, before: map[string]Record{}, spied: map[version]Record{}, split: [2]int64{math.MaxInt64, math.MaxInt64},
 	}
 	var lives []Record
 	for _, r := range records {
@@ -55,6 +57,12 @@ func newTables(records []Record) *tables {
 			t.said = append(t.said, r)
 		case KindHeard:
 			t.hear(r)
+		case KindAgain:
+			v := version{r.Context, r.Seq}
+			if t.again[v] == nil {
+				t.again[v] = map[string]bool{}
+			}
+			t.again[v][r.Node] = true
 		case KindUsage:
 			if r.What == "start" {
 				t.before[r.Node] = r
@@ -67,6 +75,11 @@ func newTables(records []Record) *tables {
 				t.usage[r.Node][r.Life] = r
 			}
 		case KindSpied:
+			if r.What != "" {
+				t.traces = append(t.traces, r)
+				continue
+			}
+			t.tell(r)
 			v := version{r.Context, r.Seq}
 			if old, ok := t.spied[v]; !ok || r.MS < old.MS {
 				t.spied[v] = r
@@ -75,6 +88,8 @@ func newTables(records []Record) *tables {
 			t.lookups = append(t.lookups, r)
 		case KindMark:
 			t.mark(r)
+		default:
+			t.take(r)
 		}
 	}
 	slices.SortStableFunc(lives, func(a, b Record) int { return cmp.Compare(a.MS, b.MS) })
@@ -90,6 +105,10 @@ func newTables(records []Record) *tables {
 
 func (t *tables) node(r Record) {
 	t.players++
+	t.role[r.Node] = r.Role
+	if !r.Public {
+		t.customers = append(t.customers, r.Node)
+	}
 	t.side[r.Node] = r.Side
 	if r.Public {
 		t.public = append(t.public, r)
@@ -111,7 +130,7 @@ func (t *tables) hear(r Record) {
 
 func (t *tables) mark(r Record) {
 	if r.Flood != nil {
-		t.floods = append(t.floods, r)
+		t.dhtFloods = append(t.dhtFloods, r)
 	}
 	switch r.What {
 	case "split":
@@ -144,7 +163,7 @@ func (t *tables) live(records []Record) {
 func (t *tables) judge(a, n Record, wait int64) pair {
 	v := version{a.Context, a.Seq}
 	h, was := t.heard[v][n.Node]
-	p := pair{asked: a.MS, due: a.MS, heard: h.MS, way: h.Way}
+	p := pair{asked: a.MS, due: a.MS, heard: h.MS, way: h.Way, again: t.again[v][n.Node]}
 	from := a.MS
 	if t.side[a.Node] != n.Side && t.split[0] <= a.MS && a.MS < t.split[1] {
 		from = t.split[1]

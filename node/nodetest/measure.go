@@ -117,10 +117,24 @@ func (m *Member) Judged() (count [3]int, blamed time.Time) {
 	return m.count, m.blamed
 }
 
+// Again has fn told of each announcement that gossip brings to the node although it has
+// it, or had it, from elsewhere; in a simulated world. fn must not block.
+func (m *Member) Again(fn func(raw []byte)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.again = fn
+}
+
 // tap notes what gossip brought.
-func (p *place) tap(_ uint16, raw []byte, verdict uint8) {
+func (p *place) tap(_ uint16, raw []byte, verdict uint8, from string) {
+	if p.see != nil {
+		p.see(Seen{At: time.Now(), From: from, Raw: raw})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if verdict == 1 && p.again != nil {
+		p.again(raw)
+	}
 	if p.heard == nil {
 		p.heard = map[protocol.Hash]time.Time{}
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 // An Outsider takes part in the gossip of a simulated world with the program's own
-// router, and is no node: it keeps nothing and answers no question. A Sybil drops what
-// it hears, a spy passes it on and remembers who told it.
+// router, and is no node: it keeps nothing and answers no question. A Sybil is one that
+// drops what it hears.
 type Outsider struct {
 	w      *World
 	gossip *gossip.Network

@@ -54,11 +54,13 @@ type place struct {
 	hints  []protocol.Keeper
 	Gossip *gossip.Network // the real network of a running node
 	table
+	see func(Seen) // of a node that spies
 
 	mu     sync.Mutex
 	heard  map[protocol.Hash]time.Time // by gossip
 	count  [3]int                      // of its verdicts
 	blamed time.Time                   // last
+	again  func(raw []byte)            // of what was known already
 }
 
 // port is the network of a running node, of either kind.
@@ -95,6 +97,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	cfg.Options, cfg.Bootstrap, cfg.Target = m.host.Options(), m.hints, m.w.sim.cfg.Target
 	if m.public {
 		cfg.Listen = []string{m.host.Listen()}
+	}
+	if m.see != nil {
+		cfg.Tap = m.overhear
 	}
 	net, err := m.w.ID()
 	if err != nil {

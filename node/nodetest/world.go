@@ -91,6 +91,7 @@ type Member struct {
 	public bool
 	locked bool
 	nat    *netem.Kind // what it stands behind, in a simulated world
+	spy    func(Seen)  // is told of all that comes in, likewise
 	mis    string
 }
 
@@ -132,6 +133,7 @@ func (w *World) begin(m *Member) *Member {
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
+		m.see = m.spy
 	}
 	w.nodes = append(w.nodes, m)
 	m.Start()

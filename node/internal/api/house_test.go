@@ -260,6 +260,8 @@ func (d vault) Remove(_ ctx, name string, version uint64) error {
 	return d.note("vault.Remove", name, version)
 }
 
+func (d vault) Erase(_ ctx, names []string) error { return d.note("vault.Erase", names) }
+
 // words shows a value with what its pointers point to.
 func words(v any) string {
 	raw, err := json.Marshal(v)

@@ -29,6 +29,11 @@ func (r *routes) vault(v func() desk.Vault) {
 		Name   string `path:"name" maxLength:"160" doc:"The field's name"`
 		Reveal bool   `query:"reveal" doc:"With the values"`
 	}
+	type several struct {
+		Body struct {
+			Names []string `json:"names" minItems:"1" maxItems:"256" doc:"The fields' names"`
+		}
+	}
 	type version struct {
 		Name    string `path:"name" maxLength:"160" doc:"The field's name"`
 		Version uint64 `query:"version" doc:"Only this earlier version of the value"`
@@ -59,6 +64,9 @@ func (r *routes) vault(v func() desk.Vault) {
 	act(r, op{id: "remove-vault-field", resumes: true, verb: http.MethodDelete, path: "/vault/{name}", tag: "vault", does: "Erase one field, or one earlier version of it",
 		more: "Its key is shredded, and its bytes are off the disk when the answer comes."},
 		func(ctx context.Context, in *version) error { return v().Remove(ctx, in.Name, in.Version) })
+	act(r, op{id: "erase-vault-fields", resumes: true, verb: http.MethodPost, path: "/vault/erase", tag: "vault", does: "Erase several fields: all or none",
+		more: "Their keys are shredded together, and their bytes are off the disk when the answer comes. Where one of them is not there, none is erased."},
+		func(ctx context.Context, in *several) error { return v().Erase(ctx, in.Body.Names) })
 }
 
 // masked hides values, whatever the desk did.

@@ -183,6 +183,7 @@ func everything(ctx context.Context, c desk.Customer, v desk.Vendor, l desk.Ledg
 		"vault import":     err1(c.Files().Import(ctx, strings.NewReader("BEGIN:VCARD\nVERSION:4.0\nFN:A\nEND:VCARD\n"), desk.VaultImport{Format: "vcard"})),
 		"vault export":     c.Files().Export(ctx, io.Discard),
 		"vault remove":     c.Vault().Remove(ctx, "contact.email", 0),
+		"vault erase":      c.Vault().Erase(ctx, []string{"contact.email", "contact.phone"}),
 		"catalog import":   err1(v.Catalog().Import(ctx, csv("id,title\n1,Desk\n"), desk.ImportSpec{})),
 		"catalog list":     err1(v.Catalog().List(ctx, desk.Query{})),
 		"catalog search":   err1(v.Catalog().Search(ctx, "desk", 3)),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -234,26 +235,50 @@ func (d Vault) List(ctx context.Context) (out []desk.Field, err error) {
 // transaction; then the bytes go. Where they can't, the next unlock tries again, and so
 // does whoever asks again.
 func (d Vault) Remove(ctx context.Context, name string, version uint64) error {
+	if version == 0 {
+		return d.Erase(ctx, []string{name})
+	}
+	return d.shred(ctx, func(tx kv.Tx, nowMS int64) error {
+		if err := d.Stores.Vault.Forget(tx, protocol.FieldName(name), version); err != nil {
+			return err
+		}
+		return d.note(tx, "vault.forgotten", nowMS, map[string]string{"field": name, "version": strconv.FormatUint(version, 10)})
+	})
+}
+
+// Erase implements desk.Vault: the keys of all of them are destroyed in one transaction.
+func (d Vault) Erase(ctx context.Context, names []string) error {
+	if n := len(names); n == 0 || n > desk.MaxErased {
+		return fmt.Errorf("%d fields, want 1 to %d: %w", n, desk.MaxErased, fault.Malformed)
+	}
+	return d.shred(ctx, func(tx kv.Tx, nowMS int64) error {
+		for i, name := range names {
+			if slices.Contains(names[:i], name) {
+				continue
+			}
+			if err := d.Stores.Vault.Remove(tx, protocol.FieldName(name)); err != nil {
+				return d.missing(err, name)
+			}
+			if err := d.note(tx, "vault.removed", nowMS, map[string]string{"field": name}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// shred destroys keys, once for each time that it is asked, and then takes the bytes off
+// the disk.
+func (d Vault) shred(ctx context.Context, destroy func(tx kv.Tx, nowMS int64) error) error {
 	if d.Market.Since(ctx) > 0 {
 		return d.Stores.Vault.Purge(context.WithoutCancel(ctx), d.Stores.KV)
 	}
 	err := d.Stores.KV.Update(ctx, func(tx kv.Tx) error {
-		kind, body := "vault.removed", map[string]string{"field": name}
-		var err error
-		if version == 0 {
-			err = d.Stores.Vault.Remove(tx, protocol.FieldName(name))
-		} else {
-			kind, body["version"] = "vault.forgotten", strconv.FormatUint(version, 10)
-			err = d.Stores.Vault.Forget(tx, protocol.FieldName(name), version)
-		}
-		if err != nil {
-			if version == 0 {
-				err = d.missing(err, name)
-			}
+		nowMS := d.Now().UnixMilli()
+		if err := destroy(tx, nowMS); err != nil {
 			return err
 		}
-		nowMS := d.Now().UnixMilli()
-		return errors.Join(d.note(tx, kind, nowMS, body), d.Market.Done(ctx, tx, "", nowMS))
+		return d.Market.Done(ctx, tx, "", nowMS)
 	})
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/keeper"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -84,7 +85,7 @@ func processCPU(b *testing.B) time.Duration {
 
 // benchMesh is our mesh, at eight peers and no less.
 func benchMesh() pubsub.GossipSubParams {
-	p := meshParams()
+	p := score.MeshParams()
 	p.Dlo = p.D
 	return p
 }
@@ -128,8 +129,8 @@ func publicNodes(b *testing.B, raws [][]byte, open func() kv.Store) *fleet {
 			b.Fatal(err)
 		}
 		n, blames := &Network{Host: h}, newBlames(time.Now)
-		r := rulesFor(1, blames.penalty)
-		r.mesh = benchMesh()
+		r := score.For(1, blames.penalty)
+		r.Mesh = benchMesh()
 		if n.Gossip, err = start(context.Background(), h, Config{Net: testNet, Shards: 1, Log: quiet(), Now: time.Now}, blames, r); err != nil {
 			b.Fatal(err)
 		}

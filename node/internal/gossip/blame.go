@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 )
 
@@ -37,7 +38,7 @@ type blame struct {
 
 func newBlames(now func() time.Time) *blames { return &blames{now: now, of: map[peer.ID]*blame{}} }
 
-// penalty is the peer's, between -auditPenalty-silentPenalty and 0. What it withheld
+// penalty is the peer's, between -score.AuditPenalty-score.SilentPenalty and 0. What it withheld
 // decays; silence is over after an hour.
 func (b *blames) penalty(p peer.ID) float64 {
 	b.mu.Lock()
@@ -51,7 +52,7 @@ func (one *blame) penalty(now time.Time) float64 {
 	}
 	silent := 0.0
 	if !one.silent.IsZero() && now.Sub(one.silent) < silentFor {
-		silent = -silentPenalty
+		silent = -score.SilentPenalty
 	}
 	return silent + one.withholding(now)
 }
@@ -60,7 +61,7 @@ func (one *blame) withholding(now time.Time) float64 {
 	if one.last.IsZero() {
 		return 0
 	}
-	left := auditPenalty * math.Exp2(-max(0, now.Sub(one.last).Seconds())/blameHalf.Seconds())
+	left := score.AuditPenalty * math.Exp2(-max(0, now.Sub(one.last).Seconds())/blameHalf.Seconds())
 	if left < blameLeft {
 		return 0
 	}
@@ -155,7 +156,7 @@ func (g *Gossip) blamed(who key.KeeperKey, shard uint16, withheld int) {
 // silent takes what was seen in a mesh: a peer brings nothing of what others bring. It
 // is no hearsay, so as many are put out as are found; those who bring remain, for without
 // two of them nobody is found (silence). Who only found himself in a bad place goes on
-// to be told what is there to be asked for (the penalty is above gossipLimit), and hears
+// to be told what is there to be asked for (the penalty is above score.GossipLimit), and hears
 // a second later what he heard at once.
 func (g *Gossip) silent(p peer.ID, topic string) {
 	if g.Lax {

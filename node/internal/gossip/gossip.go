@@ -1,5 +1,5 @@
 // Package gossip passes announcements on between public nodes: one topic for each
-// shard of the network, over libp2p's pubsub, which no other room imports.
+// shard of the network, over libp2p's pubsub, which no other room but score imports.
 //
 //  1. New starts the router on a host. Nothing is signed by a publisher, a message's
 //     id is the SHA-256 of its bytes, and topics that are not ours are refused.
@@ -20,16 +20,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+	wireproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -40,15 +40,17 @@ import (
 // all of them are busy, or the queue is full, it is dropped and counted (Counts.Throttled);
 // pulling brings it later. What waits for a reader of ours was judged already.
 const (
-	maxMessage    = 64 << 10 // an RPC: several announcements
-	maxControl    = 32 << 10
-	maxShards     = 1024 // topics joined at once
-	maxAnnounced  = 64   // subscriptions in one RPC
-	validateQueue = 512  // messages that wait to be judged
-	judging       = 256  // judged at once: those that are put on disk share one sync
-	seenFor       = 10 * time.Minute
-	readAhead     = 64 // messages of one subscription that wait for its reader
+	maxMessage    = 64 << 10 // an RPC: several announcements, or a greeting where that is more
+	maxControl    = 32 << 10 // of it all but announcements, likewise
+	maxShards     = 1024     // topics joined at once
+	validateQueue = 512      // messages that wait to be judged
+	judging       = 256      // judged at once: those that are put on disk share one sync
+	readAhead     = 64       // messages of one subscription that wait for its reader
 )
+
+// spoken are the versions of gossipsub that have scores; each has a limit of its own
+// (peers.protocolLimits).
+var spoken = []wireproto.ID{pubsub.GossipSubID_v13, pubsub.GossipSubID_v12, pubsub.GossipSubID_v11}
 
 // The verdicts of a Hear (check.Verdict).
 const (
@@ -73,13 +75,13 @@ type Gossip struct {
 	tally   *tally
 	blames  *blames
 	silence *silence
-	rules   rules
+	rules   score.Rules
 	stop    context.CancelFunc
 	readers *crew.Crew // one for each subscription, and thicken
 
-	// Tap is told of each message of others that was judged, for measurements. It is
-	// set before Join, or never.
-	Tap func(shard uint16, raw []byte, verdict uint8)
+	// Tap is told of each message of others that was judged, with the address prefix of
+	// who handed it in, for measurements. It is set before Join, or never.
+	Tap func(shard uint16, raw []byte, verdict uint8, from string)
 	// Lax leaves silent peers, and those that answer no audit, in the meshes, to show what
 	// comes of it. It is set before Join, or never.
 	Lax bool
@@ -106,15 +108,15 @@ func New(ctx context.Context, h *peers.Host, cfg Config) (*Gossip, error) {
 		return nil, fmt.Errorf("gossip: a personal node is in no mesh: %w", fault.Unsupported)
 	}
 	blames := newBlames(cfg.Now)
-	rules := rulesFor(cfg.Shards, blames.penalty)
-	if err := rules.check(cfg.Shards); err != nil {
+	rules := score.For(cfg.Shards, blames.penalty)
+	if err := rules.Check(cfg.Shards); err != nil {
 		return nil, fmt.Errorf("gossip: scores: %w", err)
 	}
 	return start(ctx, h, cfg, blames, rules)
 }
 
 // start starts the router under rules that were checked.
-func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules rules) (*Gossip, error) {
+func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules score.Rules) (*Gossip, error) {
 	ctx, stop := context.WithCancel(ctx)
 	g := &Gossip{
 		cfg: cfg, host: h, mesh: newMesh(), tally: &tally{}, blames: blames, rules: rules,
@@ -122,22 +124,25 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 	}
 	g.quiet = sync.NewCond(&g.mu)
 	g.silence = newSilence(g.mesh, time.Now, g.silent)
+	long := greeting(cfg.Net, cfg.Shards)
 	options := []pubsub.Option{
+		pubsub.WithGossipSubProtocols(spoken, pubsub.GossipSubDefaultFeatures),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
-		pubsub.WithMaxMessageSize(maxMessage), pubsub.WithMaxControlMessageSize(maxControl),
-		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(ours{g}, maxAnnounced)),
-		pubsub.WithSeenMessagesTTL(seenFor),
+		pubsub.WithMaxMessageSize(max(maxMessage, long)), pubsub.WithMaxControlMessageSize(max(maxControl, long)),
+		pubsub.WithSubscriptionFilter(ours{cfg.Net, cfg.Shards}),
+		pubsub.WithAppSpecificRpcInspector(g.mesh.leave),
+		pubsub.WithSeenMessagesTTL(score.SeenFor),
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
-		pubsub.WithGossipSubParams(rules.mesh),
+		pubsub.WithGossipSubParams(rules.Mesh),
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
-		pubsub.WithPeerScore(rules.all, rules.limits),
+		pubsub.WithPeerScore(rules.All, rules.Limits),
 		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log),
 	}
-	if rules.gater != nil {
-		options = append(options, pubsub.WithPeerGater(rules.gater))
+	if rules.Gater != nil {
+		options = append(options, pubsub.WithPeerGater(rules.Gater))
 	}
-	router, err := pubsub.NewGossipSub(ctx, h.Libp2p(), options...)
+	router, err := pubsub.NewGossipSub(ctx, gate{h.Libp2p(), max(maxMessage, long)}, options...)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("gossip: start: %w", err)
@@ -158,19 +163,6 @@ func messageID(m *pb.Message) string {
 // Topic names the topic of a shard: /hark/1/<net>/need/<S>/<i>.
 func Topic(net protocol.Hash, shards, shard uint16) string {
 	return fmt.Sprintf("/hark/1/%s/need/%d/%d", net, shards, shard)
-}
-
-// ours lets only topics of this network through.
-type ours struct{ *Gossip }
-
-func (o ours) CanSubscribe(name string) bool {
-	last := name[strings.LastIndexByte(name, '/')+1:]
-	shard, err := strconv.ParseUint(last, 10, 16)
-	return err == nil && uint16(shard) < o.cfg.Shards && name == Topic(o.cfg.Net, o.cfg.Shards, uint16(shard))
-}
-
-func (o ours) FilterIncomingSubscriptions(_ peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
-	return pubsub.FilterSubscriptions(subs, o.CanSubscribe), nil
 }
 
 // Join subscribes to these shards and leaves all others.
@@ -214,7 +206,7 @@ func (g *Gossip) open(shard uint16) (*topic, error) {
 	}
 	on, err := g.router.Join(name)
 	if err == nil {
-		err = on.SetScoreParams(g.rules.topic)
+		err = on.SetScoreParams(g.rules.Topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %s: %w", name, errors.Join(err, g.router.UnregisterTopicValidator(name)))
@@ -266,9 +258,10 @@ func (g *Gossip) judge(ctx context.Context, shard uint16, from peer.ID, raw []by
 	g.hearing++
 	g.mu.Unlock()
 	defer g.heard()
-	verdict := hear(ctx, raw, shard, g.host.Prefix(from))
+	by := g.host.Prefix(from)
+	verdict := hear(ctx, raw, shard, by)
 	if g.Tap != nil {
-		g.Tap(shard, raw, verdict)
+		g.Tap(shard, raw, verdict, by)
 	}
 	switch verdict {
 	case pass:

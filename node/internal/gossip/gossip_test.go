@@ -24,11 +24,17 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func open(t *testing.T, profile peers.Profile, bootstrap ...protocol.Keeper) *Network {
 	t.Helper()
+	return openIn(t, testShards, profile, bootstrap...)
+}
+
+// openIn opens a node of a network with so many shards.
+func openIn(t *testing.T, shards uint16, profile peers.Profile, bootstrap ...protocol.Keeper) *Network {
+	t.Helper()
 	cfg := peers.Config{Profile: profile, Key: key.Generate[key.Keeper](), Bootstrap: bootstrap, Log: quiet(), Now: time.Now}
 	if profile == peers.Public {
 		cfg.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"}
 	}
-	n, err := Open(context.Background(), cfg, testNet, testShards)
+	n, err := Open(context.Background(), cfg, testNet, shards)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +163,27 @@ func TestVerdictsDecideWhatIsPassedOn(t *testing.T) {
 	}
 }
 
+// A node that leaves a topic while a GRAFT is under way to it answers that with nothing.
+func TestWhoLeavesDuringAGraftHoldsNoPlace(t *testing.T) {
+	middle := open(t, peers.Public)
+	other := open(t, peers.Public, middle.Self())
+	deaf := func(context.Context, []byte, uint16, string) uint8 { return 0 }
+	topic := Topic(testNet, testShards, 3)
+	if err := middle.Join([]uint16{3}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	_, taken := middle.Gossip.mesh.peers(topic)
+	if err := other.Join([]uint16{3}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	<-taken
+	if err := other.Join([]uint16{5}, deaf); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it has left", func() bool { return len(middle.Gossip.router.ListPeers(topic)) == 0 })
+	until(t, "its place is free", func() bool { return len(middle.Gossip.Mesh(3)) == 0 })
+}
+
 func TestANodeHearsOnlyItsShards(t *testing.T) {
 	nodes, ears := star(t)
 	if err := nodes[2].Join([]uint16{5}, ears[2].hear); err != nil {
@@ -192,7 +219,7 @@ func TestAPersonalNodeIsInNoMesh(t *testing.T) {
 }
 
 func TestOnlyTopicsOfThisNetwork(t *testing.T) {
-	filter := ours{&Gossip{cfg: Config{Net: testNet, Shards: testShards}}}
+	filter := ours{testNet, testShards}
 	if !filter.CanSubscribe(Topic(testNet, testShards, 7)) {
 		t.Error("our own topic is refused")
 	}

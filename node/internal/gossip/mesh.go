@@ -7,7 +7,10 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 )
 
 // A mesh follows whom the router sends messages of each topic to. pubsub tells
@@ -78,8 +81,38 @@ func (m *mesh) OnClosedOutboundStream(p peer.ID) {
 	})
 }
 
+// leave takes whoever leaves a topic out of its mesh at once. The router waits for a PRUNE,
+// and one that had left before a GRAFT reached it sends none (the GRAFT is for a topic that
+// it is not on): its place would be held for nobody, and in the end it would count as
+// silent. It is a pubsub RPC inspector: what it adds, the router reads as the peer's own
+// word. The peer's own PRUNE, which follows, sets the pause before the next GRAFT.
+func (m *mesh) leave(from peer.ID, rpc *pubsub.RPC) error {
+	subs := rpc.GetSubscriptions()
+	if len(subs) > maxShards+maxUnknown {
+		return nil // the filter refuses it
+	}
+	for _, s := range subs {
+		if s.GetSubscribe() || !m.has(s.GetTopicid(), from) {
+			continue
+		}
+		if rpc.Control == nil {
+			rpc.Control = &pb.ControlMessage{}
+		}
+		pause := uint64(1) // seconds
+		rpc.Control.Prune = append(rpc.Control.Prune, &pb.ControlPrune{TopicID: s.Topicid, Backoff: &pause})
+	}
+	return nil
+}
+
+// has tells whether a peer is in the mesh of a topic.
+func (m *mesh) has(topic string, p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of[topic][p]
+}
+
 // settleFor is a little more than the heartbeat at which the router takes newcomers
-// into its mesh; one of meshLow is left to itself.
+// into its mesh; one of score.MeshLow is left to itself.
 const settleFor = 1300 * time.Millisecond
 
 // settle waits for newcomers on a topic to be taken into a mesh that is still
@@ -91,7 +124,7 @@ func (g *Gossip) settle(ctx context.Context, t *topic) {
 	defer cancel()
 	for {
 		in, more := g.mesh.peers(t.on.String())
-		if len(in) >= meshLow || !t.newcomers(in, time.Now()) {
+		if len(in) >= score.MeshLow || !t.newcomers(in, time.Now()) {
 			return
 		}
 		select {

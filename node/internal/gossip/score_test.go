@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -14,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/nodetest/netem"
@@ -21,48 +21,20 @@ import (
 
 func nobody(peer.ID) float64 { return 0 }
 
-// bad are rules by which good behaviour pays for bad. The first are those of the
-// attack of CVE-2022-47547, and of gossipsub's own attack tests on several topics.
-var bad = map[string]func(r *rules){
-	"credit as in the attack tests": func(r *rules) { r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 0.664, 1500 },
-	"credit that no cap of all topics mends": func(r *rules) {
-		r.all.TopicScoreCap, r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 1, 0.5, 60
-	},
-	"time in the mesh": func(r *rules) {
-		r.topic.TimeInMeshWeight, r.topic.TimeInMeshQuantum, r.topic.TimeInMeshCap = 0.03, time.Second, 3600
-	},
-	"junk that costs nothing":       func(r *rules) { r.topic.InvalidMessageDeliveriesWeight = 0 },
-	"an audit that costs nothing":   func(r *rules) { r.all.AppSpecificWeight = 0 },
-	"a limit that nobody reaches":   func(r *rules) { r.limits.GraylistThreshold = -1e6 },
-	"a topic that counts as none":   func(r *rules) { r.topic.TopicWeight = 0 },
-	"no number":                     func(r *rules) { r.topic.FirstMessageDeliveriesWeight = math.NaN() },
-	"silence that credit outweighs": func(r *rules) { r.topic.MeshMessageDeliveriesWeight, r.topic.MeshMessageDeliveriesThreshold = -0.1, 5 },
-	"free breaking of rules":        func(r *rules) { r.all.BehaviourPenaltyWeight = 0 },
-}
-
 // TestMust_score_offset: rules by which good behaviour in one topic pays for silence in
-// another are refused, and would have kept a peer in the mesh that a report put out. That
-// such a peer is found is shown at the whole network (package attack).
+// another are refused (package score), and would have kept a peer in the mesh that a report
+// put out. That such a peer is found is shown at the whole network (package attack).
 func TestMust_score_offset(t *testing.T) {
-	for name, spoil := range bad {
-		r := rulesFor(16, nobody)
-		spoil(&r)
-		if err := r.check(16); !errors.Is(err, errOffset) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, shards := range []uint16{0, 1, 8, 16, 64, 1024, math.MaxUint16} {
-		r := rulesFor(shards, nobody)
-		if err := r.check(shards); err != nil {
-			t.Fatalf("%d shards: %v", shards, err)
-		}
-	}
 	// The audit is taken by a router under either rules; by the bad ones it is no use.
-	spoiled := func(r *rules) { r.topic.FirstMessageDeliveriesWeight, r.topic.FirstMessageDeliveriesCap = 20, 20 }
+	spoiled := func(r *score.Rules) { r.Topic.FirstMessageDeliveriesWeight, r.Topic.FirstMessageDeliveriesCap = 20, 20 }
+	r := score.For(testShards, nobody)
+	if spoiled(&r); !errors.Is(r.Check(testShards), score.ErrOffset) {
+		t.Error("such rules are not refused")
+	}
 	if out := offset(t, spoiled); out >= 0 {
 		t.Fatalf("by bad rules the peer was out of the mesh after %v: the check finds nothing", out)
 	}
-	out := offset(t, func(*rules) {})
+	out := offset(t, func(*score.Rules) {})
 	if out < 0 || out > 10*time.Minute {
 		t.Errorf("out of the mesh after %v", out)
 	}
@@ -72,7 +44,7 @@ func TestMust_score_offset(t *testing.T) {
 // offset lets a peer earn all it can in shard 0 and withhold in shard 1, of which the
 // hub hears by an audit once a minute. It tells how long after the third report the
 // peer was out of the mesh of shard 1, -1 for never.
-func offset(t *testing.T, change func(*rules)) (out time.Duration) {
+func offset(t *testing.T, change func(*score.Rules)) (out time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
 		var nodes []*Network
@@ -125,7 +97,7 @@ func offset(t *testing.T, change func(*rules)) (out time.Duration) {
 
 // simulated opens a public node on a simulated network under changed rules; it knows
 // those that are there.
-func simulated(t *testing.T, net *netem.Net, change func(*rules), known ...*Network) *Network {
+func simulated(t *testing.T, net *netem.Net, change func(*score.Rules), known ...*Network) *Network {
 	t.Helper()
 	at := net.Add()
 	cfg := peers.Config{
@@ -140,7 +112,7 @@ func simulated(t *testing.T, net *netem.Net, change func(*rules), known ...*Netw
 	}
 	n := &Network{Host: h}
 	blames := newBlames(time.Now)
-	r := rulesFor(testShards, blames.penalty)
+	r := score.For(testShards, blames.penalty)
 	change(&r)
 	n.Gossip, err = start(context.Background(), h, Config{Net: testNet, Shards: testShards, Log: quiet(), Now: time.Now}, blames, r)
 	if err != nil {
@@ -173,15 +145,15 @@ func keeperOf(t *testing.T, n *Network) key.KeeperKey {
 
 // An honest peer on a quiet topic is never punished: no rule counts what is missing.
 func TestQuietTopicsCostNothing(t *testing.T) {
-	r := rulesFor(16, nobody)
-	if r.topic.MeshMessageDeliveriesWeight != 0 || r.topic.MeshFailurePenaltyWeight != 0 {
+	r := score.For(16, nobody)
+	if r.Topic.MeshMessageDeliveriesWeight != 0 || r.Topic.MeshFailurePenaltyWeight != 0 {
 		t.Error("deliveries that are missing are scored")
 	}
 	synctest.Test(t, func(t *testing.T) {
 		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
 		var nodes []*Network
 		for range 4 {
-			nodes = append(nodes, simulated(t, net, func(*rules) {}, nodes...))
+			nodes = append(nodes, simulated(t, net, func(*score.Rules) {}, nodes...))
 			if err := nodes[len(nodes)-1].Join([]uint16{1}, func(context.Context, []byte, uint16, string) uint8 { return pass }); err != nil {
 				t.Fatal(err)
 			}
@@ -209,14 +181,14 @@ func TestBlamesDecayAndAreBounded(t *testing.T) {
 		t.Errorf("two and two, hours apart, cost %v", p)
 	}
 	b.report("a", 1, true)
-	if p := b.penalty("a"); p != -auditPenalty {
+	if p := b.penalty("a"); p != -score.AuditPenalty {
 		t.Errorf("three within an hour cost %v", p)
 	}
 	if b.report("b", 9, false); b.penalty("b") != 0 {
 		t.Error("punished although it may not be")
 	}
 	now = now.Add(blameHalf)
-	if p := b.penalty("a"); p != -auditPenalty/2 {
+	if p := b.penalty("a"); p != -score.AuditPenalty/2 {
 		t.Errorf("%v after %v", p, blameHalf)
 	}
 	now = now.Add(3 * time.Hour)

@@ -8,6 +8,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 
 	"github.com/harkmarket/hark/crypto/key"
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
 )
@@ -49,8 +50,8 @@ func (g *Gossip) thin() map[uint16]int {
 	defer g.mu.Unlock()
 	out := map[uint16]int{}
 	for shard, t := range g.topics {
-		if in := g.mesh.size(t.on.String()); t.sub != nil && in < meshLow {
-			out[shard] = meshLow - in
+		if in := g.mesh.size(t.on.String()); t.sub != nil && in < score.MeshLow {
+			out[shard] = score.MeshLow - in
 		}
 	}
 	return out

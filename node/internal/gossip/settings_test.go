@@ -13,6 +13,7 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/node/internal/peers/address"
 	"github.com/harkmarket/hark/node/nodetest/netem"
@@ -21,7 +22,7 @@ import (
 // dialledInMesh fills a node's mesh with twenty strangers who dial in, lets it dial three
 // of those who are on the topic and have a mesh already, and tells how few of the three were in its mesh in any second of
 // the last two minutes.
-func dialledInMesh(t *testing.T, change func(*rules)) (least int) {
+func dialledInMesh(t *testing.T, change func(*score.Rules)) (least int) {
 	synctest.Test(t, func(t *testing.T) {
 		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
 		hub := simulated(t, net, change)
@@ -33,13 +34,13 @@ func dialledInMesh(t *testing.T, change func(*rules)) (least int) {
 		}
 		join(hub)
 		for range 20 {
-			nodes = append(nodes, simulated(t, net, func(*rules) {}, hub))
+			nodes = append(nodes, simulated(t, net, func(*score.Rules) {}, hub))
 			join(nodes[len(nodes)-1])
 		}
 		time.Sleep(10 * time.Second)
 		var others []*Network // who have enough of each other, so that none of them asks for a place
 		for range 10 {
-			others = append(others, simulated(t, net, func(*rules) {}, others...))
+			others = append(others, simulated(t, net, func(*score.Rules) {}, others...))
 			join(others[len(others)-1])
 		}
 		nodes = append(nodes, others...)
@@ -72,10 +73,10 @@ func dialledInMesh(t *testing.T, change func(*rules)) (least int) {
 // TestStrangersDoNotCrowdOutWhomWeDialled: however many dial in, at least Dout of a mesh
 // are peers that the node chose itself. Without the quota they are crowded out.
 func TestStrangersDoNotCrowdOutWhomWeDialled(t *testing.T) {
-	if got := dialledInMesh(t, func(r *rules) { r.mesh.Dout = 0 }); got >= 3 {
+	if got := dialledInMesh(t, func(r *score.Rules) { r.Mesh.Dout = 0 }); got >= 3 {
 		t.Fatalf("without the quota %d of 3 stay: these strangers are no crowd", got)
 	}
-	got := dialledInMesh(t, func(*rules) {})
+	got := dialledInMesh(t, func(*score.Rules) {})
 	t.Logf("20 strangers dialled in: at least %d of the 3 that the node dialled are in its mesh at any time", got)
 	if got < 3 {
 		t.Errorf("%d of 3", got)
@@ -85,12 +86,12 @@ func TestStrangersDoNotCrowdOutWhomWeDialled(t *testing.T) {
 // told lets a node in whose mesh nobody passes anything on be connected with one that is
 // not in it and does, among thirty to whom that one could tell instead what it has. Of
 // twenty messages it tells how many came, and how long the slowest took.
-func told(t *testing.T, change func(*rules)) (came int, slowest time.Duration) {
+func told(t *testing.T, change func(*score.Rules)) (came int, slowest time.Duration) {
 	const said = 20
 	synctest.Test(t, func(t *testing.T) {
 		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
-		apart := func(r *rules) { // whom they dialled, or heard from, gets no place for that
-			r.mesh.Dout, r.mesh.OpportunisticGraftTicks = 0, 1<<40
+		apart := func(r *score.Rules) { // whom they dialled, or heard from, gets no place for that
+			r.Mesh.Dout, r.Mesh.OpportunisticGraftTicks = 0, 1<<40
 			change(r)
 		}
 		friend, alone := simulated(t, net, apart), simulated(t, net, apart)
@@ -109,7 +110,7 @@ func told(t *testing.T, change func(*rules)) (came int, slowest time.Duration) {
 			return pass
 		})
 		for range 30 {
-			deaf := simulated(t, net, func(*rules) {}, friend, alone)
+			deaf := simulated(t, net, func(*score.Rules) {}, friend, alone)
 			nodes = append(nodes, deaf)
 			join(deaf, func(context.Context, []byte, uint16, string) uint8 { return ignore })
 		}
@@ -144,13 +145,13 @@ func told(t *testing.T, change func(*rules)) (came int, slowest time.Duration) {
 // connected with. As gossipsub has it, a quarter are told each time.
 func TestWhoIsInNoMeshIsToldAtOnce(t *testing.T) {
 	soon := func(came int, slowest time.Duration) bool { return came == 20 && slowest <= 1200*time.Millisecond }
-	planted := func(r *rules) { r.mesh.GossipFactor = pubsub.GossipSubGossipFactor }
+	planted := func(r *score.Rules) { r.Mesh.GossipFactor = pubsub.GossipSubGossipFactor }
 	came, slowest := told(t, planted)
 	t.Logf("planted, a quarter are told: %d of 20 came, the slowest after %v", came, slowest)
 	if soon(came, slowest) {
 		t.Fatal("when a quarter are told all come at once: the check finds nothing")
 	}
-	came, slowest = told(t, func(*rules) {})
+	came, slowest = told(t, func(*score.Rules) {})
 	t.Logf("%d of 20 came, the slowest after %v", came, slowest)
 	if !soon(came, slowest) {
 		t.Error("too few, or too late")
@@ -160,12 +161,12 @@ func TestWhoIsInNoMeshIsToldAtOnce(t *testing.T) {
 // afterAFlood has one peer say more at once than a node can judge, all of it worth
 // nothing, while another says little that is worth keeping; then both say a hundred things
 // slowly. It tells how much of that the node judged, of each.
-func afterAFlood(t *testing.T, change func(*rules)) (flooder, honest int64) {
+func afterAFlood(t *testing.T, change func(*score.Rules)) (flooder, honest int64) {
 	const flood, after, judgeFor = 1200, 100, 5 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		net := netem.New(netem.Config{Latency: 20 * time.Millisecond})
 		hub := simulated(t, net, change)
-		nodes := []*Network{hub, simulated(t, net, func(*rules) {}, hub), simulated(t, net, func(*rules) {}, hub)}
+		nodes := []*Network{hub, simulated(t, net, func(*score.Rules) {}, hub), simulated(t, net, func(*score.Rules) {}, hub)}
 		var judged [2]atomic.Int64
 		for i, n := range nodes {
 			hear := func(_ context.Context, raw []byte, _ uint16, _ string) uint8 {
@@ -217,10 +218,10 @@ func afterAFlood(t *testing.T, change func(*rules)) (flooder, honest int64) {
 // before. Without the gater both are.
 func TestWhoFloodsIsGated(t *testing.T) {
 	gated := func(flooder int64) bool { return flooder <= 30 }
-	if flooder, honest := afterAFlood(t, func(r *rules) { r.gater = nil }); gated(flooder) || honest < 90 {
+	if flooder, honest := afterAFlood(t, func(r *score.Rules) { r.Gater = nil }); gated(flooder) || honest < 90 {
 		t.Fatalf("without the gater %d of 100 of the flooder's and %d of the other's are judged: this flood shows nothing", flooder, honest)
 	}
-	flooder, honest := afterAFlood(t, func(*rules) {})
+	flooder, honest := afterAFlood(t, func(*score.Rules) {})
 	t.Logf("of 100 messages after a flood %d of the flooder's are judged, and %d of the other's", flooder, honest)
 	if !gated(flooder) || honest < 90 {
 		t.Errorf("%d of the flooder's, %d of the other's", flooder, honest)

@@ -19,6 +19,7 @@ const (
 	watchSpread = 4 * time.Second  // … at most so much more, between two watched messages of one topic
 	watchFor    = 30 * time.Second // how late a peer may bring what another brought
 	maxWatched  = 8                // messages of one topic at once, and as many that are being judged
+	maxBringers = 128              // peers noted of one message
 	maxAccounts = 4096             // pairs of a peer and a topic
 	accountFor  = time.Hour        // after the last message that counted
 	vouchFor    = 10 * time.Minute // after it, who brought something is not audited for that
@@ -40,7 +41,7 @@ const (
 // sent: neither can be told from an honest peer on a slow link. Pull makes up for them.
 //
 // What others are told they need not send, they can't be missed for: this node sends no
-// IDONTWANT (meshParams). Ids that a peer offers don't count: who offers what is missing
+// IDONTWANT (score.MeshParams). Ids that a peer offers don't count: who offers what is missing
 // here is asked for it, and brings it.
 type silence struct {
 	listener
@@ -168,7 +169,7 @@ func (s *silence) DuplicateMessage(m *pubsub.Message) {
 	}
 	for _, one := range w.list {
 		// Each peer is noted once, and no stranger makes the list long.
-		if one.id == m.ID && len(one.brought) < 2*maxAnnounced && !slices.Contains(one.brought, m.ReceivedFrom) {
+		if one.id == m.ID && len(one.brought) < maxBringers && !slices.Contains(one.brought, m.ReceivedFrom) {
 			one.brought = append(one.brought, m.ReceivedFrom)
 		}
 	}

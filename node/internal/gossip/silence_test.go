@@ -9,6 +9,8 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/harkmarket/hark/node/internal/gossip/score"
 )
 
 // A watchtower is a silence with a clock of its own and the mesh a, b, c, quiet.
@@ -153,11 +155,11 @@ func TestSilenceCostsThePlace(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBlames(func() time.Time { return now })
 	b.silence("a")
-	if p := b.penalty("a"); p >= -allCredit || p <= gossipLimit {
+	if p := b.penalty("a"); p >= -score.AllCredit || p <= score.GossipLimit {
 		t.Errorf("silence costs %v", p)
 	}
 	b.report("a", 3, true)
-	if p := b.penalty("a"); p != -silentPenalty-auditPenalty {
+	if p := b.penalty("a"); p != -score.SilentPenalty-score.AuditPenalty {
 		t.Errorf("silence and what was withheld cost %v", p)
 	}
 	b.silence("b")

@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -308,13 +307,17 @@ type stream struct {
 	from  string
 	nonce protocol.ID
 	feed  *feed // nil until the first subscription
-	mu    sync.Mutex
+	turn  turn
 }
+
+// A turn is one writer's at a time. It is no mutex, for which a bubble of fake time would
+// wait for ever: a writer may wait for a slow reader.
+type turn chan struct{}
 
 // write sends one frame; the stream's two writers take turns.
 func (s *stream) write(v any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	if err := s.c.SetWriteDeadline(time.Now().Add(writeWait)); err != nil {
 		return err
 	}
@@ -337,7 +340,7 @@ func (k *Keeper) hello(s *stream) error {
 // handler serves one protocol.
 func (k *Keeper) handler(ops map[protocol.OpKind]operation) peers.Handler {
 	return func(ctx context.Context, c peers.Conn, from string) {
-		s := &stream{c: c, from: from, nonce: wire.NewID()}
+		s := &stream{c: c, from: from, nonce: wire.NewID(), turn: make(turn, 1)}
 		if err := k.hello(s); err != nil {
 			return
 		}

@@ -76,9 +76,13 @@ type Config struct {
 	Relay     relay.Limits
 	Target    int             // public nodes to be connected with; the profile's own number where zero
 	Options   []libp2p.Option // said last: a simulated network takes the place of the wire
+	Tap       Tap             // for measurements; may be nil
 	Log       *slog.Logger
 	Now       func() time.Time
 }
+
+// A Tap sees along what comes in on a stream of others that is served.
+type Tap func(proto, from string, c Conn) Conn
 
 // A Host is this node's place in the network. Make it with Open.
 type Host struct {
@@ -345,7 +349,7 @@ func (h *Host) Dial(ctx context.Context, to protocol.Keeper, proto string) (Conn
 	if err != nil {
 		return nil, fmt.Errorf("peers: stream %s to %s: %v: %w", proto, to.Key, err, fault.Offline)
 	}
-	return &conn{Stream: s}, nil
+	return &conn{Stream: limits.Frames(s)}, nil
 }
 
 // refused tells whether a stream came, or would go, over a relay and must not. A relay
@@ -417,7 +421,7 @@ func (h *Host) Serve(proto string, serve Handler) {
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
 				defer h.callers.Leave(proto, from)
-				run(ctx, serve, &conn{Stream: s, met: true}, from)
+				run(ctx, serve, h.tapped(proto, from, &conn{Stream: limits.Frames(s), met: true}), from)
 			})
 			if err != nil {
 				h.callers.Leave(proto, from)
@@ -427,6 +431,14 @@ func (h *Host) Serve(proto string, serve Handler) {
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
 		}
 	})
+}
+
+// tapped is a stream as it is served.
+func (h *Host) tapped(proto, from string, c Conn) Conn {
+	if h.cfg.Tap == nil {
+		return c
+	}
+	return h.cfg.Tap(proto, from, c)
 }
 
 // run serves one stream and ends it: in good order after the handler returned, at

@@ -43,16 +43,18 @@ func (l Limits) orDefault(p Profile) Limits {
 }
 
 // protocolLimits is the table of limits of every protocol that a node speaks; those of
-// reaching others stand in room relay.
+// reaching others stand in room relay. Four fifths of the memory, which is what strangers
+// may have, are more than one address prefix can take with its half of the streams: each
+// with a frame that is being read (a buffer grows to 128 KiB), and one that is written.
+// Of gossip, each stream may wait for a message of 64 KiB.
 var protocolLimits = map[protocol.ID]limits.Stream{
-	ProtoMail:         {All: 768, Peer: 32, AllMiB: 64, PeerMiB: 16},
-	ProtoPost:         {All: 128, Peer: 8, AllMiB: 16, PeerMiB: 4},
-	ProtoSync:         {All: 128, Peer: 8, AllMiB: 16, PeerMiB: 4},
-	ProtoBlob:         {All: 64, Peer: 4, AllMiB: 32, PeerMiB: 4},
-	"/meshsub/1.3.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
-	"/meshsub/1.2.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
-	"/meshsub/1.1.0":  {All: 256, Peer: 4, AllMiB: 16, PeerMiB: 2},
-	"/floodsub/1.0.0": {All: 8, Peer: 1, AllMiB: 1, PeerMiB: 1}, // spoken by nobody here
+	ProtoMail:        {All: 768, Peer: 32, AllMiB: 128, PeerMiB: 16},
+	ProtoPost:        {All: 128, Peer: 8, AllMiB: 24, PeerMiB: 4},
+	ProtoSync:        {All: 128, Peer: 8, AllMiB: 24, PeerMiB: 4},
+	ProtoBlob:        {All: 64, Peer: 4, AllMiB: 32, PeerMiB: 4},
+	"/meshsub/1.3.0": {All: 256, Peer: 4, AllMiB: 24, PeerMiB: 2},
+	"/meshsub/1.2.0": {All: 256, Peer: 4, AllMiB: 24, PeerMiB: 2},
+	"/meshsub/1.1.0": {All: 256, Peer: 4, AllMiB: 24, PeerMiB: 2},
 }
 
 // served are how many streams of each protocol are served at once: as many as libp2p

@@ -78,6 +78,7 @@ const (
 	meshTime  = 3 * time.Second // for gossip to link up after all have joined
 	joinWait  = time.Minute     // for a node to be on its topics
 	stepWait  = 2 * time.Minute // for one step
+	floodWait = 2 * time.Hour   // for one flood
 	look      = 250 * time.Millisecond
 )
 
@@ -99,6 +100,7 @@ type run struct {
 	needs map[int]chan said // by number: filled when it was announced
 	life  map[int]int
 	told  time.Time
+	who   map[string]string // by the key of a public node: its name
 }
 
 // A said is what became of an announcement.
@@ -110,7 +112,7 @@ type said struct {
 // Run plays the plan of one seed. What it saw has gone to sink, also where it failed.
 func Run(ctx context.Context, s lab.Scenario, plan lab.Plan, stage Stage, sink lab.Sink, show Show) (err error) {
 	r := &run{
-		s: s, plan: plan, stage: stage, sink: sink, show: show, needs: map[int]chan said{}, life: map[int]int{},
+		s: s, plan: plan, stage: stage, sink: sink, show: show, needs: map[int]chan said{}, life: map[int]int{}, who: map[string]string{},
 		tally: newTally(), work: crew.New(ctx, maxAtWork, nil),
 	}
 	defer func() { err = errors.Join(err, r.work.Dismiss(context.WithoutCancel(ctx))) }()
@@ -158,18 +160,14 @@ func (r *run) mark(rec lab.Record) { r.saw(time.Now(), rec) }
 func (r *run) join(ctx context.Context) error {
 	var all []int
 	for i, p := range r.plan.Players {
-		if p.Public && p.Role == lab.Honest {
+		if p.Public && p.Whole() {
 			all = append(all, i)
 		}
 	}
-	err := r.each(all, func(i int) error {
-		if r.s.Network.Follow != lab.FollowAll {
-			return nil
-		}
-		_, err := r.stage.House(i).Vendor().Rules().Set(ctx, desk.Follow{Sectors: protocol.Categories().Sectors(), Regions: []string{Region}})
+	if err := r.each(all, func(i int) error { return r.settleIn(ctx, i) }); err != nil {
 		return err
-	})
-	if err != nil {
+	}
+	if err := r.vaults(ctx); err != nil {
 		return err
 	}
 	if err := sleep(ctx, meshTime); err != nil {
@@ -198,6 +196,7 @@ func (r *run) arrived(ctx context.Context, i int) error {
 	var shards []uint16
 	err := poll(ctx, joinWait, p.Name+" should be on its topics", func() (bool, error) {
 		id, err := r.stage.House(i).Network().Self(ctx)
+		r.know(id.Key, p.Name)
 		shards = shards[:0]
 		for _, s := range id.Joined {
 			shards = append(shards, uint16(s))
@@ -264,7 +263,11 @@ func (r *run) load(ctx context.Context) error {
 
 // step takes one step; what fails is a record.
 func (r *run) step(ctx context.Context, st lab.Step) {
-	ctx, cancel := context.WithTimeout(ctx, stepWait)
+	wait := stepWait
+	if st.Do == lab.Flood {
+		wait = floodWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var err error
 	switch st.Do {
@@ -278,6 +281,12 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 		if err = r.stage.Move(ctx, st.Player, true); err == nil {
 			err = r.arrived(ctx, st.Player)
 		}
+	case lab.Lose:
+		err = r.lose(ctx, st.Player)
+	case lab.Leave, lab.Return:
+		err = r.leave(st.Player, st.Do == lab.Return)
+	case lab.Flood:
+		err = r.flood(ctx, st)
 	case lab.Split, lab.Join:
 		if err = r.stage.Cut(ctx, st.Do == lab.Split); err == nil {
 			r.mark(lab.Record{Kind: lab.KindMark, What: st.Do})
@@ -285,7 +294,7 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	}
 	if err != nil && ctx.Err() == nil {
 		rec := lab.Record{Kind: lab.KindMark, What: "failed to " + st.Do, Error: err.Error()}
-		if st.Do == lab.GoDown || st.Do == lab.ComeUp {
+		if st.Do == lab.GoDown || st.Do == lab.ComeUp || st.Do == lab.Lose {
 			rec.Node = r.plan.Players[st.Player].Name
 		}
 		r.mark(rec)
@@ -300,10 +309,8 @@ func (r *run) announce(ctx context.Context, st lab.Step) {
 		Shard: wire.Shard(c, Region, r.s.Network.Shards),
 	}
 	asked := time.Now()
-	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, desk.NeedSpec{
-		Auto: true, Name: fmt.Sprintf("need %d", st.Need), Category: st.Category, Region: Region,
-	})
-	rec.Context, rec.Seq = brief(n.ID), n.Seq
+	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, r.spec(st))
+	rec.Context, rec.Seq, rec.Keepers = brief(n.ID), n.Seq, r.named(n.Keepers)
 	r.said(asked, rec, err)
 	r.needs[st.Need] <- said{n.ID, err == nil}
 }
@@ -374,15 +381,19 @@ func (r *run) usage(ctx context.Context, i int, what string) error {
 // settle waits for stragglers, then asks what everybody used.
 func (r *run) settle(ctx context.Context) error {
 	end := r.start.Add(time.Duration(r.s.Duration + r.s.Settle))
-	for time.Now().Before(end) && !r.complete() {
+	for time.Now().Before(end) && (r.s.Letters.Vendors > 0 || !r.complete()) { // whether all letters came, nobody can tell
 		r.tell("waiting for stragglers", time.Since(r.start))
 		if err := sleep(ctx, look); err != nil {
 			return err
 		}
 	}
 	r.stage.Flush()
+	r.tell("asking what came of it", time.Since(r.start))
+	if err := r.outcome(ctx); err != nil {
+		return err
+	}
 	r.tell("asking what it cost", time.Since(r.start))
-	err := errors.Join(r.usages(ctx, ""), r.look(ctx))
+	err := errors.Join(r.usages(ctx, ""), look(ctx, r))
 	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
 	return err
 }
@@ -391,7 +402,7 @@ func (r *run) settle(ctx context.Context) error {
 func (r *run) usages(ctx context.Context, what string) error {
 	here := []int{-1}
 	for i, p := range r.plan.Players {
-		if p.Role == lab.Honest && r.stage.House(i) != nil {
+		if p.Whole() && r.stage.House(i) != nil {
 			here = append(here, i)
 		}
 	}

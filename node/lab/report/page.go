@@ -75,23 +75,40 @@ func nodesText(s lab.Scenario) string {
 	if n := s.Spies.Count; n > 0 {
 		text += fmt.Sprintf(", %d spies", n)
 	}
+	if n := s.Liars.Count; n > 0 {
+		text += fmt.Sprintf(", %d keepers that lie", n)
+	}
+	if n := s.Letters.Vendors; n > 0 {
+		text += fmt.Sprintf(", %d of the public ones vendors", n)
+	}
+	if n := s.MailFlood.Identities; n > 0 {
+		text += fmt.Sprintf(", a flood of %s requests", count(n))
+	}
+	text += dhtText(s)
+	switch l, d := s.Load, lab.Default().Load; {
+	case l.PostHops == 1:
+		text += ", needs posted straight"
+	case l.PostBy == lab.ByStrangers:
+		text += ", needs posted by way of strangers"
+	case l.PostDelay != d.PostDelay:
+		text += ", needs posted by way of two hops"
+	}
+	if s.Load.PostDelay > 0 {
+		text += fmt.Sprintf(" and held for up to %s", s.Load.PostDelay)
+	}
+	return text
+}
+
+// dhtText says who is in the DHT of simulated nodes.
+func dhtText(s lab.Scenario) (text string) {
 	if s.Network.DHT {
-		text += ", with their DHT"
+		text = ", with their DHT"
 	}
 	if n := s.DHTSybils.PerKey; n > 0 {
 		text += fmt.Sprintf(", %d Sybils in it", n)
 	}
 	if n := s.DHTFlood.Peers; n > 0 {
 		text += fmt.Sprintf(", %d who flood it", n)
-	}
-	switch l, d := s.Load, lab.Default().Load; {
-	case l.PostHops == 1:
-		text += ", needs posted straight"
-	case l.PostDelay != d.PostDelay:
-		text += ", needs posted by way of two hops"
-	}
-	if s.Load.PostDelay > 0 {
-		text += fmt.Sprintf(" and held for up to %s", s.Load.PostDelay)
 	}
 	return text
 }

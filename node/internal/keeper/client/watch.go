@@ -16,7 +16,7 @@ import (
 // A Watch is a stream on which a keeper pushes the letters of mailboxes. One
 // goroutine calls Recv in a loop; any may call Subscribe.
 type Watch struct {
-	write sync.Mutex // one Subscribe at a time
+	write chan struct{} // one Subscribe at a time; no mutex, as it waits for the other side
 	s     *Session
 	mu    sync.Mutex
 	asked map[uint32]key.MailboxKey // subscriptions not answered yet
@@ -36,15 +36,15 @@ func (cl Client) Watch(ctx context.Context, to protocol.Keeper) (*Watch, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Watch{s: s, asked: map[uint32]key.MailboxKey{}}, nil
+	return &Watch{write: make(chan struct{}, 1), s: s, asked: map[uint32]key.MailboxKey{}}, nil
 }
 
 // Subscribe asks for all letters of a mailbox, those there and those to come, oldest
 // first. At most 16 that were pushed and not deleted are under way at once: delete
 // what was dealt with, by a Session. Whether the keeper agrees comes through Recv.
 func (w *Watch) Subscribe(box key.Private[key.Mailbox]) error {
-	w.write.Lock() // the numbers go out in order; mu is not held while a slow keeper makes us wait
-	defer w.write.Unlock()
+	w.write <- struct{}{} // the numbers go out in order; mu is not held while a slow keeper makes us wait
+	defer func() { <-w.write }()
 	if w.s.n >= MaxOps {
 		return fmt.Errorf("client: stream used up: %w", fault.Offline)
 	}

@@ -40,7 +40,7 @@ func connections(most int) rcmgr.PartialLimitConfig {
 		PeerDefault: rcmgr.ResourceLimits{
 			Conns: 8, ConnsInbound: 6, ConnsOutbound: 6, Streams: 96, StreamsInbound: 64, StreamsOutbound: 64, Memory: 32 << 20, FD: 8,
 		},
-		ProtocolDefault:     rcmgr.ResourceLimits{Streams: 64, StreamsInbound: 32, StreamsOutbound: 32, Memory: 4 << 20},
+		ProtocolDefault:     rcmgr.ResourceLimits{Streams: 48, StreamsInbound: 24, StreamsOutbound: 24, Memory: 2 << 20}, // of those for which nobody set one
 		ProtocolPeerDefault: rcmgr.ResourceLimits{Streams: 8, StreamsInbound: 4, StreamsOutbound: 4, Memory: 1 << 20},
 	}
 }

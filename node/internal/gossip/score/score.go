@@ -1,4 +1,7 @@
-package gossip
+// Package score holds what a gossip router goes by: how its meshes are kept, what a peer
+// earns and pays, and where it ends. Rules are made for a network of so many shards, and
+// checked once at start: no credit may outweigh a penalty.
+package score
 
 import (
 	"errors"
@@ -11,19 +14,22 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// meshLow is the number of peers in a topic's mesh below which more are taken in.
-const meshLow = 6
+// SeenFor is how long a router knows a message again.
+const SeenFor = 10 * time.Minute
 
-// rules are all that a router goes by.
-type rules struct {
-	mesh   pubsub.GossipSubParams
-	all    *pubsub.PeerScoreParams
-	topic  *pubsub.TopicScoreParams // the same for each topic
-	limits *pubsub.PeerScoreThresholds
-	gater  *pubsub.PeerGaterParams // nil: nobody is kept from saying more than can be judged
+// MeshLow is the number of peers in a topic's mesh below which more are taken in.
+const MeshLow = 6
+
+// Rules are all that a router goes by.
+type Rules struct {
+	Mesh   pubsub.GossipSubParams
+	All    *pubsub.PeerScoreParams
+	Topic  *pubsub.TopicScoreParams // the same for each topic
+	Limits *pubsub.PeerScoreThresholds
+	Gater  *pubsub.PeerGaterParams // nil: nobody is kept from saying more than can be judged
 }
 
-// meshParams are gossipsub's parameters as its authors' attack tests had them, for
+// MeshParams are gossipsub's parameters as its authors' attack tests had them, for
 // topics on which little is said.
 //
 //	D 8 (6…12)    two more than the default: with a fifth of honest peers among those
@@ -41,31 +47,31 @@ type rules struct {
 //	no IDONTWANT  which asks others not to send what this node has: a peer that may
 //	              keep quiet can't be told from one that passes nothing on (silence).
 //	              It would cost an RPC to each mesh peer for each message, to save one
-func meshParams() pubsub.GossipSubParams {
+func MeshParams() pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
-	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, meshLow, 12, 3, 6
+	p.D, p.Dlo, p.Dhi, p.Dout, p.Dscore = 8, MeshLow, 12, 3, 6
 	p.GossipFactor, p.HistoryLength, p.HistoryGossip = 1, 6, 3
-	p.IDontWantMessageThreshold = maxMessage + 1
+	p.IDontWantMessageThreshold = math.MaxInt32
 	return p
 }
 
 // Credit is what a peer can earn in all topics together, penalties are what it pays.
 const (
-	allCredit     = 5.0 // in all topics of the network together
+	AllCredit     = 5.0 // in all topics of the network together
 	creditFor     = 20  // first deliveries within hours, in each topic
 	invalidCost   = 10.0
-	auditPenalty  = 40.0 // of whoever pull-audit found withholding
-	silentPenalty = 8.0  // of whoever passes nothing on, of a topic in whose mesh it is
+	AuditPenalty  = 40.0 // of whoever pull-audit found withholding
+	SilentPenalty = 8.0  // of whoever passes nothing on, of a topic in whose mesh it is
 )
 
 // Limits of a score below zero: 0 takes a peer out of the meshes.
 const (
-	gossipLimit  = -10.0 // no more gossip with it
+	GossipLimit  = -10.0 // no more gossip with it
 	publishLimit = -50.0 // nothing of our own to it
 	deafLimit    = -80.0 // nothing is heard from it
 )
 
-// rulesFor are the rules of a network with so many shards; audit is what a peer owes
+// For are the rules of a network with so many shards; audit is what a peer owes
 // for withholding. Almost all of it is
 // penalty. What credit there is, for those who were first to bring something, only
 // orders peers among those above zero: all topics together earn less than the
@@ -81,7 +87,7 @@ const (
 // The router's own count of missing deliveries is not used: on a topic with less than
 // one message a second it would punish honest peers. silence counts by the message
 // instead of by the second.
-func rulesFor(shards uint16, audit func(peer.ID) float64) rules {
+func For(shards uint16, audit func(peer.ID) float64) Rules {
 	all := &pubsub.PeerScoreParams{
 		Topics:                      map[string]*pubsub.TopicScoreParams{}, // filled by Join
 		AppSpecificScore:            audit,
@@ -95,35 +101,35 @@ func rulesFor(shards uint16, audit func(peer.ID) float64) rules {
 		DecayInterval:               time.Second,
 		DecayToZero:                 0.01,
 		RetainScore:                 time.Hour,
-		SeenMsgTTL:                  seenFor,
+		SeenMsgTTL:                  SeenFor,
 	}
 	each := &pubsub.TopicScoreParams{
 		SkipAtomicValidation:           true,
 		TopicWeight:                    1,
 		TimeInMeshQuantum:              time.Minute,
-		FirstMessageDeliveriesWeight:   allCredit / creditFor / float64(max(shards, 1)),
+		FirstMessageDeliveriesWeight:   AllCredit / creditFor / float64(max(shards, 1)),
 		FirstMessageDeliveriesCap:      creditFor,
 		FirstMessageDeliveriesDecay:    pubsub.ScoreParameterDecay(6 * time.Hour),
 		InvalidMessageDeliveriesWeight: -invalidCost,
 		InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(time.Hour),
 	}
 	limits := &pubsub.PeerScoreThresholds{
-		GossipThreshold:             gossipLimit,
+		GossipThreshold:             GossipLimit,
 		PublishThreshold:            publishLimit,
 		GraylistThreshold:           deafLimit,
 		AcceptPXThreshold:           1000, // nobody: peers come from package peers
-		OpportunisticGraftThreshold: allCredit / creditFor / float64(max(shards, 1)),
+		OpportunisticGraftThreshold: AllCredit / creditFor / float64(max(shards, 1)),
 	}
-	return rules{meshParams(), all, each, limits, pubsub.DefaultPeerGaterParams()}
+	return Rules{MeshParams(), all, each, limits, pubsub.DefaultPeerGaterParams()}
 }
 
-// errOffset says that parameters let good behaviour pay for bad.
-var errOffset = errors.New("credit can pay for misbehaviour")
+// ErrOffset says that parameters let good behaviour pay for bad.
+var ErrOffset = errors.New("credit can pay for misbehaviour")
 
-// check refuses rules by which a peer on all of shards topics could earn so
+// Check refuses rules by which a peer on all of shards topics could earn so
 // much that its silence or junk in one of them goes unpunished.
-func (r rules) check(shards uint16) error {
-	all, each, limits := r.all, r.topic, r.limits
+func (r Rules) Check(shards uint16) error {
+	all, each, limits := r.All, r.Topic, r.Limits
 	credit := each.TopicWeight * (each.TimeInMeshWeight*each.TimeInMeshCap + each.FirstMessageDeliveriesWeight*each.FirstMessageDeliveriesCap)
 	credit *= float64(max(shards, 1)) // the cap of all topics' sum is no help: it caps what is left after penalties
 	junk := func(n float64) float64 { return -each.TopicWeight * each.InvalidMessageDeliveriesWeight * n * n }
@@ -134,18 +140,18 @@ func (r rules) check(shards uint16) error {
 		{"one invalid message keeps a peer in the mesh", junk(1), credit},
 		{"two invalid messages keep a peer in gossip", junk(2), credit - limits.GossipThreshold},
 		{"three invalid messages keep a peer heard", junk(3), credit - limits.GraylistThreshold},
-		{"what was withheld keeps a peer in gossip", all.AppSpecificWeight * auditPenalty, credit - limits.GossipThreshold},
-		{"silence keeps a peer in the mesh", all.AppSpecificWeight * silentPenalty, credit},
+		{"what was withheld keeps a peer in gossip", all.AppSpecificWeight * AuditPenalty, credit - limits.GossipThreshold},
+		{"silence keeps a peer in the mesh", all.AppSpecificWeight * SilentPenalty, credit},
 		{"breaking the router's rules keeps a peer in the mesh", -all.BehaviourPenaltyWeight, credit},
 	} {
 		if !(rule.cost > rule.need) || math.IsInf(rule.need, 0) { // NaN is refused too
-			return fmt.Errorf("%w: %s: it costs %.1f, and %.1f can be earned or owed", errOffset, rule.what, rule.cost, rule.need)
+			return fmt.Errorf("%w: %s: it costs %.1f, and %.1f can be earned or owed", ErrOffset, rule.what, rule.cost, rule.need)
 		}
 	}
 	if each.MeshMessageDeliveriesWeight != 0 {
 		full := -each.TopicWeight * each.MeshMessageDeliveriesWeight * each.MeshMessageDeliveriesThreshold * each.MeshMessageDeliveriesThreshold
 		if !(full > credit-limits.GossipThreshold) {
-			return fmt.Errorf("%w: silence costs %.1f, and %.1f can be earned or owed", errOffset, full, credit-limits.GossipThreshold)
+			return fmt.Errorf("%w: silence costs %.1f, and %.1f can be earned or owed", ErrOffset, full, credit-limits.GossipThreshold)
 		}
 	}
 	return nil
