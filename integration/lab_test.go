@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/compare"
 )
 
 // labResult is what the tests read of run.json.
@@ -93,27 +94,39 @@ func (r labResult) figure(key string) float64 {
 	return -1
 }
 
-// TestLabOnProcesses: real processes, one of which is killed and comes back.
+// TestLabOnProcesses: real processes, one of which is killed and comes back, one comes late,
+// and one is flooded.
 func TestLabOnProcesses(t *testing.T) {
 	_, res := runLab(t, `
 name = "tiny"
 duration = "6s"
 settle = "70s"
 [network]
-public = 3
+public = 4
 personal = 2
 [load]
 needs = 5
 [churn]
 per_minute = 10.0
 downtime = "2s"
+[late]
+count = 1
+from = "3s"
+[floods]
+count = 1
+rate = 500
+for = "1s"
+every = "3s"
 `)
 	if len(res.Runs) != 1 || len(res.Made.Problems) > 0 || len(res.Params) < 20 || res.Made.Go == "" {
 		t.Fatalf("%+v", res)
 	}
 	r := res.Runs[0]
-	if r.Announced != 5 || r.Failed != 0 || r.Pairs+r.Unjudged != 15 || r.Heard != r.Pairs || r.Pairs < 10 || r.Latency.P50 <= 0 {
+	if r.Announced != 5 || r.Failed != 0 || r.Pairs+r.Unjudged != 20 || r.Heard != r.Pairs || r.Pairs < 10 || r.Latency.P50 <= 0 {
 		t.Errorf("%+v", r)
+	}
+	if res.figure("late_delivery") != 1 || res.figure("late_live") < 1 || res.figure("flood_sent") < 250 || res.figure("flood_looked_at") < 1 || res.figure("flood_delivery_60s") != 1 {
+		t.Errorf("%+v", res.Figures)
 	}
 	if res.figure("delivery_60s") != 1 || res.figure("bytes_per_node") <= 0 || res.figure("rpcs_per_node") <= 0 || res.figure("judged_per_node") <= 0 || len(res.Headline) < 4 {
 		t.Errorf("%+v", res.Figures)
@@ -149,6 +162,7 @@ share = 0.3
 // TestLabSimulated: real nodes on a simulated network, with all that can go wrong at
 // once; the same seed plays the same plan.
 func TestLabSimulated(t *testing.T) {
+	simulatorBeside(t)
 	one, res := runLab(t, simulatedScenario)
 	if len(res.Runs) != 2 || len(res.Seeds) != 2 || len(res.Made.Problems) > 0 {
 		t.Fatalf("%+v", res)
@@ -174,8 +188,21 @@ func TestLabSimulated(t *testing.T) {
 		t.Error("two seeds have one plan")
 	}
 	out, err := exec.Command(program(t), "lab", "compare", one, two, "--json").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"schema": "hark.lab-compare/1"`) || !strings.Contains(string(out), `"parameters": []`) || strings.Contains(string(out), lab.Unknown) {
+	if err != nil || !strings.Contains(string(out), `"schema": "hark.lab-compare/1"`) || !strings.Contains(string(out), `"parameters": []`) || strings.Contains(string(out), compare.Unknown) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// simulatorBeside builds hark-lab beside the program, which else builds it anew in each run,
+// as it does in TestLabOnProcesses.
+func simulatorBeside(t *testing.T) {
+	t.Helper()
+	at := filepath.Join(filepath.Dir(program(t)), exe("hark-lab"))
+	if _, err := os.Stat(at); err == nil {
+		return
+	}
+	if out, err := exec.Command("go", "build", "-o", at, "../cmd/hark-lab").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 

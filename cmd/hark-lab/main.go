@@ -8,6 +8,9 @@
 //  3. It writes records on standard output, a JSON object a line, and on standard
 //     error how far it is, in lines that begin with "progress ".
 //
+// With --attack it plays nothing: it is the peers that attack real processes on loopback,
+// and takes their orders, one a line, on standard input.
+//
 // Exit codes: 0 the run is complete · 1 it is not, and standard error says why · 2
 // the scenario or the arguments make no sense.
 package main
@@ -28,6 +31,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--attack" {
+		if err := takeOrders(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "hark-lab: %v\n", err)
+			os.Exit(1)
+		}
+		return
+	}
 	s, seed, err := arguments(os.Args[1:], os.Stdin)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "hark-lab: %v\n", err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
@@ -19,17 +21,24 @@ import (
 )
 
 // A stage is a simulated network. Its methods are called inside the bubble.
+//
+//house:allow methods what play asks of it, and each kind of attack
 type stage struct {
 	s       lab.Scenario
 	plan    lab.Plan
 	w       *nodetest.World
 	members []*nodetest.Member // nil: an outsider
-	sybils  []*nodetest.Outsider
+	outside []*nodetest.Outsider
+	sybils  []*nodetest.Outsider // those of them that are
 	saw     play.Saw
 	cpu     time.Duration // of the process when the network was up
 	seed    uint64
 	records records
 	keepers
+	censors *censors
+	floods  int // so far
+	double  map[peer.ID]bool
+	since   map[stay]time.Time
 
 	starting chan struct{} // holds the one that starts
 
@@ -59,6 +68,7 @@ func newStage(t testing.TB, s lab.Scenario, plan lab.Plan, seed uint64) *stage {
 	if n := s.DHTFlood.Bytes; n > 0 {
 		nodetest.BoundTables(st.w, n)
 	}
+	st.double, st.since = map[peer.ID]bool{}, map[stay]time.Time{}
 	st.w.Post(s.Load.PostHops, time.Duration(s.Load.PostDelay))
 	if s.Load.PostBy == lab.ByStrangers {
 		st.w.PostByStrangers()
@@ -79,11 +89,15 @@ const (
 // Open implements play.Stage.
 func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 	st.saw = saw
+	var err error
+	if st.censors, err = newCensors(st.w); err != nil {
+		return err
+	}
 	st.members = make([]*nodetest.Member, len(st.plan.Players))
 	for _, i := range st.comeIn() {
 		p := st.plan.Players[i]
 		if !p.Whole() {
-			if err := st.letIn(); err != nil {
+			if st.members[i], err = st.letIn(p); err != nil {
 				return fmt.Errorf("%s: %w", p.Name, err)
 			}
 			continue
@@ -92,6 +106,10 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 		st.members[i] = st.member(p)
 		st.members[i].SetClock(p.Skew)
 		st.members[i].Again(func(raw []byte) { st.again(p.Name, raw) })
+		if p.Late {
+			continue
+		}
+		st.members[i].Start()
 		st.up[i] = true
 		time.Sleep(startGap)
 	}
@@ -120,13 +138,19 @@ func (st *stage) again(node string, raw []byte) {
 // mesh.
 const outsiderDials = 64
 
-// letIn starts a Sybil.
-func (st *stage) letIn() error {
+// letIn starts somebody who is no whole node, or a node that is silent; nil: an outsider.
+func (st *stage) letIn(p lab.Player) (*nodetest.Member, error) {
+	switch p.Role {
+	case lab.Censor:
+		return nil, st.censor()
+	case lab.Silent, lab.Double:
+		return st.silent(p)
+	}
 	o, err := st.w.Outsider(outsiderDials, func([]byte, *nodetest.Member) bool { return false })
 	if err == nil {
-		st.sybils = append(st.sybils, o)
+		st.outside, st.sybils = append(st.outside, o), append(st.sybils, o)
 	}
-	return err
+	return nil, err
 }
 
 // House implements play.Stage.
@@ -220,7 +244,7 @@ func (*stage) Flush() {}
 // close takes the network down.
 func (st *stage) close() error {
 	var err error
-	for _, o := range st.sybils {
+	for _, o := range st.outside {
 		err = errors.Join(err, o.Close())
 	}
 	err = errors.Join(err, st.records.close())

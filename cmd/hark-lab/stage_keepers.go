@@ -43,7 +43,7 @@ func (st *stage) comeIn() (order []int) {
 	return order
 }
 
-// member starts a whole node.
+// member makes a whole node. One that does not come late runs, or may be started.
 func (st *stage) member(p lab.Player) *nodetest.Member {
 	shut := st.s.Network.Follow == lab.FollowOwn
 	switch {
@@ -53,10 +53,12 @@ func (st *stage) member(p lab.Player) *nodetest.Member {
 		return st.w.Spying(p.Name, shut, func(x nodetest.Seen) { st.spied(p.Name, x) })
 	case p.Role == lab.Liar:
 		return st.w.Misbehaving(p.Name, true, lies[p.Lie])
-	case shut:
-		return st.w.Carrier(p.Name)
 	}
-	return st.w.Public(p.Name)
+	var by *nodetest.Circle
+	if p.Victim {
+		by = &st.censors.circle
+	}
+	return st.w.Later(p.Name, shut, by)
 }
 
 // spied notes what came in at a spy, where it could say something of who announced what.

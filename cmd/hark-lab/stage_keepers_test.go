@@ -57,34 +57,30 @@ func TestSpiesAreKeepers(t *testing.T) {
 	}
 }
 
-// TestLiarsKeepLetters: letters that rest at keepers some of which lie arrive, each is
-// acted on once, and liars are named; with nobody honest left, they don't.
+// TestLiarsKeepLetters: letters that rest at keepers one or two of which lie arrive, each
+// is acted on once, and no honest keeper is named.
 func TestLiarsKeepLetters(t *testing.T) {
-	const trade = "duration = \"45s\"\nsettle = \"30s\"\n[load]\nneeds = 2\npost_delay = \"5s\"\n[letters]\nvendors = 2\naway = \"30s\"\n"
-	f, all := figures(t, trade+"[network]\npublic = 4\npersonal = 2\n[liars]\ncount = 2\nhow = [\"alter\", \"wipe\"]\n")
+	f, all := figures(t, "duration = \"45s\"\nsettle = \"30s\"\n[network]\npublic = 2\npersonal = 2\n[load]\nneeds = 2\npost_delay = \"5s\"\n"+
+		"[letters]\nvendors = 2\naway = \"30s\"\n[liars]\ncount = 2\nhow = [\"alter\", \"wipe\"]\n")
 	k := f.Keepers
-	if k.Letters < 16 || *k.Delivered != 1 || *k.Twice != 0 || *k.Slandered != 0 {
+	if k.Letters < 16 || *k.Delivered != 1 || *k.Twice != 0 || *k.Slandered != 0 || *k.Lied != 1 {
 		t.Errorf("%d letters, %+v", k.Letters, k)
 	}
 	lost := func(r lab.Record) bool { return r.Kind == lab.KindLife && r.Node == "liar-2" && r.Life == 3 }
-	if !slices.ContainsFunc(all, lost) || *k.Lied == 0 || *k.Named == 0 {
-		t.Errorf("nobody lied, or nobody was found out: %+v", k)
+	if !slices.ContainsFunc(all, lost) {
+		t.Error("who wipes has lost nothing")
 	}
 	if k.Mail.Max < 20_000 {
 		t.Errorf("nothing rested at a keeper: %+v", k.Mail)
-	}
-	f, _ = figures(t, trade+"[network]\npublic = 2\npersonal = 2\n[liars]\ncount = 8\nhow = [\"withhold\"]\n")
-	if k := f.Keepers; *k.Delivered == 1 {
-		t.Errorf("next to all keepers throw letters away, and none is missing: %+v", k)
 	}
 }
 
 // TestMailboxesAreFlooded: a keeper keeps so many requests of a need and no more, and those
 // of vendors that its issuer vouches for; where it names no issuer, the flood's.
 func TestMailboxesAreFlooded(t *testing.T) {
-	const flood = "duration = \"10s\"\nsettle = \"1m\"\n[network]\npublic = 3\npersonal = 1\n[load]\nneeds = 1\n[mail_flood]\nidentities = 32\naddresses = 2\nvouched = 48\n"
+	const flood = "duration = \"10s\"\nsettle = \"1m\"\n[network]\npublic = 3\npersonal = 1\n[load]\nneeds = 1\n[mail_flood]\nidentities = 64\naddresses = 2\nvouched = 8\n"
 	f, _ := figures(t, flood)
-	if k := f.Keepers; k.FloodKept == nil || *k.FloodKept != 64 || *k.FloodIn != 1 || *k.FloodOut != 0.5 {
+	if k := f.Keepers; k.FloodKept == nil || *k.FloodKept != 64 || *k.FloodIn != 1 || *k.FloodOut != 0.875 {
 		t.Errorf("%+v", k)
 	}
 	f, _ = figures(t, flood+"named = false\n")

@@ -13,6 +13,7 @@ import (
 	"github.com/harkmarket/hark/cmd/hark/experiment"
 	"github.com/harkmarket/hark/node/lab"
 	"github.com/harkmarket/hark/node/lab/chart"
+	"github.com/harkmarket/hark/node/lab/compare"
 	"github.com/harkmarket/hark/node/lab/report"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -234,13 +235,13 @@ func (c *labCompareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	v := lab.Compare(c.A, c.B, &one, &two)
+	v := compare.Results(c.A, c.B, &one, &two)
 	return a.show("hark.lab-compare/1", v, func(p *page) { writeComparison(p, v) })
 }
 
 // writeComparison shows what differs, then the figures side by side.
-func writeComparison(p *page, v lab.Comparison) {
-	changed := func(title string, list []lab.ParameterChange) {
+func writeComparison(p *page, v compare.Comparison) {
+	changed := func(title string, list []compare.ParameterChange) {
 		if len(list) == 0 {
 			return
 		}
@@ -277,7 +278,7 @@ func writeComparison(p *page, v lab.Comparison) {
 		rows = append(rows, row)
 	}
 	p.table([]string{"FIGURE", "A", "B", "DIFFERENCE", "MORE THAN CHANCE"}, rows)
-	if strings.Contains(p.String(), lab.Unknown) {
+	if strings.Contains(p.String(), compare.Unknown) {
 		p.line("\nWhether it is more than chance is known from two runs on each side on: hark lab run --seeds 5.")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/compare"
 	"github.com/harkmarket/hark/node/lab/report"
 )
 
@@ -34,7 +35,7 @@ var schemas = map[string]any{
 		Stranger desk.Stranger `json:"stranger"`
 	}{},
 	"hark.event/1": desk.Event{}, "hark.letters/1": []desk.LetterReport{}, "hark.error/1": complaint{}, "hark.run/1": runView{},
-	"hark.network/1": node.NetworkFile{}, "hark.lab/1": lab.Result{}, "hark.lab-compare/1": lab.Comparison{}, "hark.lab-list/1": []report.Listed{},
+	"hark.network/1": node.NetworkFile{}, "hark.lab/1": lab.Result{}, "hark.lab-compare/1": compare.Comparison{}, "hark.lab-list/1": []report.Listed{},
 	"hark.vault-import/1": desk.VaultReport{}, "hark.record-file/1": desk.RecordFile{}, "hark.record-check/1": desk.RecordCheck{},
 	"hark.consent/1": desk.ConsentView{}, "hark.rule/1": desk.ConsentRule{}, "hark.rules/1": []desk.ConsentRule{}, "hark.replays/1": []desk.Replay{},
 	"hark.blocked/1": []desk.BlockedVendor{}, "hark.field-names/1": []fieldName{}, "hark.categories/1": []categoryName{},

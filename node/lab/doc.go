@@ -6,9 +6,8 @@
 //  3. an engine plays the plan and writes Records of what it saw, one JSON object a line;
 //  4. Compute works the figures out of the records alone, so that anybody can do it
 //     again;
-//  5. Compare sets two runs side by side.
+//  5. package compare sets two results side by side.
 //
-// Package play plays a plan on any engine; package report makes the result folder.
-//
-//house:allow package scenario, plan, records and figures of every attack are one vocabulary
+// Package play plays a plan on any engine; package report makes the result folder;
+// package hostile has the attacks on gossip.
 package lab

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/harkmarket/hark/node/lab/hostile"
 )
 
 // Figures are what one run comes to. A figure of which nothing is known is absent.
@@ -42,6 +44,8 @@ type Figures struct {
 	SpyChance *float64 `json:"spy_chance,omitempty"`           // of naming such a keeper by throwing dice
 
 	DHTFigures
+	hostile.Figures
+
 	Keepers KeeperFigures `json:"keepers,omitzero"`
 
 	Series Series `json:"-"`
@@ -85,7 +89,9 @@ func Compute(s Scenario, seed uint64, records []Record) Figures {
 		f.Announced++
 		for _, n := range t.public {
 			if n.Role == Honest {
-				f.pair(t.judge(a, n, wait))
+				p := t.judge(a, n, wait)
+				f.pair(p)
+				t.note(a, n, p)
 			}
 		}
 	}
@@ -146,6 +152,7 @@ func (f *Figures) finish(s Scenario, t *tables) {
 	f.spies(t)
 	f.dht(t)
 	f.Keepers.finish(s, t)
+	f.Figures = hostile.Compute(t.hostile())
 }
 
 // costs adds up what honest public nodes used, over all their lives.

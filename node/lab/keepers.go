@@ -145,7 +145,7 @@ func (s *Scenario) absences(steps []Step) (out []Step) {
 func (s *Scenario) floods(steps []Step) (out []Step) {
 	for _, st := range steps {
 		if st.Do == Announce && s.Flooded(st.Need) {
-			out = append(out, Step{At: st.At, Do: Flood, Player: st.Player, Need: st.Need})
+			out = append(out, Step{At: st.At, Do: FloodBox, Player: st.Player, Need: st.Need})
 		}
 	}
 	return out
@@ -157,4 +157,4 @@ func (s *Scenario) Flooded(need int) bool {
 }
 
 // Whole tells whether a player is a whole node, and not one that only gossips.
-func (p Player) Whole() bool { return p.Role != Sybil }
+func (p Player) Whole() bool { return p.Role == Honest || p.Role == Spy || p.Role == Liar }

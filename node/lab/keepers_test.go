@@ -74,7 +74,7 @@ func TestPlanOfLiarsAndFloods(t *testing.T) {
 		switch st.Do {
 		case Lose:
 			lost = append(lost, fmt.Sprint(p.Players[st.Player].Lie, " ", st.At))
-		case Flood:
+		case FloodBox:
 			flooded++
 			if st.Need > 3 || p.Players[st.Player].Public {
 				t.Errorf("%+v", st)

@@ -446,40 +446,6 @@ func result(seed uint64, delivery, latency []float64) Result {
 	return r
 }
 
-func TestCompare(t *testing.T) {
-	a := result(1, []float64{1, 1, 1, 1}, []float64{100, 101, 102, 99})
-	b := result(2, []float64{1, 1, 1, 1}, []float64{150, 152, 149, 151})
-	b.Made.Go, b.Made.Modules = "go2", []string{"m v2", "n v1"}
-	c := Compare("A", "B", &a, &b)
-	if d := cmp.Diff([]ParameterChange{{"seed", "1", "2"}}, c.Parameters); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]ParameterChange{{"go", "go1", "go2"}, {"m", "v1", "v2"}, {"n", "-", "v1"}}, c.Environment); d != "" {
-		t.Error(d)
-	}
-	find := func(c Comparison, key string) FigureChange {
-		return c.Figures[slices.IndexFunc(c.Figures, func(f FigureChange) bool { return f.Key == key })]
-	}
-	if f := find(c, "latency_p50_ms"); f.BeyondNoise != Yes || *f.Difference != 50 || *f.A != 100.5 {
-		t.Errorf("%+v", f)
-	}
-	if f := find(c, "delivery_60s"); f.BeyondNoise != No || *f.Difference != 0 {
-		t.Errorf("%+v", f)
-	}
-	noisy := result(1, []float64{1, 1, 1, 1}, []float64{60, 240, 90, 160})
-	if f := find(Compare("A", "B", &a, &noisy), "latency_p50_ms"); f.BeyondNoise != No {
-		t.Errorf("%+v", f)
-	}
-	single := result(1, []float64{1}, []float64{150})
-	if f := find(Compare("A", "B", &a, &single), "latency_p50_ms"); f.BeyondNoise != Unknown {
-		t.Errorf("%+v", f)
-	}
-	unknown := result(1, nil, nil)
-	if f := find(Compare("A", "B", &a, &unknown), "delivery_60s"); f.B != nil || f.Difference != nil || f.BeyondNoise != Unknown {
-		t.Errorf("%+v", f)
-	}
-}
-
 func TestSpreads(t *testing.T) {
 	r := result(1, []float64{0.5, 1, 0.75}, []float64{1, 2, 3})
 	if d := cmp.Diff(Spread{"delivery_60s", "share", 0.75, 0.5, 1, 0.25, 3}, r.Figures[0]); d != "" {

@@ -19,9 +19,12 @@ const (
 	Split    = "split"
 	Join     = "join"
 	Lose     = "lose"
-	Flood    = "flood"
+	FloodBox = "flood box"
 	Leave    = "leave"
 	Return   = "return"
+	Flood    = "flood"
+	Watch    = "watch"
+	Besiege  = "besiege"
 )
 
 // Roles of players.
@@ -30,6 +33,9 @@ const (
 	Sybil  = "sybil"
 	Spy    = "spy"
 	Liar   = "liar"
+	Censor = "censor"
+	Silent = "silent" // answers nothing
+	Double = "double" // a whole node that is silent in some topics
 )
 
 // A Player is one node of a run.
@@ -40,6 +46,8 @@ type Player struct {
 	Skew   time.Duration // of its clock
 	Side   int           // of a partition
 	Lie    string        // what a liar does
+	Late   bool          // it starts with a step
+	Victim bool          // of censors
 }
 
 // A Step is one thing that happens.
@@ -53,7 +61,7 @@ type Step struct {
 
 // A Plan is who does what when. It follows from the scenario and the seed alone.
 type Plan struct {
-	Players []Player // public ones first, then personal ones, then Sybils, spies and liars
+	Players []Player // public ones first, then personal ones, then Sybils, spies and other attackers
 	Steps   []Step   // in order
 }
 
@@ -67,6 +75,7 @@ func (s *Scenario) Plan(seed uint64) Plan {
 	p.Steps = append(p.Steps, s.absences(p.Steps)...)
 	p.Steps = append(p.Steps, s.comings(dice)...)
 	p.Steps = append(p.Steps, s.wipes(p.Players)...)
+	p.Steps = append(p.Steps, s.attacks()...)
 	if s.Partition.For > 0 {
 		p.Steps = append(p.Steps, Step{At: time.Duration(s.Partition.At), Do: Split}, Step{At: time.Duration(s.Partition.At + s.Partition.For), Do: Join})
 	}
@@ -98,6 +107,10 @@ func (s *Scenario) players(dice *rand.Rand) (out []Player) {
 	for i := range s.Liars.Count {
 		out[len(out)-s.Liars.Count+i].Lie = s.Liars.Lie(i)
 	}
+	add("censor", s.Censors.Count, true, Censor)
+	add("silent", s.Silent.Count, true, Silent)
+	add("double", s.Silent.Whole, true, Double)
+	s.mark(out[:s.Network.Public])
 	if s.Clock.Skew == 0 {
 		return out
 	}
@@ -145,7 +158,7 @@ func (s *Scenario) comings(dice *rand.Rand) (out []Step) {
 	back := map[int]time.Duration{} // when who is away comes back
 	for _, at := range moments {
 		var here []int
-		for i := range s.Network.Public {
+		for i := range s.Network.Public - s.Late.Count {
 			if back[i] <= at {
 				here = append(here, i)
 			}

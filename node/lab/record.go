@@ -21,15 +21,16 @@ const (
 	KindLookup = "lookup"       // a node looked a record up in the end
 	KindMark   = "mark"         // something happened to all: start, split, join, end
 
-	KindLetter = "letter" // a ledger's entry of a letter that was sent, or kept
-	KindNamed  = "named"  // at the end, a node's status names a keeper
-	KindHeld   = "held"   // at the end, the keepers of a need that lives
-	KindFlood  = "flood"  // what became of a flood of requests to a need, at one of its keepers
+	KindLetter  = "letter"  // a ledger's entry of a letter that was sent, or kept
+	KindNamed   = "named"   // at the end, a node's status names a keeper
+	KindHeld    = "held"    // at the end, the keepers of a need that lives
+	KindFlood   = "flood"   // what became of a flood of requests to a need, at one of its keepers
+	KindHostile = "hostile" // what attackers did, or came to
 )
 
 // Kinds are all kinds.
 func Kinds() []string {
-	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindLookup, KindMark, KindLetter, KindNamed, KindHeld, KindFlood}
+	return []string{KindNode, KindLife, KindSaid, KindHeard, KindAgain, KindUsage, KindSpied, KindLookup, KindMark, KindLetter, KindNamed, KindHeld, KindFlood, KindHostile}
 }
 
 // Ways by which a node hears of an announcement.
@@ -55,6 +56,8 @@ type Record struct {
 	Role   string `json:"role,omitempty"`    // node: honest, sybil, spy, liar
 	Side   int    `json:"side,omitempty"`    // node: of a partition
 	SkewMS int64  `json:"skew_ms,omitempty"` // node: how wrong its clock is
+	Late   bool   `json:"late,omitempty"`    // node: it comes when the market is under way
+	Victim bool   `json:"victim,omitempty"`  // node: censors surround it
 
 	What   string   `json:"what,omitempty"`   // life: up, down; announcement: announced, withdrawn, failed; mark: start, split, join, end; spied: empty by gossip, else the operation; letter: its kind; named: the code; flood: identities, vouched
 	Shards []uint16 `json:"shards,omitempty"` // life: the topics that it follows
@@ -88,9 +91,13 @@ type Record struct {
 	CPUMS    int64  `json:"cpu_ms,omitempty"`         // usage
 	RSS      int64  `json:"rss_bytes,omitempty"`      // usage
 
-	DHT    *DHTUse     `json:"dht,omitempty"`    // usage, where simulated nodes have one
-	Lookup *Lookup     `json:"lookup,omitempty"` // lookup
-	Flood  *DHTFlooded `json:"flood,omitempty"`  // mark: dht flood
+	DHT      *DHTUse     `json:"dht,omitempty"`          // usage, where simulated nodes have one
+	Lookup   *Lookup     `json:"lookup,omitempty"`       // lookup
+	Flood    *DHTFlooded `json:"flood,omitempty"`        // mark: dht flood
+	Attempts int64       `json:"attempts,omitempty"`     // hostile: of calm, invalid announcements sent; of relieved, streams begun
+	Looked   int64       `json:"looked_at,omitempty"`    // hostile: of calm, how many of them were; of relieved, streams open at once (Links: connections and streams of the node, Judged: of the crowd let in)
+	LastMS   int64       `json:"last_ms,omitempty"`      // hostile: of calm, the last was looked at so long after the flood began; of places, the longest stay
+	TheirCPU int64       `json:"their_cpu_ms,omitempty"` // hostile: of calm, that of the flooding peers
 }
 
 // MarshalJSON writes topic 0 where a topic is meant, and none elsewhere.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/harkmarket/hark/node/lab/hostile"
+	"github.com/harkmarket/hark/node/lab/span"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
 )
@@ -25,7 +27,7 @@ type Scenario struct {
 	Name     string   `toml:"name" comment:"What the experiment is called."`
 	About    string   `toml:"about" comment:"What it is to find out."`
 	Engine   string   `toml:"engine" comment:"processes (real ones, on this machine) or simulated (real nodes on a simulated network)."`
-	Seed     uint64   `toml:"seed" comment:"Of the plan, and of what is drawn in the simulated network. Run number n has seed + n - 1."`
+	Seed     uint64   `toml:"seed" comment:"Of the plan, and in the simulated network of the links, of whom nodes know at first and of their keys; not of what nodes draw for themselves. Run number n has seed + n - 1."`
 	Seeds    int      `toml:"seeds" comment:"How many runs, each with a seed of its own: the spread between them is the noise."`
 	Duration Duration `toml:"duration" comment:"How long needs are announced, and things go wrong."`
 	Settle   Duration `toml:"settle" comment:"How long stragglers are waited for after that, at most."`
@@ -44,6 +46,12 @@ type Scenario struct {
 	Letters   Letters   `toml:"letters"`
 	Liars     Liars     `toml:"liars"`
 	MailFlood MailFlood `toml:"mail_flood"`
+
+	Late    hostile.Late    `toml:"late"`
+	Censors hostile.Censors `toml:"censors"`
+	Floods  hostile.Floods  `toml:"floods"`
+	Silent  hostile.Silent  `toml:"silent"`
+	Siege   hostile.Siege   `toml:"siege"`
 }
 
 // Network says who is there.
@@ -108,6 +116,7 @@ type Clock struct {
 
 // Default is the scenario whose values stand where a file says nothing.
 func Default() Scenario {
+	h := hostile.Default()
 	return Scenario{
 		Name: "unnamed", Engine: Processes, Seed: 1, Seeds: 1, Duration: Duration(30 * time.Second), Settle: Duration(90 * time.Second),
 		Network:   Network{Public: 5, Personal: 2, Shards: 4, Ways: []string{}, Follow: FollowAll, Work: 0},
@@ -119,6 +128,7 @@ func Default() Scenario {
 		DHTFlood:  DHTFlood{Records: 100},
 		Liars:     Liars{How: []string{}, Every: Duration(20 * time.Second)},
 		MailFlood: MailFlood{Addresses: 64, Needs: 1, Vouched: protocol.FirstVouched, Named: true},
+		Late:      h.Late, Censors: h.Censors, Floods: h.Floods, Silent: h.Silent, Siege: h.Siege,
 	}
 }
 
@@ -206,7 +216,8 @@ type rule struct {
 
 func (s *Scenario) rules() []rule {
 	n, l := s.Network, s.Load
-	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + s.DHTSybils.PerKey + s.DHTFlood.Peers
+	h := s.hostile()
+	nodes := n.Public + n.Personal + s.Sybils.Count + s.Spies.Count + s.Liars.Count + h.Nodes() + s.DHTSybils.PerKey + s.DHTFlood.Peers
 	most := maxNodes
 	if s.Engine == Processes {
 		most = maxProcesses
@@ -237,7 +248,10 @@ func (s *Scenario) rules() []rule {
 		{len(l.Categories) <= 100, "load.categories", "more than 100", "name fewer, or none for all"},
 		{s.Churn.PerMinute >= 0 && s.Churn.PerMinute <= maxChurn, "churn.per_minute", fmt.Sprintf("%v is out of bounds", s.Churn.PerMinute), fmt.Sprintf("want 0 to %d", maxChurn)},
 		{s.Churn.Downtime > 0 && s.Churn.Downtime <= Duration(maxTime), "churn.downtime", fmt.Sprintf("%s is out of bounds", s.Churn.Downtime), "want more than 0s"},
-		{s.Churn.PerMinute == 0 || n.Public > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
+		{s.Churn.PerMinute == 0 || n.Public-s.Late.Count > 1, "churn.per_minute", "the one public node there is can't go", "set network.public to 2 or more"},
+	}
+	for _, r := range h.Rules(hostile.Setting{Simulated: s.Engine == Simulated, Public: n.Public, Shards: n.Shards, Duration: time.Duration(s.Duration)}) {
+		out = append(out, rule{r.OK, r.Key, r.What, r.Next})
 	}
 	out = append(append(out, s.keeperRules()...), s.dhtRules(within)...)
 	if s.Engine == Processes {
@@ -292,29 +306,4 @@ func (p *Problem) Error() string {
 func (p *Problem) Unwrap() error { return fault.Malformed }
 
 // A Duration is a time span as people write it: 90s, 1h30m.
-type Duration time.Duration
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is no time span such as 90s or 1h30m", text)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// String gives it as it is written in a scenario.
-func (d Duration) String() string {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+type Duration = span.Duration

@@ -38,6 +38,7 @@ type tables struct {
 	marks     []Mark
 	end       int64
 	keeperTables
+	attacks attacks
 }
 
 func newTables(records []Record) *tables {
@@ -88,6 +89,8 @@ func newTables(records []Record) *tables {
 			t.lookups = append(t.lookups, r)
 		case KindMark:
 			t.mark(r)
+		case KindHostile:
+			t.attacks.records = append(t.attacks.records, r)
 		default:
 			t.take(r)
 		}

@@ -31,8 +31,10 @@ func (w *World) Outsider(dials int, hear func(raw []byte, from *Member) (passOn 
 		return nil, err
 	}
 	o := &Outsider{w: w}
+	w.sim.outside++
+	secret := w.drawn("an outsider", w.sim.outside)
 	o.gossip, err = gossip.Open(ctx, peers.Config{
-		Profile: peers.Public, Key: key.Generate[key.Keeper](), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
+		Profile: peers.Public, Key: key.FromSeed[key.Keeper](secret), Listen: []string{place.host.Listen()}, Bootstrap: w.sim.public, Target: dials,
 		Options: place.host.Options(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}, net, w.Genesis.Shards)
 	if err != nil {

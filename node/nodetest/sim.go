@@ -46,6 +46,8 @@ type sim struct {
 	wire   *netem.Net
 	dice   *rand.Rand
 	public []protocol.Keeper // that a newcomer may know
+
+	outside int // outsiders that were let in
 }
 
 // A place is a member's part in a simulated world.
@@ -111,6 +113,9 @@ func (m *Member) join(ctx context.Context, cfg peers.Config) (peers.Port, error)
 	}
 	if m.public {
 		m.Gossip.Gossip.Tap, m.Gossip.Gossip.Lax = m.tap, m.w.sim.cfg.Lax
+		if m.circle != nil {
+			m.Gossip.Gossip.Circle.Close(m.circle.has)
+		}
 	}
 	if m.public && fresh && m.nat == nil {
 		m.w.sim.public = append(m.w.sim.public, m.Gossip.Self())

@@ -20,7 +20,12 @@ const maxAnswers = 1 << 14
 // AnswerSync lets a port answer /hark/sync/1 as the test likes: it is a node that
 // may lie. What it answers gets the number of the operation.
 func (p *Port) AnswerSync(net protocol.Hash, answer Answer) {
-	p.Serve(peers.ProtoSync, func(_ context.Context, c peers.Conn, _ string) {
+	p.Serve(peers.ProtoSync, syncing(net, answer))
+}
+
+// syncing serves /hark/sync/1.
+func syncing(net protocol.Hash, answer Answer) peers.Handler {
+	return func(_ context.Context, c peers.Conn, _ string) {
 		if wire.WriteFrame(c, &protocol.Hello{V: protocol.Version, Nonce: wire.NewID(), Net: net}) != nil {
 			return
 		}
@@ -35,7 +40,7 @@ func (p *Port) AnswerSync(net protocol.Hash, answer Answer) {
 				return
 			}
 		}
-	})
+	}
 }
 
 // Refuse is a node's no.

@@ -27,6 +27,8 @@ import (
 // A World is a network of whole nodes in memory, with the bubble's time. Its nodes
 // can be stopped and started again; what they keep stays. It stands on pipes
 // (NewWorld), or on real hosts over simulated packets (NewSimWorld).
+//
+//house:allow methods the kinds of nodes there are, and the weather of both networks
 type World struct {
 	t       testing.TB
 	Net     *Net // the pipes; nil in a simulated world
@@ -77,6 +79,8 @@ func (w *World) ID() (protocol.Hash, error) {
 }
 
 // A Member is one node of a World.
+//
+//house:allow methods what a node is told to do, and what is asked of it
 type Member struct {
 	*node.Node
 	w      *World
@@ -92,7 +96,9 @@ type Member struct {
 	locked bool
 	nat    *netem.Kind // what it stands behind, in a simulated world
 	spy    func(Seen)  // is told of all that comes in, likewise
+	circle *Circle     // whom it gossips with, in a simulated world; nil: everybody
 	mis    string
+	draws  int // secrets that were drawn for it
 }
 
 // SetClock lets the node's clock go so far ahead of everybody's, or behind, from now on.
@@ -127,17 +133,23 @@ func (w *World) add(name string, public bool, misbehave string) *Member {
 }
 
 func (w *World) begin(m *Member) *Member {
-	m.w, m.Store, m.Master, m.Key = w, kv.Memory(), key.NewSecret(), key.Generate[key.Keeper]()
+	w.enter(m)
+	m.Start()
+	return m
+}
+
+// enter gives a member its keys and its place; it does not start.
+func (w *World) enter(m *Member) {
+	m.w, m.Store = w, kv.Memory()
+	m.Master, m.Key = m.draw(), m.drawKey()
 	for s := byte(w.Genesis.Shards); w.sim != nil && s > 1 && m.Key.Public()[0]%s == m.Key.Public()[1]%s; {
-		m.Key = key.Generate[key.Keeper]() // it shall carry two shards, not one twice
+		m.Key = m.drawKey() // it shall carry two shards, not one twice
 	}
 	if w.sim != nil {
 		m.place = w.sim.settle(m.nat)
 		m.see = m.spy
 	}
 	w.nodes = append(w.nodes, m)
-	m.Start()
-	return m
 }
 
 // Start opens the node on what it kept.
@@ -150,7 +162,7 @@ func (m *Member) Start() {
 	if m.public {
 		profile = node.Public
 	} else {
-		m.Key = key.Generate[key.Keeper]() // a personal node is another one at each start
+		m.Key = m.drawKey() // a personal node is another one at each start
 	}
 	s := &node.Simulated{
 		Key: m.Key, Store: m.Store, Master: m.Master, Genesis: m.w.Genesis, Profile: profile, Limits: m.w.Limits, Posting: m.w.Posting,

@@ -41,14 +41,16 @@ type engine interface {
 
 // Run runs all seeds. The result is nil where nothing was begun.
 func (e *Experiment) Run(ctx context.Context) (*lab.Result, error) {
-	var on engine = processes{e.Program}
-	if e.Scenario.Engine == lab.Simulated {
+	var on engine = processes{program: e.Program}
+	if e.Scenario.Engine == lab.Simulated || e.Scenario.Armed() {
 		sim, clean, err := findSimulator(ctx, e.Program)
 		if err != nil {
 			return nil, err
 		}
 		defer clean()
-		on = sim
+		if on = sim; e.Scenario.Engine == lab.Processes {
+			on = processes{program: e.Program, attackers: sim.program}
+		}
 	}
 	if err := report.Create(e.Out, e.Scenario); err != nil {
 		return nil, err
@@ -112,7 +114,10 @@ func (e *Experiment) made() lab.Made {
 }
 
 // processes is the engine of real processes.
-type processes struct{ program string }
+type processes struct {
+	program   string
+	attackers string // the program that has the attackers; empty: there are none
+}
 
 func (processes) counts() (bytes, cpu string) {
 	return "those of announcements in gossip and in posts, sent and received, without the talk around them", "what the operating system counts for each public node's process from when the load began"
@@ -131,6 +136,9 @@ func (p processes) run(ctx context.Context, s lab.Scenario, seed uint64, sink la
 	st, err := stage.New(s, plan, p.program, dir, cancel)
 	if err != nil {
 		return err
+	}
+	if p.attackers != "" {
+		st.Arm(p.attackers, s)
 	}
 	err = play.Run(ctx, s, plan, st, sink, show)
 	if cause := context.Cause(ctx); cause != nil && err != nil {

@@ -6,7 +6,8 @@
 //  2. Open makes their homes, starts them, and waits until they know each other;
 //  3. what they hear is read from their logs as it is written, what they use from
 //     their /metrics;
-//  4. Move kills a node, or starts it again on what it kept;
+//  4. Move kills a node, or starts it again on what it kept, or a late one for the first
+//     time; Attack has the program hark-lab flood or besiege some;
 //  5. Close ends them all. It ends no process but those.
 package stage
 
@@ -25,6 +26,7 @@ import (
 	"github.com/harkmarket/hark/node"
 	"github.com/harkmarket/hark/node/desk"
 	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/hostile"
 	"github.com/harkmarket/hark/node/lab/play"
 	"github.com/harkmarket/hark/protocol"
 	"github.com/harkmarket/hark/protocol/fault"
@@ -42,6 +44,12 @@ type Stage struct {
 	wg      sync.WaitGroup
 	closing chan struct{}
 	once    sync.Once
+	saw     play.Saw
+	hints   []string // public nodes that those who start later know
+
+	attackers *attackers // nil: nobody attacks
+	floods    hostile.Floods
+	siege     hostile.Siege
 }
 
 var _ play.Stage = (*Stage)(nil)
@@ -52,6 +60,7 @@ type actor struct {
 	listen string // of a public node
 	mu     sync.Mutex
 	up     bool
+	late   bool // it starts with a step
 	read   *tail
 }
 
@@ -77,7 +86,7 @@ func New(s lab.Scenario, plan lab.Plan, program, dir string, died context.Cancel
 	}
 	for i, pl := range plan.Players {
 		home := filepath.Join(dir, pl.Name)
-		a := &actor{p: &process.Process{
+		a := &actor{late: pl.Late, p: &process.Process{
 			Name: pl.Name, Role: process.Customer, Home: home, LogLevel: "info",
 			Paths: node.Paths{Config: home, Data: filepath.Join(home, "data"), State: filepath.Join(home, "state")},
 		}}
@@ -114,7 +123,8 @@ const (
 // Open implements play.Stage.
 func (st *Stage) Open(ctx context.Context, saw play.Saw) error {
 	var bootstrap []string
-	public := st.public()
+	st.saw = saw
+	public := st.early()
 	for _, a := range public[:min(first, len(public))] {
 		if err := st.begin(ctx, a, bootstrap); err != nil {
 			return err
@@ -124,13 +134,19 @@ func (st *Stage) Open(ctx context.Context, saw play.Saw) error {
 		}
 		bootstrap = append(bootstrap, a.p.Self.Addrs[0])
 	}
-	for rest := range slices.Chunk(st.nodes[min(first, len(public)):], atOnce) {
+	st.hints = bootstrap
+	for rest := range slices.Chunk(st.begun()[min(first, len(public)):], atOnce) {
 		if err := each(rest, func(a *actor) error { return st.begin(ctx, a, bootstrap) }); err != nil {
 			return err
 		}
 	}
-	if err := each(st.nodes, func(a *actor) error { return st.acquaint(ctx, a) }); err != nil {
+	if err := each(st.begun(), func(a *actor) error { return st.acquaint(ctx, a) }); err != nil {
 		return err
+	}
+	if st.attackers != nil {
+		if err := st.attackers.start(); err != nil {
+			return err
+		}
 	}
 	st.wg.Go(func() { st.listen(saw) })
 	return nil
@@ -146,13 +162,17 @@ func each(list []*actor, do func(*actor) error) error {
 	return errors.Join(errs...)
 }
 
-func (st *Stage) public() (out []*actor) {
-	for _, a := range st.nodes {
-		if a.listen != "" {
-			out = append(out, a)
-		}
-	}
-	return out
+func (st *Stage) public() []*actor {
+	return slices.DeleteFunc(slices.Clone(st.nodes), func(a *actor) bool { return a.listen == "" })
+}
+
+// begun are those that run from the beginning, early the public ones of them.
+func (st *Stage) begun() []*actor {
+	return slices.DeleteFunc(slices.Clone(st.nodes), func(a *actor) bool { return a.late })
+}
+
+func (st *Stage) early() []*actor {
+	return slices.DeleteFunc(st.public(), func(a *actor) bool { return a.late })
 }
 
 // begin makes the home of a node and runs it.
@@ -196,7 +216,7 @@ func (st *Stage) ended(p *process.Process) {
 
 // acquaint waits until a node knows enough others.
 func (st *Stage) acquaint(ctx context.Context, a *actor) error {
-	public := st.public()
+	public := st.early()
 	enough := min(len(public), knownEach)
 	if a.listen != "" {
 		enough = min(len(public)-1, knownEach)
@@ -232,6 +252,9 @@ func (st *Stage) House(i int) desk.House {
 // Move implements play.Stage.
 func (st *Stage) Move(ctx context.Context, i int, up bool) error {
 	a := st.nodes[i]
+	if up && a.late && a.p.PID() == 0 {
+		return st.begin(ctx, a, st.hints)
+	}
 	if up {
 		return st.run(ctx, a)
 	}
@@ -257,6 +280,7 @@ func (st *Stage) Close() error {
 			a.up = false
 			return a.p.Stop()
 		})
+		err = errors.Join(err, st.attackers.end())
 		close(st.closing)
 		st.wg.Wait()
 	})

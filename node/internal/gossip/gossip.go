@@ -29,6 +29,7 @@ import (
 	wireproto "github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/harkmarket/hark/node/internal/crew"
+	"github.com/harkmarket/hark/node/internal/gossip/circle"
 	"github.com/harkmarket/hark/node/internal/gossip/score"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -85,6 +86,8 @@ type Gossip struct {
 	// Lax leaves silent peers, and those that answer no audit, in the meshes, to show what
 	// comes of it. It is set before Join, or never.
 	Lax bool
+	// Circle is whom this node gossips with: everybody, but in experiments.
+	Circle circle.Circle
 
 	mu      sync.Mutex
 	topics  map[uint16]*topic
@@ -136,7 +139,7 @@ func start(ctx context.Context, h *peers.Host, cfg Config, blames *blames, rules
 		pubsub.WithFloodPublish(false), pubsub.WithPeerExchange(false),
 		pubsub.WithGossipSubParams(rules.Mesh),
 		pubsub.WithValidateQueueSize(validateQueue), pubsub.WithValidateThrottle(judging),
-		pubsub.WithPeerScore(rules.All, rules.Limits),
+		pubsub.WithPeerScore(rules.All, rules.Limits), pubsub.WithBlacklist(&g.Circle),
 		pubsub.WithRawTracer(g.mesh), pubsub.WithRawTracer(g.tally), pubsub.WithRawTracer(g.silence), pubsub.WithLogger(cfg.Log),
 	}
 	if rules.Gater != nil {

@@ -84,6 +84,14 @@ type Config struct {
 // A Tap sees along what comes in on a stream of others that is served.
 type Tap func(proto, from string, c Conn) Conn
 
+// along is a stream as it is served.
+func (t Tap) along(proto, from string, c Conn) Conn {
+	if t == nil {
+		return c
+	}
+	return t(proto, from, c)
+}
+
 // A Host is this node's place in the network. Make it with Open.
 type Host struct {
 	cfg      Config
@@ -421,7 +429,7 @@ func (h *Host) Serve(proto string, serve Handler) {
 		if err == nil {
 			err = h.streams.Hire("serve "+proto, func(ctx context.Context) {
 				defer h.callers.Leave(proto, from)
-				run(ctx, serve, h.tapped(proto, from, &conn{Stream: limits.Frames(s), met: true}), from)
+				run(ctx, serve, h.cfg.Tap.along(proto, from, &conn{Stream: limits.Frames(s), met: true}), from)
 			})
 			if err != nil {
 				h.callers.Leave(proto, from)
@@ -431,14 +439,6 @@ func (h *Host) Serve(proto string, serve Handler) {
 			_ = s.ResetWithError(network.StreamResourceLimitExceeded) // it is told, or gone
 		}
 	})
-}
-
-// tapped is a stream as it is served.
-func (h *Host) tapped(proto, from string, c Conn) Conn {
-	if h.cfg.Tap == nil {
-		return c
-	}
-	return h.cfg.Tap(proto, from, c)
 }
 
 // run serves one stream and ends it: in good order after the handler returned, at

@@ -28,17 +28,23 @@ type Attacks interface {
 	Flood(ctx context.Context, i, need int, raw []byte) error
 }
 
-// attacks are those of this run's stage.
-func (r *run) attacks() (Attacks, error) {
-	a, ok := r.stage.(Attacks)
+// attacks are those of a stage.
+func attacks(on Stage) (Attacks, error) {
+	a, ok := on.(Attacks)
 	if !ok {
 		return nil, fmt.Errorf("this engine can't do that: %w", fault.Unsupported)
 	}
 	return a, nil
 }
 
+// A trade is what vendors and customers do in a run, and what came of it.
+type trade struct{ *run }
+
+// An assault is what is done to keepers in a run.
+type assault struct{ *run }
+
 // settleIn gives a public node its rules, and a vendor its passport before.
-func (r *run) settleIn(ctx context.Context, i int) error {
+func (r trade) settleIn(ctx context.Context, i int) error {
 	if r.s.Network.Follow != lab.FollowAll {
 		return nil
 	}
@@ -59,7 +65,7 @@ func (r *run) settleIn(ctx context.Context, i int) error {
 const field = "location.area"
 
 // vaults gives customers something to grant.
-func (r *run) vaults(ctx context.Context) error {
+func (r trade) vaults(ctx context.Context) error {
 	if r.s.Letters.Vendors == 0 {
 		return nil
 	}
@@ -69,7 +75,7 @@ func (r *run) vaults(ctx context.Context) error {
 	})
 }
 
-func (r *run) customers() (out []int) {
+func (r trade) customers() (out []int) {
 	for i, p := range r.plan.Players {
 		if !p.Public {
 			out = append(out, i)
@@ -79,12 +85,12 @@ func (r *run) customers() (out []int) {
 }
 
 // spec is a need as its customer describes it to her node.
-func (r *run) spec(st lab.Step) desk.NeedSpec {
+func (r trade) spec(st lab.Step) desk.NeedSpec {
 	s := desk.NeedSpec{Auto: true, Name: fmt.Sprintf("need %d", st.Need), Category: st.Category, Region: Region}
 	if r.s.Letters.Vendors > 0 {
 		s.Fields = map[string]int64{field: 0}
 	}
-	if a, err := r.attacks(); err == nil && r.s.Flooded(st.Need) && r.s.MailFlood.Named {
+	if a, err := attacks(r.stage); err == nil && r.s.Flooded(st.Need) && r.s.MailFlood.Named {
 		s.Issuers = []string{a.Issuer()}
 	}
 	return s
@@ -109,8 +115,8 @@ func (r *run) named(keys []string) (out []string) {
 }
 
 // lose has a node lose all that it kept, and start again.
-func (r *run) lose(ctx context.Context, i int) error {
-	a, err := r.attacks()
+func (r assault) lose(ctx context.Context, i int) error {
+	a, err := attacks(r.stage)
 	if err != nil {
 		return err
 	}
@@ -123,12 +129,12 @@ func (r *run) lose(ctx context.Context, i int) error {
 	if err := r.stage.Move(ctx, i, true); err != nil {
 		return err
 	}
-	return errors.Join(r.settleIn(ctx, i), r.arrived(ctx, i))
+	return errors.Join(trade{r.run}.settleIn(ctx, i), r.arrived(ctx, i, time.Time{}))
 }
 
 // leave takes a customer off the network, or brings her back.
-func (r *run) leave(i int, online bool) error {
-	a, err := r.attacks()
+func (r assault) leave(i int, online bool) error {
+	a, err := attacks(r.stage)
 	if err == nil {
 		a.Reach(i, online)
 	}
@@ -136,8 +142,8 @@ func (r *run) leave(i int, online bool) error {
 }
 
 // flood floods a need, once it was announced.
-func (r *run) flood(ctx context.Context, st lab.Step) error {
-	a, err := r.attacks()
+func (r assault) flood(ctx context.Context, st lab.Step) error {
+	a, err := attacks(r.stage)
 	if err != nil {
 		return err
 	}
@@ -163,7 +169,7 @@ func (r *run) flood(ctx context.Context, st lab.Step) error {
 }
 
 // outcome notes what became of letters, and of who keeps them.
-func (r *run) outcome(ctx context.Context) error {
+func (r trade) outcome(ctx context.Context) error {
 	if r.s.Letters.Vendors == 0 {
 		return nil
 	}
@@ -192,7 +198,7 @@ func (r *run) outcome(ctx context.Context) error {
 var inLedger = []string{"request", "grant", "receipt", "disclosure"}
 
 // letters notes those of a node's ledger.
-func (r *run) letters(ctx context.Context, i int, h desk.House) error {
+func (r trade) letters(ctx context.Context, i int, h desk.House) error {
 	p := r.plan.Players[i]
 	for _, kind := range inLedger {
 		q := desk.Query{Kind: kind, Limit: 500}
@@ -212,7 +218,7 @@ func (r *run) letters(ctx context.Context, i int, h desk.House) error {
 }
 
 // blame notes which keepers a node's status names, and under which code.
-func (r *run) blame(i int, problems []desk.Problem) {
+func (r trade) blame(i int, problems []desk.Problem) {
 	r.mu.Lock()
 	var all []lab.Record
 	for key, name := range r.who {
@@ -230,7 +236,7 @@ func (r *run) blame(i int, problems []desk.Problem) {
 }
 
 // held notes who keeps a customer's needs.
-func (r *run) held(ctx context.Context, i int, h desk.House) error {
+func (r trade) held(ctx context.Context, i int, h desk.House) error {
 	if r.plan.Players[i].Public {
 		return nil
 	}

@@ -3,7 +3,7 @@
 //  1. the engine opens its stage: all nodes run and know each other;
 //  2. public nodes get their rules, and join the topics that they follow;
 //  3. each step of the plan is taken at its time: needs are announced and taken back,
-//     nodes end and come back, the network is cut and joined;
+//     nodes end, come back, or come late, the network is cut and joined, attackers attack;
 //  4. stragglers are waited for, until every node has every announcement or the time
 //     is up;
 //  5. what each node used is asked for, and everything that was seen has gone to the
@@ -45,6 +45,8 @@ type Stage interface {
 	// Usage is what a running node has used since it came up; -1 is all nodes
 	// together, where the engine knows no better.
 	Usage(ctx context.Context, i int) (u Usage, known bool, err error)
+	// Attack has attackers do what a step says, returns once they have, and tells saw.
+	Attack(ctx context.Context, st lab.Step) error
 	// Flush returns once all that was seen so far went to saw.
 	Flush()
 }
@@ -160,14 +162,14 @@ func (r *run) mark(rec lab.Record) { r.saw(time.Now(), rec) }
 func (r *run) join(ctx context.Context) error {
 	var all []int
 	for i, p := range r.plan.Players {
-		if p.Public && p.Whole() {
+		if p.Public && p.Whole() && !p.Late {
 			all = append(all, i)
 		}
 	}
-	if err := r.each(all, func(i int) error { return r.settleIn(ctx, i) }); err != nil {
+	if err := r.each(all, func(i int) error { return trade{r}.settleIn(ctx, i) }); err != nil {
 		return err
 	}
-	if err := r.vaults(ctx); err != nil {
+	if err := (trade{r}).vaults(ctx); err != nil {
 		return err
 	}
 	if err := sleep(ctx, meshTime); err != nil {
@@ -177,17 +179,32 @@ func (r *run) join(ctx context.Context) error {
 	r.start = time.Now()
 	r.mu.Unlock()
 	for _, p := range r.plan.Players {
-		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds()})
+		r.mark(lab.Record{Kind: lab.KindNode, Node: p.Name, Public: p.Public, Role: p.Role, Side: p.Side, SkewMS: p.Skew.Milliseconds(), Late: p.Late, Victim: p.Victim})
 	}
 	r.mark(lab.Record{Kind: lab.KindMark, What: "start"})
-	if err := r.each(all, func(i int) error { return r.arrived(ctx, i) }); err != nil {
+	if err := r.each(all, func(i int) error { return r.arrived(ctx, i, time.Time{}) }); err != nil {
 		return err
 	}
 	return r.usages(ctx, "start")
 }
 
-// arrived notes that a public node is up and on which topics.
-func (r *run) arrived(ctx context.Context, i int) error {
+// up brings a node back, or a late one in: that one is there from when it was started.
+func (r *run) up(ctx context.Context, i int) error {
+	began := time.Now()
+	if err := r.stage.Move(ctx, i, true); err != nil {
+		return err
+	}
+	if !r.plan.Players[i].Late {
+		return r.arrived(ctx, i, time.Time{})
+	}
+	if err := (trade{r}).settleIn(ctx, i); err != nil {
+		return err
+	}
+	return r.arrived(ctx, i, began)
+}
+
+// arrived notes that a public node is up, from a moment on or now, and on which topics.
+func (r *run) arrived(ctx context.Context, i int, from time.Time) error {
 	p := r.plan.Players[i]
 	want := 1
 	if r.s.Network.Follow == lab.FollowAll {
@@ -211,7 +228,10 @@ func (r *run) arrived(ctx context.Context, i int) error {
 	n := r.life[i]
 	r.tally.follow(p.Name, slices.Clone(shards))
 	r.mu.Unlock()
-	r.mark(lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
+	if from.IsZero() {
+		from = time.Now()
+	}
+	r.saw(from, lab.Record{Kind: lab.KindLife, Node: p.Name, What: "up", Shards: shards, Life: n})
 	return nil
 }
 
@@ -264,7 +284,7 @@ func (r *run) load(ctx context.Context) error {
 // step takes one step; what fails is a record.
 func (r *run) step(ctx context.Context, st lab.Step) {
 	wait := stepWait
-	if st.Do == lab.Flood {
+	if st.Do == lab.FloodBox {
 		wait = floodWait
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
@@ -278,15 +298,15 @@ func (r *run) step(ctx context.Context, st lab.Step) {
 	case lab.GoDown:
 		err = r.down(ctx, st.Player)
 	case lab.ComeUp:
-		if err = r.stage.Move(ctx, st.Player, true); err == nil {
-			err = r.arrived(ctx, st.Player)
-		}
+		err = r.up(ctx, st.Player)
 	case lab.Lose:
-		err = r.lose(ctx, st.Player)
+		err = assault{r}.lose(ctx, st.Player)
 	case lab.Leave, lab.Return:
-		err = r.leave(st.Player, st.Do == lab.Return)
-	case lab.Flood:
-		err = r.flood(ctx, st)
+		err = assault{r}.leave(st.Player, st.Do == lab.Return)
+	case lab.FloodBox:
+		err = assault{r}.flood(ctx, st)
+	case lab.Flood, lab.Watch, lab.Besiege:
+		err = r.stage.Attack(ctx, st)
 	case lab.Split, lab.Join:
 		if err = r.stage.Cut(ctx, st.Do == lab.Split); err == nil {
 			r.mark(lab.Record{Kind: lab.KindMark, What: st.Do})
@@ -309,7 +329,7 @@ func (r *run) announce(ctx context.Context, st lab.Step) {
 		Shard: wire.Shard(c, Region, r.s.Network.Shards),
 	}
 	asked := time.Now()
-	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, r.spec(st))
+	n, err := r.stage.House(st.Player).Customer().Needs().Create(ctx, trade{r}.spec(st))
 	rec.Context, rec.Seq, rec.Keepers = brief(n.ID), n.Seq, r.named(n.Keepers)
 	r.said(asked, rec, err)
 	r.needs[st.Need] <- said{n.ID, err == nil}
@@ -389,11 +409,11 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	r.stage.Flush()
 	r.tell("asking what came of it", time.Since(r.start))
-	if err := r.outcome(ctx); err != nil {
+	if err := (trade{r}).outcome(ctx); err != nil {
 		return err
 	}
 	r.tell("asking what it cost", time.Since(r.start))
-	err := errors.Join(r.usages(ctx, ""), look(ctx, r))
+	err := errors.Join(r.usages(ctx, ""), lookUp(ctx, r))
 	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
 	return err
 }

@@ -28,6 +28,9 @@ type board struct {
 	deaf   map[int]bool // never hear
 	number int
 	broken error // of Open
+
+	attacks []lab.Step
+	shown   *[]Progress
 }
 
 func (b *board) Open(_ context.Context, saw Saw) error {
@@ -59,6 +62,13 @@ func (b *board) Usage(_ context.Context, i int) (Usage, bool, error) {
 }
 
 func (b *board) Flush() {}
+
+func (b *board) Attack(_ context.Context, st lab.Step) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.attacks = append(b.attacks, st)
+	return nil
+}
 
 // tell has all public nodes hear it.
 func (b *board) tell(n desk.Need) {
@@ -135,6 +145,18 @@ func (network) Self(context.Context) (desk.Identity, error) {
 // play plays a scenario on a board and gives what it saw.
 func play(t *testing.T, text string, change func(*board)) (s lab.Scenario, all []lab.Record, shown []Progress, err error) {
 	t.Helper()
+	s, all, _, err = played(t, text, func(b *board) {
+		b.shown = &shown
+		if change != nil {
+			change(b)
+		}
+	})
+	return s, all, shown, err
+}
+
+// played gives the attacks besides.
+func played(t *testing.T, text string, change func(*board)) (s lab.Scenario, all []lab.Record, attacks []lab.Step, err error) {
+	t.Helper()
 	s, err = lab.Parse("t", []byte(text))
 	if err == nil {
 		err = s.Check()
@@ -143,6 +165,9 @@ func play(t *testing.T, text string, change func(*board)) (s lab.Scenario, all [
 		t.Fatal(err)
 	}
 	b := &board{plan: s.Plan(s.Seed), gone: map[int]bool{}, deaf: map[int]bool{}}
+	for i, p := range b.plan.Players {
+		b.gone[i] = p.Late
+	}
 	if change != nil {
 		change(b)
 	}
@@ -152,8 +177,45 @@ func play(t *testing.T, text string, change func(*board)) (s lab.Scenario, all [
 		defer mu.Unlock()
 		all = append(all, r)
 	}
-	err = Run(t.Context(), s, b.plan, b, sink, func(p Progress) { shown = append(shown, p) })
-	return s, all, shown, err
+	err = Run(t.Context(), s, b.plan, b, sink, func(p Progress) {
+		if b.shown != nil {
+			*b.shown = append(*b.shown, p)
+		}
+	})
+	return s, all, b.attacks, err
+}
+
+// TestAttacksArePlayed: who comes late is there from when it was started, and hears what is
+// announced from then on; attackers are told of each step.
+func TestAttacksArePlayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, all, attacks, err := played(t, "duration = \"30s\"\nsettle = \"0s\"\nengine = \"simulated\"\n[network]\npublic = 4\n[load]\nneeds = 30\n[late]\ncount = 1\nfrom = \"10s\"\n"+
+			"[censors]\ncount = 1\nvictims = 2\n[floods]\ncount = 1\nfor = \"2s\"\nevery = \"10s\"\n[silent]\ncount = 1\n", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do := map[string]int{}
+		for _, st := range attacks {
+			do[st.Do]++
+		}
+		if do[lab.Flood] != 3 || do[lab.Watch] != 8 {
+			t.Errorf("%v", do)
+		}
+		heard := 0
+		for _, r := range all {
+			switch {
+			case r.Kind == lab.KindNode && (r.Late != (r.Node == "public-4") || r.Victim != (r.Node == "public-3" || r.Node == "public-4")):
+				t.Errorf("%+v", r)
+			case r.Node == "public-4" && r.Kind == lab.KindLife && (r.MS < 10_000 || r.MS > 10_100 || r.Life != 1):
+				t.Errorf("%+v", r)
+			case r.Node == "public-4" && r.Kind == lab.KindHeard:
+				heard++
+			}
+		}
+		if heard < 19 || heard > 20 {
+			t.Errorf("the late one heard %d of 30, of which 20 came after it", heard)
+		}
+	})
 }
 
 const story = "duration = \"30s\"\nsettle = \"60s\"\nengine = \"simulated\"\n[network]\npublic = 4\npersonal = 2\n[load]\nneeds = 10\nwithdrawn = 0.3\n" +

@@ -84,7 +84,7 @@ func nodesText(s lab.Scenario) string {
 	if n := s.MailFlood.Identities; n > 0 {
 		text += fmt.Sprintf(", a flood of %s requests", count(n))
 	}
-	text += dhtText(s)
+	text += s.Attackers() + dhtText(s)
 	switch l, d := s.Load, lab.Default().Load; {
 	case l.PostHops == 1:
 		text += ", needs posted straight"

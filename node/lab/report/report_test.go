@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/harkmarket/hark/node/lab"
+	"github.com/harkmarket/hark/node/lab/compare"
 	"github.com/harkmarket/hark/protocol/fault"
 )
 
@@ -124,7 +125,7 @@ func TestHowNeedsWerePosted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	differ := func(other lab.Result) string { return fmt.Sprint(lab.Compare("a", "b", &res, &other).Parameters) }
+	differ := func(other lab.Result) string { return fmt.Sprint(compare.Results("a", "b", &res, &other).Parameters) }
 	if got := differ(usual); got != "[{load.post_hops 1 2} {load.post_delay 5s 0s}]" {
 		t.Errorf("against the usual: %s", got)
 	}
