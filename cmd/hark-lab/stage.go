@@ -112,13 +112,13 @@ func (st *stage) Open(ctx context.Context, saw play.Saw) error {
 		time.Sleep(startGap)
 	}
 	time.Sleep(meetTime)
-	st.loaded.Store(true)
 	if st.s.Network.DHT {
 		time.Sleep(tableTime - meetTime)
 		if err := st.publish(ctx, st.seed); err != nil {
 			return err
 		}
 	}
+	st.loaded.Store(true)
 	st.cpu = processCPU()
 	return ctx.Err()
 }

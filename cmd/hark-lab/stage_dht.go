@@ -91,14 +91,14 @@ func (st *stage) Look(ctx context.Context) error {
 	var all []func(context.Context) error
 	for i, p := range st.records.all {
 		for _, m := range st.some(i >= st.s.Records.Passports, st.s.Records.Each, p.Keepers) {
-			all = append(all, func(ctx context.Context) error { return st.look(ctx, i, p, m) })
+			all = append(all, func(ctx context.Context) error { return st.lookUp(ctx, i, p, m) })
 		}
 	}
 	return nodetest.AtOnce(ctx, maxLooking, all)
 }
 
-// look looks one record up, by the DHT alone and as nodes do.
-func (st *stage) look(ctx context.Context, i int, p nodetest.Published, m *nodetest.Member) error {
+// lookUp looks one record up, by the DHT alone and as nodes do.
+func (st *stage) lookUp(ctx context.Context, i int, p nodetest.Published, m *nodetest.Member) error {
 	l := lab.Lookup{Of: lab.Passport, Number: i + 1, By: lab.ByDHT}
 	if i >= st.s.Records.Passports {
 		l.Of = lab.Announcement

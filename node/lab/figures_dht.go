@@ -88,7 +88,7 @@ func (f *Figures) dht(t *tables) {
 	f.PassportsAlone, f.PassportsFound = of(Passport, ByDHT), of(Passport, ByAll)
 	f.NeedsAlone, f.NeedsFound = of(Announcement, ByDHT), of(Announcement, ByAll)
 	f.LookupMS = mean(took)
-	for _, r := range t.floods {
+	for _, r := range t.dhtFloods {
 		taken := float64(r.Flood.Taken)
 		f.FloodTaken, f.FloodFill, f.FloodLeft = &taken, share(r.Flood.Held, r.Flood.Most), share(r.Flood.After, r.Flood.Before)
 	}

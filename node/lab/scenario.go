@@ -60,7 +60,7 @@ type Network struct {
 	Personal int      `toml:"personal" comment:"Customers' nodes, which announce the needs."`
 	Shards   uint16   `toml:"shards" comment:"Gossip topics: a power of two."`
 	Ways     []string `toml:"ways" comment:"Ways in that each node uses: bootstrap, which a fresh node needs, cache, exchange, dht; none: all. Simulated nodes have no cache, and dht with network.dht."`
-	DHT      bool     `toml:"dht" comment:"Simulated nodes take part in the network's own DHT, as real ones always do. It costs some six times the CPU time, and three times the memory. Simulated only."`
+	DHT      bool     `toml:"dht" comment:"Simulated nodes take part in the network's own DHT, as real ones always do. It costs nine to fourteen times the CPU time, and three to six times the memory. Simulated only."`
 	Follow   string   `toml:"follow" comment:"What a public node follows: all topics, or only the two drawn from its own key (own)."`
 	Dials    int      `toml:"dials" comment:"Public nodes to which each dials out; 0 is the program's own number. Simulated only."`
 	Work     uint8    `toml:"work" comment:"Zero bits of work that an announcement asks for; 0 is none."`

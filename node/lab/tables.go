@@ -20,23 +20,23 @@ type life struct {
 
 // tables are the records of one run, by what they are asked for.
 type tables struct {
-	players  int
-	public   []Record // node records of public nodes
-	side     map[string]int
-	said     []Record // by time
-	next     map[version]int64
-	lives    map[string][]life
-	heard    map[version]map[string]Record // by node, the first time
-	again    map[version]map[string]bool   // by node
-	usage    map[string]map[int]Record     // by node and life, the last one
-	before   map[string]Record             // by node, what it had used when the load began
-	spied    map[version]Record            // the first
-	spyCount int
-	lookups  []Record
-	floods   []Record
-	split    [2]int64 // from, to
-	marks    []Mark
-	end      int64
+	players   int
+	public    []Record // node records of public nodes
+	side      map[string]int
+	said      []Record // by time
+	next      map[version]int64
+	lives     map[string][]life
+	heard     map[version]map[string]Record // by node, the first time
+	again     map[version]map[string]bool   // by node
+	usage     map[string]map[int]Record     // by node and life, the last one
+	before    map[string]Record             // by node, what it had used when the load began
+	spied     map[version]Record            // the first
+	spyCount  int
+	lookups   []Record
+	dhtFloods []Record
+	split     [2]int64 // from, to
+	marks     []Mark
+	end       int64
 	keeperTables
 	attacks attacks
 }
@@ -133,7 +133,7 @@ func (t *tables) hear(r Record) {
 
 func (t *tables) mark(r Record) {
 	if r.Flood != nil {
-		t.floods = append(t.floods, r)
+		t.dhtFloods = append(t.dhtFloods, r)
 	}
 	switch r.What {
 	case "split":

@@ -158,11 +158,11 @@ type TableFlood struct {
 	values [][]record // of each: announcements and passports that open
 
 	mu    sync.Mutex
-	count Flooded
+	count TableFlooded
 }
 
-// Flooded is what came of a flood.
-type Flooded struct {
+// TableFlooded is what came of a flood.
+type TableFlooded struct {
 	Taken, Refused int // records
 	Said           int // provider records, which get no answer
 	Held, Most     int // the most bytes that one node held at any time, and its bound
@@ -215,10 +215,10 @@ func junk(w *World) ([]record, error) {
 // Run floods all running public nodes, by all at once: each record once, and beside each
 // two provider records, at the place of keepers and at one where nobody looks. It counts
 // the copies of what stands there.
-func (f *TableFlood) Run(ctx context.Context, there []Published) (Flooded, error) {
+func (f *TableFlood) Run(ctx context.Context, there []Published) (TableFlooded, error) {
 	net, err := f.w.ID()
 	if err != nil {
-		return Flooded{}, err
+		return TableFlooded{}, err
 	}
 	f.count.Before = copies(f.w, there)
 	var all []func(context.Context) error
@@ -239,7 +239,7 @@ func (f *TableFlood) Run(ctx context.Context, there []Published) (Flooded, error
 func copies(w *World, all []Published) (n int) {
 	for _, m := range w.Members() {
 		for _, p := range all {
-			if m.public && m.DHT.Holds(p.Key()) {
+			if m.public && dht.Holds(m.DHT, p.Key()) {
 				n++
 			}
 		}
@@ -251,12 +251,12 @@ func copies(w *World, all []Published) (n int) {
 func (f *TableFlood) pour(ctx context.Context, net protocol.Hash, n int, m *Member) {
 	line, err := foe.Reach(ctx, f.hosts[n], net, m.port().Self())
 	if err != nil {
-		f.note(Flooded{Refused: len(f.values[n])})
+		f.note(TableFlooded{Refused: len(f.values[n])})
 		return
 	}
 	defer line.Close()
 	for _, r := range f.values[n] {
-		var c Flooded
+		var c TableFlooded
 		if line.Put(ctx, r.key, r.value) == nil {
 			c.Taken++
 		} else {
@@ -272,7 +272,7 @@ func (f *TableFlood) pour(ctx context.Context, net protocol.Hash, n int, m *Memb
 	}
 }
 
-func (f *TableFlood) note(c Flooded) {
+func (f *TableFlood) note(c TableFlooded) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count.Taken, f.count.Refused, f.count.Said = f.count.Taken+c.Taken, f.count.Refused+c.Refused, f.count.Said+c.Said

@@ -77,7 +77,6 @@ func (w *World) ID() (protocol.Hash, error) {
 }
 
 // A Member is one node of a World.
-//
 type Member struct {
 	*node.Node
 	w      *World

@@ -13,8 +13,8 @@ type Looker interface {
 	Look(ctx context.Context) error
 }
 
-// look is the part of step 5 that costs too much to be counted with the rest.
-func (r *run) look(ctx context.Context) error {
+// lookUp is the part of step 5 that costs too much to be counted with the rest.
+func lookUp(ctx context.Context, r *run) error {
 	l, ok := r.stage.(Looker)
 	if !ok {
 		return nil

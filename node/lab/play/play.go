@@ -413,7 +413,7 @@ func (r *run) settle(ctx context.Context) error {
 		return err
 	}
 	r.tell("asking what it cost", time.Since(r.start))
-	err := errors.Join(r.usages(ctx, ""), r.look(ctx))
+	err := errors.Join(r.usages(ctx, ""), lookUp(ctx, r))
 	r.mark(lab.Record{Kind: lab.KindMark, What: "end"})
 	return err
 }

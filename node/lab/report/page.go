@@ -84,16 +84,7 @@ func nodesText(s lab.Scenario) string {
 	if n := s.MailFlood.Identities; n > 0 {
 		text += fmt.Sprintf(", a flood of %s requests", count(n))
 	}
-	text += s.Attackers()
-	if s.Network.DHT {
-		text += ", with their DHT"
-	}
-	if n := s.DHTSybils.PerKey; n > 0 {
-		text += fmt.Sprintf(", %d Sybils in it", n)
-	}
-	if n := s.DHTFlood.Peers; n > 0 {
-		text += fmt.Sprintf(", %d who flood it", n)
-	}
+	text += s.Attackers() + dhtText(s)
 	switch l, d := s.Load, lab.Default().Load; {
 	case l.PostHops == 1:
 		text += ", needs posted straight"
@@ -104,6 +95,20 @@ func nodesText(s lab.Scenario) string {
 	}
 	if s.Load.PostDelay > 0 {
 		text += fmt.Sprintf(" and held for up to %s", s.Load.PostDelay)
+	}
+	return text
+}
+
+// dhtText says who is in the DHT of simulated nodes.
+func dhtText(s lab.Scenario) (text string) {
+	if s.Network.DHT {
+		text = ", with their DHT"
+	}
+	if n := s.DHTSybils.PerKey; n > 0 {
+		text += fmt.Sprintf(", %d Sybils in it", n)
+	}
+	if n := s.DHTFlood.Peers; n > 0 {
+		text += fmt.Sprintf(", %d who flood it", n)
 	}
 	return text
 }

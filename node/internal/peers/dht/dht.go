@@ -247,8 +247,8 @@ func (d *DHT) Fills() map[string]peers.Fill {
 	return out
 }
 
-// Holds tells whether this node holds the value of a key for others, or as what it put.
-func (d *DHT) Holds(key string) bool { return d.guard.values.Holds(key) }
+// Holds tells whether a node holds the value of a key for others, or as what it put.
+func Holds(d *DHT, key string) bool { return d.guard.values.Holds(key) }
 
 // quiet keeps the library's log, which has no way into ours, from standard error. What
 // it knows and we need is in what its calls return.
