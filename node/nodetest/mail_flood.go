@@ -175,7 +175,7 @@ func (f *flood) vendor() (s stranger, err error) {
 // ask leaves a vendor's request at a keeper. That it has no room for it is no error.
 func (f *flood) ask(ctx context.Context, s *keeper.Session, v stranger, at key.KeeperKey, effort uint8, vouched bool) error {
 	now, letter := protocol.Second(time.Now().Unix()), wire.ID(v.letter)
-	who := protocol.VendorID(wire.ID(v.chain[0]))
+	who := wire.ID(v.chain[0])
 	first := protocol.FirstContact{Vendor: who, Passport: wire.ID(v.chain[0]), Expires: now + protocol.Hour, Chain: v.chain}
 	side := 0
 	if vouched {
@@ -190,14 +190,14 @@ func (f *flood) ask(ctx context.Context, s *keeper.Session, v stranger, at key.K
 		return err
 	}
 	f.mu.Lock()
-	came, refused := f.came[at], f.refused[at]
+	came := f.came[at]
 	came[side]++
 	f.came[at], f.vouched[letter] = came, vouched
 	f.mu.Unlock()
 	_, err := s.Deposit(ctx, keeper.Deposit{Box: f.a.Mailbox, Letter: v.letter, First: first})
 	if err != nil {
 		f.mu.Lock()
-		refused = f.refused[at]
+		refused := f.refused[at]
 		refused[side]++
 		f.refused[at] = refused
 		f.mu.Unlock()
