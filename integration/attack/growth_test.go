@@ -43,8 +43,15 @@ func (l load) over(m load) string {
 const (
 	turnSpan = 6 * time.Second
 	allTurns = int(time.Minute / turnSpan)
-	settling = time.Minute // before, until meshes are full and nobody seeks more
 )
+
+// settling is how long networks stand before, until meshes are full and few seek more.
+func settling() time.Duration {
+	if scale() >= 4 {
+		return 2 * time.Minute
+	}
+	return time.Minute
+}
 
 // A side is networks of one size, all in a bubble of their own. The bubble's time runs
 // while it is the side's turn; before and after that its root waits for a channel from
@@ -73,7 +80,7 @@ func (s *side) run(t *testing.T) {
 			w := nodetest.NewSimWorld(t, nodetest.SimConfig{Config: netem.Config{Seed: s.seed + uint64(i)}, Shards: 4, Target: 4})
 			all = append(all, gather(t, w, s.size))
 		}
-		time.Sleep(settling)
+		time.Sleep(settling())
 		count := &network.NotifyBundle{ConnectedF: func(network.Network, network.Conn) { s.met.Add(1) }}
 		for _, c := range all {
 			for _, m := range c.members {
