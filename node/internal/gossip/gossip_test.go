@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/harkmarket/hark/crypto/key"
 	"github.com/harkmarket/hark/node/internal/peers"
 	"github.com/harkmarket/hark/protocol"
@@ -182,6 +186,40 @@ func TestWhoLeavesDuringAGraftHoldsNoPlace(t *testing.T) {
 	}
 	until(t, "it has left", func() bool { return len(middle.Gossip.router.ListPeers(topic)) == 0 })
 	until(t, "its place is free", func() bool { return len(middle.Gossip.Mesh(3)) == 0 })
+}
+
+// TestLeavingIsTakenFromWhoIsThere: whatever an RPC says of leaving, it costs the peer's own
+// place, once; what a stranger says, or one that says too much, costs nothing.
+func TestLeavingIsTakenFromWhoIsThere(t *testing.T) {
+	m := newMesh()
+	m.Join("a")
+	m.Join("b")
+	m.Graft("one", "a")
+	said := func(n int, topic string, on bool) *pubsub.RPC {
+		rpc := &pubsub.RPC{}
+		for range n {
+			rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{Topicid: &topic, Subscribe: &on})
+		}
+		return rpc
+	}
+	for what, c := range map[string]struct {
+		from peer.ID
+		rpc  *pubsub.RPC
+		want int
+	}{
+		"nothing":               {"one", &pubsub.RPC{}, 0},
+		"leaving":               {"one", said(1, "a", false), 1},
+		"leaving, a thousand":   {"one", said(1000, "a", false), 1},
+		"more than is listened": {"one", said(maxShards+maxUnknown+1, "a", false), 0},
+		"coming":                {"one", said(1, "a", true), 0},
+		"where it is not":       {"one", said(1, "b", false), 0},
+		"of no topic":           {"one", said(1, "", false), 0},
+		"a stranger":            {"two", said(1, "a", false), 0},
+	} {
+		if err := m.leave(c.from, c.rpc); err != nil || len(c.rpc.GetControl().GetPrune()) != c.want {
+			t.Errorf("%s: %d places given up, want %d (%v)", what, len(c.rpc.GetControl().GetPrune()), c.want, err)
+		}
+	}
 }
 
 func TestANodeHearsOnlyItsShards(t *testing.T) {

@@ -91,10 +91,12 @@ func (m *mesh) leave(from peer.ID, rpc *pubsub.RPC) error {
 	if len(subs) > maxShards+maxUnknown {
 		return nil // the filter refuses it
 	}
+	gone := map[string]bool{}
 	for _, s := range subs {
-		if s.GetSubscribe() || !m.has(s.GetTopicid(), from) {
+		if s.GetSubscribe() || gone[s.GetTopicid()] || !m.has(s.GetTopicid(), from) {
 			continue
 		}
+		gone[s.GetTopicid()] = true
 		if rpc.Control == nil {
 			rpc.Control = &pb.ControlMessage{}
 		}
